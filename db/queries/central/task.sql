@@ -1,0 +1,92 @@
+-- name: TaskCreate :execrows
+-- The same cause makes the same id: writing it again changes nothing.
+INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent)
+VALUES (@task_id, @cluster_id, @task_type, @parameters, @priority, @deadline, @created_by, @traceparent)
+ON CONFLICT (task_id) DO NOTHING;
+
+-- name: TaskLease :many
+-- Hands the most urgent waiting tasks to a session.
+UPDATE tasks SET status = 'leased', attempt = attempt + 1, session_epoch = @session_epoch,
+    lease_until = now() + make_interval(secs => @lease_seconds::float8)
+WHERE task_id IN (
+    SELECT t.task_id FROM tasks t
+    WHERE t.cluster_id = @cluster_id AND t.status = 'pending' AND t.deadline > now() AND t.cancel_reason IS NULL
+    ORDER BY t.priority, t.created_at, t.task_id
+    LIMIT @max_tasks
+    FOR UPDATE SKIP LOCKED)
+RETURNING *;
+
+-- name: TaskPoll :many
+-- What an agent that polls gets: everything not finished; waiting tasks are leased to it.
+UPDATE tasks SET
+    status = CASE WHEN status = 'pending' THEN 'leased' ELSE status END,
+    attempt = CASE WHEN status = 'pending' THEN attempt + 1 ELSE attempt END,
+    lease_until = now() + make_interval(secs => @lease_seconds::float8)
+WHERE task_id IN (
+    SELECT t.task_id FROM tasks t
+    WHERE t.cluster_id = @cluster_id AND t.finished_at IS NULL AND t.deadline > now() AND t.cancel_reason IS NULL
+    FOR UPDATE SKIP LOCKED)
+RETURNING *;
+
+-- name: TaskAccept :execrows
+UPDATE tasks SET status = 'running', lease_until = now() + make_interval(secs => @lease_seconds::float8)
+WHERE task_id = @task_id AND cluster_id = @cluster_id AND attempt = @attempt AND status IN ('leased', 'running');
+
+-- name: TaskResume :one
+-- An agent that still runs the task says so at hello: it keeps it.
+UPDATE tasks SET status = 'running', session_epoch = @session_epoch, attempt = greatest(attempt, @attempt),
+    lease_until = now() + make_interval(secs => @lease_seconds::float8)
+WHERE task_id = @task_id AND cluster_id = @cluster_id AND finished_at IS NULL AND cancel_reason IS NULL
+RETURNING task_id;
+
+-- name: TaskProgress :one
+-- No row: it has ended. A reason: it should stop.
+UPDATE tasks SET progress = @progress, status = 'running',
+    lease_until = now() + make_interval(secs => @lease_seconds::float8)
+WHERE task_id = @task_id AND cluster_id = @cluster_id AND finished_at IS NULL
+RETURNING cancel_reason;
+
+-- name: TaskFinish :one
+UPDATE tasks SET status = @status, result = @result, finished_at = now(), lease_until = NULL
+WHERE task_id = @task_id AND cluster_id = @cluster_id AND finished_at IS NULL
+RETURNING *;
+
+-- name: TaskLateResult :exec
+INSERT INTO task_late_results (task_id, attempt, result) VALUES (@task_id, @attempt, @result);
+
+-- name: TaskByID :one
+SELECT * FROM tasks WHERE task_id = @task_id AND cluster_id = @cluster_id;
+
+-- name: TaskByIDs :many
+SELECT * FROM tasks WHERE task_id = ANY (@task_ids::uuid[]);
+
+-- name: TaskRelease :many
+-- Leases that ran out: the next session gets the task.
+UPDATE tasks SET status = 'pending', lease_until = NULL
+WHERE finished_at IS NULL AND status IN ('leased', 'running') AND lease_until < now()
+RETURNING cluster_id;
+
+-- name: TaskExpire :many
+-- Past its deadline and a lease's grace, so that a result on its way still counts.
+UPDATE tasks SET status = CASE WHEN cancel_reason IS NULL THEN 'timeout' ELSE 'cancelled' END, finished_at = now(), lease_until = NULL
+WHERE finished_at IS NULL AND deadline < now() - make_interval(secs => @grace_seconds::float8)
+RETURNING *;
+
+-- name: TaskCancel :many
+-- Waiting ones end here; those an agent has are asked to stop.
+UPDATE tasks SET cancel_reason = @cancel_reason,
+    status = CASE WHEN status = 'pending' THEN 'cancelled' ELSE status END,
+    finished_at = CASE WHEN status = 'pending' THEN now() END
+WHERE task_id = ANY (@task_ids::uuid[]) AND finished_at IS NULL AND cancel_reason IS NULL
+RETURNING *;
+
+-- name: TaskCancelled :many
+-- Tasks of a session that should stop.
+SELECT task_id, attempt, cancel_reason FROM tasks
+WHERE cluster_id = @cluster_id AND finished_at IS NULL AND cancel_reason IS NOT NULL;
+
+-- name: TaskPending :one
+SELECT count(*)::int FROM tasks WHERE cluster_id = @cluster_id AND status = 'pending';
+
+-- name: TaskWaitingClusters :many
+SELECT DISTINCT cluster_id FROM tasks WHERE status = 'pending';

@@ -1,0 +1,3 @@
+-- name: ClusterCount :one
+-- Proves that the connection reads.
+SELECT count(*) FROM clusters;
