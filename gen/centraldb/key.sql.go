@@ -90,6 +90,24 @@ func (q *Queries) KeyCreate(ctx context.Context, db DBTX, arg KeyCreateParams) (
 	return i, err
 }
 
+const keyEnsure = `-- name: KeyEnsure :exec
+INSERT INTO api_keys (secret_hash, prefix, scope, description, created_by)
+VALUES ($1, $2, $3, 'from the configuration', 'configuration')
+ON CONFLICT (secret_hash) DO NOTHING
+`
+
+type KeyEnsureParams struct {
+	SecretHash []byte
+	Prefix     string
+	Scope      string
+}
+
+// The key of the configuration: there from the first start on.
+func (q *Queries) KeyEnsure(ctx context.Context, db DBTX, arg KeyEnsureParams) error {
+	_, err := db.Exec(ctx, keyEnsure, arg.SecretHash, arg.Prefix, arg.Scope)
+	return err
+}
+
 const keyList = `-- name: KeyList :many
 SELECT api_key_id, secret_hash, prefix, scope, customer_id, cluster_id, description, created_at, created_by, expires_at, revoked_at, last_used_at FROM api_keys
 WHERE $1::uuid IS NULL OR customer_id = $1

@@ -30,8 +30,13 @@ func From(err error) *Error {
 	return New(faultv1.Reason_REASON_INTERNAL, "internal error").Because(err)
 }
 
-// ReasonOf is the reason of err as From reads it.
-func ReasonOf(err error) faultv1.Reason { return From(err).Reason }
+// ReasonOf is the reason of err as From reads it; of nil, unspecified.
+func ReasonOf(err error) faultv1.Reason {
+	if err == nil {
+		return faultv1.Reason_REASON_UNSPECIFIED
+	}
+	return From(err).Reason
+}
 
 func fromStatus(st *status.Status, cause error) *Error {
 	for _, detail := range st.Details() {

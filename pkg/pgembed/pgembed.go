@@ -164,9 +164,9 @@ func (s *Server) awaitReady(ctx context.Context) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		conn, err := pgx.Connect(ctx, s.AdminDSN(adminRole))
+		err := s.knock(ctx)
 		if err == nil {
-			return conn.Close(ctx)
+			return nil
 		}
 		select {
 		case <-s.child.done:
@@ -176,6 +176,18 @@ func (s *Server) awaitReady(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// knock connects once. Its time is short because another process may sit on the port and say
+// nothing; SCRAM proves both sides, so such a one neither passes for ours nor learns the password.
+func (s *Server) knock(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.AdminDSN(adminRole))
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
 }
 
 // publish runs the bootstrap script and writes down how to connect.

@@ -21,3 +21,9 @@ WHERE api_key_id = @api_key_id AND (sqlc.narg(customer_id)::uuid IS NULL OR cust
 -- name: KeyTouch :exec
 UPDATE api_keys SET last_used_at = now()
 WHERE api_key_id = @api_key_id AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute');
+
+-- name: KeyEnsure :exec
+-- The key of the configuration: there from the first start on.
+INSERT INTO api_keys (secret_hash, prefix, scope, description, created_by)
+VALUES (@secret_hash, @prefix, @scope, 'from the configuration', 'configuration')
+ON CONFLICT (secret_hash) DO NOTHING;

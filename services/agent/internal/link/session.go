@@ -1,0 +1,256 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
+)
+
+const (
+	// handshake bounds the time from dial to welcome.
+	handshake = 15 * time.Second
+	// defaultBeat is used when central sets none.
+	defaultBeat = 15 * time.Second
+	missedBeats = 3
+	// skewWarning is the difference of clocks worth a word.
+	skewWarning = 5 * time.Second
+)
+
+var (
+	errSilent      = errors.New("central answered none of three heartbeats")
+	errNoWelcome   = errors.New("central sent no welcome in time")
+	errNotWelcomed = errors.New("central's first message was no welcome")
+	errClosed      = errors.New("central closed the stream")
+)
+
+type stream = agentv1.AgentService_ConnectClient
+
+// session is one life of the stream.
+type session struct {
+	client   *Client
+	abort    context.CancelCauseFunc
+	lanes    *lanes
+	sequence int64 // of the last message sent; only one goroutine sends
+	welcomed time.Time
+	beat     chan time.Duration // a new heartbeat interval
+	answered atomic.Int64       // when the last heartbeat was, on the monotonic clock
+}
+
+// run is the session; it ends with an error, always.
+func (s *session) run(ctx context.Context, rpc agentv1.AgentServiceClient) error {
+	early := time.AfterFunc(handshake, func() { s.abort(errNoWelcome) })
+	defer early.Stop()
+	str, err := rpc.Connect(ctx)
+	if err != nil {
+		return s.cause(ctx, fmt.Errorf("opening the stream: %w", err))
+	}
+	welcome, err := s.greet(str)
+	if err != nil {
+		return s.cause(ctx, err)
+	}
+	early.Stop()
+	s.welcomed = time.Now()
+	s.answered.Store(0)
+
+	var parts sync.WaitGroup
+	defer s.client.cfg.Inventory.Disconnected() // after begin, which says Connected
+	defer parts.Wait()
+	defer s.client.cfg.Outbox.close()
+	defer s.abort(nil)
+	s.lanes = s.client.cfg.Outbox.open(ctx, s.abort)
+	parts.Go(func() { s.send(ctx, str) })
+	parts.Go(func() { s.heartbeat(ctx, welcome.GetSettings()) })
+	parts.Go(func() { s.begin(ctx, welcome) })
+	return s.cause(ctx, s.receive(str))
+}
+
+// cause prefers our own reason for ending over the stream's echo of it.
+func (s *session) cause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	if errors.Is(err, io.EOF) {
+		return errClosed
+	}
+	return err
+}
+
+// greet says hello and waits for the welcome.
+func (s *session) greet(str stream) (*agentv1.Welcome, error) {
+	cfg := s.client.cfg
+	hello := proto.CloneOf(cfg.Hello)
+	hello.Protocol = Protocol
+	hello.Running = cfg.Tasks.Running()
+	hello.InventorySequence = cfg.Inventory.Sequence()
+	s.sequence = 1
+	// An error of Send is only "EOF"; Recv knows the real one.
+	_ = str.Send(&agentv1.ConnectRequest{Sequence: 1, Kind: &agentv1.ConnectRequest_Hello{Hello: hello}})
+	first, err := str.Recv()
+	if err != nil {
+		return nil, fmt.Errorf("waiting for the welcome: %w", err)
+	}
+	switch kind := first.GetKind().(type) {
+	case *agentv1.ConnectResponse_Welcome:
+		return kind.Welcome, nil
+	case *agentv1.ConnectResponse_GoAway:
+		return nil, away(kind.GoAway)
+	}
+	return nil, errNotWelcomed
+}
+
+// begin does what the welcome asks for.
+func (s *session) begin(ctx context.Context, w *agentv1.Welcome) {
+	cfg := s.client.cfg
+	cfg.Log.Info("connected to central", "session_id", w.GetSessionId(), "session_epoch", w.GetSessionEpoch(),
+		"server_id", w.GetServerId(), "need_inventory", w.GetNeedInventory())
+	s.checkClock(w.GetServerTime())
+	s.settings(w.GetSettings())
+	for _, id := range w.GetAbandonTaskIds() {
+		if err := cfg.Tasks.Cancel(&agentv1.TaskCancel{TaskId: id, Reason: "central does not want it any more"}); err != nil {
+			cfg.Log.Warn("abandoning a task", "error", err)
+		}
+	}
+	for _, result := range cfg.Tasks.Results() {
+		msg := &agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_TaskResult{TaskResult: result}}
+		select { // may be more than the lane holds: wait instead of ending the session
+		case s.lanes.control <- msg:
+		case <-ctx.Done():
+			return
+		}
+	}
+	cfg.Inventory.Connected(w.GetNeedInventory())
+}
+
+func (s *session) checkClock(theirs *timestamppb.Timestamp) {
+	if theirs == nil {
+		return
+	}
+	if skew := time.Since(theirs.AsTime()).Round(time.Millisecond); skew.Abs() > skewWarning {
+		s.client.cfg.Log.Warn("this clock and central's differ", "skew", skew)
+	}
+}
+
+// settings passes central's intervals on; what is not set stays.
+func (s *session) settings(set *agentv1.Settings) {
+	cfg := s.client.cfg
+	cfg.Tasks.SetProgress(seconds(set.GetProgressSeconds()))
+	cfg.Inventory.SetIntervals(seconds(set.GetMetricsSeconds()), seconds(set.GetInventorySeconds()))
+}
+
+func seconds(v float64) time.Duration { return time.Duration(v * float64(time.Second)) }
+
+// send writes what the outbox holds.
+func (s *session) send(ctx context.Context, str stream) {
+	for {
+		msg, err := s.lanes.next(ctx)
+		if err != nil {
+			_ = str.CloseSend()
+			return
+		}
+		s.sequence++
+		msg.Sequence = s.sequence
+		if err := str.Send(msg); err != nil {
+			return // receive gets the reason
+		}
+	}
+}
+
+// heartbeat asks and expects answers: a ping of HTTP/2 may end at a proxy and
+// says nothing about the replica behind it.
+func (s *session) heartbeat(ctx context.Context, set *agentv1.Settings) {
+	every := seconds(set.GetHeartbeatSeconds())
+	if every <= 0 {
+		every = defaultBeat
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case every = <-s.beat:
+			ticker.Reset(every)
+		case <-ticker.C:
+			if time.Since(s.welcomed)-time.Duration(s.answered.Load()) > missedBeats*every {
+				s.abort(errSilent)
+				return
+			}
+			s.client.cfg.Outbox.Control(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Heartbeat{
+				Heartbeat: &agentv1.Heartbeat{Status: s.client.cfg.Inventory.Status(), Timestamp: timestamppb.Now()},
+			}})
+		}
+	}
+}
+
+// receive obeys central until the stream ends.
+func (s *session) receive(str stream) error {
+	for {
+		msg, err := str.Recv()
+		if err != nil {
+			return err
+		}
+		if err := s.obey(msg); err != nil {
+			return err
+		}
+	}
+}
+
+// obey handles one message. Only go-away is an error; what cannot be obeyed is
+// answered, so that a newer central can talk to an older agent.
+func (s *session) obey(msg *agentv1.ConnectResponse) error {
+	cfg := s.client.cfg
+	var refusal error
+	switch kind := msg.GetKind().(type) {
+	case *agentv1.ConnectResponse_Task:
+		refusal = cfg.Tasks.Offer(kind.Task)
+	case *agentv1.ConnectResponse_TaskCancel:
+		refusal = cfg.Tasks.Cancel(kind.TaskCancel)
+	case *agentv1.ConnectResponse_ResultAck:
+		cfg.Tasks.Acked(kind.ResultAck)
+	case *agentv1.ConnectResponse_HeartbeatAck:
+		s.answered.Store(int64(time.Since(s.welcomed)))
+	case *agentv1.ConnectResponse_InventoryAck:
+		cfg.Inventory.Acked(kind.InventoryAck.GetInventorySequence())
+	case *agentv1.ConnectResponse_InventoryResync:
+		cfg.Inventory.Resync(kind.InventoryResync.GetReason())
+	case *agentv1.ConnectResponse_Settings:
+		s.newSettings(kind.Settings)
+	case *agentv1.ConnectResponse_GoAway:
+		return away(kind.GoAway)
+	case *agentv1.ConnectResponse_Unsupported:
+		cfg.Log.Warn("central did not take a message", "sequence", kind.Unsupported.GetSequence(),
+			"reason", kind.Unsupported.GetReason())
+	default:
+		refusal = errors.New("this agent does not know the kind of that message")
+	}
+	if refusal != nil {
+		cfg.Outbox.Control(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Unsupported{
+			Unsupported: &agentv1.Unsupported{Sequence: msg.GetSequence(), Reason: refusal.Error()},
+		}})
+	}
+	return nil
+}
+
+func (s *session) newSettings(set *agentv1.Settings) {
+	s.settings(set)
+	if every := seconds(set.GetHeartbeatSeconds()); every > 0 {
+		select {
+		case <-s.beat: // a newer one takes its place
+		default:
+		}
+		s.beat <- every
+	}
+}
+
+func away(g *agentv1.GoAway) *goAway {
+	return &goAway{reason: g.GetReason(), after: seconds(g.GetReconnectAfterSeconds())}
+}

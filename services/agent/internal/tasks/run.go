@@ -1,0 +1,210 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+)
+
+// Run starts tasks as nodes and slots get free, reports progress, and forgets
+// old ones, until ctx ends. Steps then stop where they are, without a result:
+// the journal resumes them.
+func (r *Runner) Run(ctx context.Context) error {
+	steps, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer func() {
+		stop(errStopping)
+		r.steps.Wait()
+	}()
+	forget := time.NewTicker(time.Hour)
+	defer forget.Stop()
+	report := time.NewTimer(r.progressEvery())
+	defer report.Stop()
+	r.kick()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wake:
+			r.startDue(steps)
+		case <-report.C:
+			r.reportProgress()
+			report.Reset(r.progressEvery())
+			continue
+		case <-forget.C:
+			r.forgetOld(time.Now())
+		}
+		report.Reset(min(r.progressEvery(), r.untilExpiry()))
+	}
+}
+
+func (r *Runner) progressEvery() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.progress
+}
+
+// startDue starts what may start, the most urgent first, and ends what waited
+// past its deadline.
+func (r *Runner) startDue(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.busy) < maxRunning {
+		var best *task
+		for _, t := range r.tasks {
+			if t.job != nil && t.Result == nil && !t.running && r.busy[t.job.node()] == nil && before(t, best) {
+				best = t
+			}
+		}
+		if best == nil {
+			return
+		}
+		r.start(ctx, best)
+	}
+}
+
+func before(a, b *task) bool {
+	if b == nil || a.Task.GetPriority() != b.Task.GetPriority() {
+		return b == nil || a.Task.GetPriority() < b.Task.GetPriority()
+	}
+	return a.arrival < b.arrival
+}
+
+func (r *Runner) start(ctx context.Context, t *task) {
+	ctx, t.cancel = context.WithCancelCause(ctx)
+	t.running = true
+	r.busy[t.job.node()] = t
+	if t.Started.IsZero() {
+		t.Started = time.Now()
+		r.write(t)
+	}
+	r.cfg.Log.Info("starting task", "task_id", t.Task.GetTaskId(), "task_type", t.Task.GetTaskType(),
+		"node", t.job.node(), "attempt", t.Task.GetAttempt(), "remaining", time.Until(t.until).Round(time.Second),
+		"traceparent", t.Task.GetTraceparent())
+	r.steps.Go(func() {
+		defer t.cancel(nil)
+		out := r.do(ctx, t)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		t.running = false
+		delete(r.busy, t.job.node())
+		if !errors.Is(context.Cause(ctx), errStopping) || out.status == "success" {
+			r.finish(t, out)
+		}
+		r.kick()
+	})
+}
+
+// do runs the step; a panic in it fails the task, not the agent.
+func (r *Runner) do(ctx context.Context, t *task) (out outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.cfg.Log.Error("panic in a task", "task_id", t.Task.GetTaskId(), "panic", p, "stack", string(debug.Stack()))
+			out = outcome{status: "failed", err: fmt.Sprintf("panic: %v", p)}
+		}
+	}()
+	return t.job.do(ctx)
+}
+
+// finish writes the result down and sends it. Callers hold r.mu.
+func (r *Runner) finish(t *task, out outcome) {
+	started := t.Started
+	if started.IsZero() {
+		started = time.Now()
+	}
+	t.Result = &fleetv1.TaskResult{
+		TaskId: t.Task.GetTaskId(), Attempt: t.Task.GetAttempt(), Status: out.status,
+		ExecutedAt: timestamppb.New(started), DurationSeconds: max(0, time.Since(started).Seconds()),
+		Logs: clip(out.logs, 256<<10), Metadata: out.metadata,
+	}
+	if out.status != "success" {
+		t.Result.Error = proto.String(clip(out.err, 16<<10))
+	}
+	r.write(t)
+	r.cfg.Outbox.Control(resultMessage(t.Result))
+	r.cfg.Log.Info("task ended", "task_id", t.Task.GetTaskId(), "task_type", t.Task.GetTaskType(),
+		"status", out.status, "seconds", t.Result.GetDurationSeconds(), "error", out.err)
+}
+
+// write is for changes after acceptance: without them on disk the task is at
+// worst done or reported again, which is harmless, so the agent goes on.
+func (r *Runner) write(t *task) {
+	if err := r.cfg.Journal.Put(&t.Record); err != nil {
+		r.cfg.Log.Error("writing the task journal", "error", err)
+	}
+}
+
+func (r *Runner) accepted(t *fleetv1.Task) {
+	r.cfg.Outbox.Control(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_TaskAccepted{
+		TaskAccepted: &agentv1.TaskAccepted{TaskId: t.GetTaskId(), Attempt: t.GetAttempt()},
+	}})
+}
+
+// reportProgress speaks for every task in hand, waiting ones included: their
+// leases run too.
+func (r *Runner) reportProgress() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, t := range r.tasks {
+		if t.Result != nil || t.job == nil {
+			continue
+		}
+		p := &fleetv1.TaskProgress{TaskId: id, Attempt: t.Task.GetAttempt(), Message: "waiting for its turn"}
+		if t.running {
+			p.Fraction, p.Message, p.Drain = t.job.progress()
+			p.Message = clip(p.Message, 4096)
+		} else if !time.Now().Before(t.until) {
+			r.finish(t, outcome{status: "timeout", err: "its deadline passed while other tasks had the node"})
+			continue
+		}
+		r.cfg.Outbox.Control(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_TaskProgress{TaskProgress: p}})
+	}
+}
+
+// untilExpiry is the time to the nearest deadline of a waiting task.
+func (r *Runner) untilExpiry() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	nearest := time.Hour
+	for _, t := range r.tasks {
+		if t.Result == nil && t.job != nil && !t.running {
+			nearest = min(nearest, time.Until(t.until))
+		}
+	}
+	return max(nearest, 10*time.Millisecond)
+}
+
+// forgetOld drops results that central has had for long enough.
+func (r *Runner) forgetOld(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, t := range r.tasks {
+		if t.Acked.IsZero() || now.Sub(t.Acked) < keepAcked {
+			continue
+		}
+		if err := r.cfg.Journal.Delete(id); err != nil {
+			r.cfg.Log.Error("compacting the task journal", "error", err)
+			continue
+		}
+		delete(r.tasks, id)
+	}
+}
+
+func resultMessage(result *fleetv1.TaskResult) *agentv1.ConnectRequest {
+	return &agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_TaskResult{TaskResult: proto.CloneOf(result)}}
+}
+
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	const mark = "\n… cut"
+	return toValid(s[:limit-len(mark)]) + mark
+}

@@ -1,0 +1,298 @@
+// Package tasks turns a task into the step that does it, once.
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+
+	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/services/agent/internal/drain"
+)
+
+const (
+	maxRunning = 10
+	// keepAcked is how long a finished task is remembered, should it be offered again.
+	keepAcked = 24 * time.Hour
+	// noDeadline bounds a task that names none.
+	noDeadline = 15 * time.Minute
+)
+
+// Types are the task types this agent can do.
+func Types() []string {
+	return []string{"label_node", "taint_node", "cordon_node", "uncordon_node", "drain_node"}
+}
+
+var (
+	errCancelled  = errors.New("cancelled by central")
+	errSuperseded = errors.New("a more urgent drain of the node took over")
+	errStopping   = errors.New("the agent stops")
+)
+
+// Outbox takes messages for central; it never blocks.
+type Outbox interface {
+	Control(*agentv1.ConnectRequest)
+}
+
+// Config is what a Runner needs.
+type Config struct {
+	// ClusterID refuses tasks of other clusters.
+	ClusterID string
+	// Client patches nodes.
+	Client kubernetes.Interface
+	// Drains moves pods.
+	Drains *drain.Executor
+	// Journal remembers tasks.
+	Journal *Journal
+	// Outbox leads to central.
+	Outbox Outbox
+	// Log gets a line at the start and end of each task.
+	Log *slog.Logger
+}
+
+// Runner runs tasks: one at a time per node, ten nodes at once.
+type Runner struct {
+	cfg   Config
+	wake  chan struct{}
+	steps sync.WaitGroup
+
+	mu       sync.Mutex
+	tasks    map[string]*task
+	busy     map[string]*task // by node
+	arrivals int64
+	progress time.Duration
+}
+
+// task is a Record and what only this process knows of it.
+type task struct {
+	Record
+	job     job
+	arrival int64
+	until   time.Time // deadline with a monotonic reading
+	running bool
+	cancel  context.CancelCauseFunc
+}
+
+// New makes a Runner that goes on with what the journal holds. Records without
+// a result are run by Run; those with one are resent at the next hello.
+func New(cfg Config, records []*Record) *Runner {
+	r := &Runner{
+		cfg: cfg, wake: make(chan struct{}, 1), progress: 10 * time.Second,
+		tasks: map[string]*task{}, busy: map[string]*task{},
+	}
+	for _, rec := range records {
+		r.add(*rec, rec.Deadline)
+	}
+	return r
+}
+
+// Offer takes a task from central. It returns an error when the message cannot
+// be answered with a result.
+func (r *Runner) Offer(offer *fleetv1.Task) error {
+	if uuid.Validate(offer.GetTaskId()) != nil {
+		return fmt.Errorf("task_id %q is not a UUID", offer.GetTaskId())
+	}
+	if offer.GetClusterId() != r.cfg.ClusterID {
+		return fmt.Errorf("task %s is for cluster %q", offer.GetTaskId(), offer.GetClusterId())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t, seen := r.tasks[offer.GetTaskId()]; seen {
+		r.again(t, offer)
+		return nil
+	}
+	until := deadlineOf(offer)
+	rec := Record{Task: proto.CloneOf(offer), Deadline: until.Round(0)}
+	if err := r.cfg.Journal.Put(&rec); err != nil {
+		// Unaccepted, it is offered again; run without a trace it might run twice.
+		r.cfg.Log.Error("not accepting a task that cannot be written down", "error", err)
+		return nil
+	}
+	r.accepted(rec.Task)
+	if t := r.add(rec, until); t.job != nil {
+		r.supersede(t)
+		r.kick()
+	}
+	return nil
+}
+
+// again answers an offer of a task that is known: a newer attempt takes the
+// running step or the finished result over, as nothing is done twice.
+func (r *Runner) again(t *task, offer *fleetv1.Task) {
+	if offer.GetAttempt() > t.Task.GetAttempt() {
+		t.Task.Attempt = offer.GetAttempt()
+		if t.Result != nil {
+			t.Result.Attempt = offer.GetAttempt()
+		}
+		r.write(t)
+	}
+	if t.Result == nil {
+		r.accepted(t.Task)
+		return
+	}
+	r.cfg.Outbox.Control(resultMessage(t.Result))
+}
+
+// add makes a task of a record and, if it is not finished, its job. A task
+// that cannot become a job is finished as failed.
+func (r *Runner) add(rec Record, until time.Time) *task {
+	t := &task{Record: rec, arrival: r.arrivals, until: until}
+	r.arrivals++
+	r.tasks[rec.Task.GetTaskId()] = t
+	if t.Result != nil {
+		return t
+	}
+	job, err := r.prepare(t)
+	if err != nil {
+		r.finish(t, outcome{status: "failed", err: err.Error()})
+		return t
+	}
+	t.job = job
+	return t
+}
+
+// deadlineOf prefers the duration on the wire: it needs no common clock.
+func deadlineOf(t *fleetv1.Task) time.Time {
+	now := time.Now()
+	switch {
+	case t.GetRemainingSeconds() > 0:
+		return now.Add(time.Duration(t.GetRemainingSeconds() * float64(time.Second)))
+	case t.GetDeadline() != nil:
+		return t.GetDeadline().AsTime()
+	}
+	return now.Add(noDeadline)
+}
+
+// supersede ends a gentle drain of a node that is now lost anyway.
+func (r *Runner) supersede(t *task) {
+	urgent, ok := t.job.(*drainJob)
+	if !ok || !urgent.params.GetForce() {
+		return
+	}
+	current := r.busy[t.job.node()]
+	if current == nil || !current.running {
+		return
+	}
+	if gentle, ok := current.job.(*drainJob); ok && !gentle.params.GetForce() {
+		current.cancel(errSuperseded)
+	}
+}
+
+// Cancel stops a task, or makes sure that it never starts.
+func (r *Runner) Cancel(c *agentv1.TaskCancel) error {
+	if uuid.Validate(c.GetTaskId()) != nil {
+		return fmt.Errorf("task_id %q is not a UUID", c.GetTaskId())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, known := r.tasks[c.GetTaskId()]
+	switch {
+	case !known:
+		t = &task{Record: Record{Task: &fleetv1.Task{
+			TaskId: c.GetTaskId(), ClusterId: r.cfg.ClusterID, Attempt: c.GetAttempt(),
+		}}}
+		r.tasks[c.GetTaskId()] = t
+		r.finish(t, outcome{status: "cancelled", err: "cancelled before it arrived: " + c.GetReason()})
+	case c.GetAttempt() != 0 && c.GetAttempt() < t.Task.GetAttempt():
+		// Meant for an attempt that was taken over.
+	case t.Result != nil:
+		r.cfg.Outbox.Control(resultMessage(t.Result))
+	case t.running:
+		t.cancel(fmt.Errorf("%w: %s", errCancelled, c.GetReason()))
+	default:
+		r.finish(t, outcome{status: "cancelled", err: "cancelled before it started: " + c.GetReason()})
+	}
+	return nil
+}
+
+// Acked notes that central has the result; ids that nobody knows are ignored.
+func (r *Runner) Acked(ack *agentv1.ResultAck) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.tasks[ack.GetTaskId()]
+	if t == nil || t.Result == nil || !t.Acked.IsZero() {
+		return
+	}
+	if !ack.GetAccepted() {
+		r.cfg.Log.Warn("central did not take a result", "task_id", ack.GetTaskId())
+	}
+	t.Acked = time.Now()
+	r.write(t)
+}
+
+// Running lists the tasks in hand, for hello.
+func (r *Runner) Running() []*agentv1.RunningTask {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*agentv1.RunningTask
+	for id, t := range r.tasks {
+		if t.Result == nil {
+			out = append(out, &agentv1.RunningTask{TaskId: id, Attempt: t.Task.GetAttempt()})
+		}
+	}
+	return out
+}
+
+// Results lists the results that central has not acknowledged.
+func (r *Runner) Results() []*fleetv1.TaskResult {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*fleetv1.TaskResult
+	for _, t := range r.tasks {
+		if t.Result != nil && t.Acked.IsZero() {
+			out = append(out, proto.CloneOf(t.Result))
+		}
+	}
+	return out
+}
+
+// SetProgress sets how often running tasks report.
+func (r *Runner) SetProgress(every time.Duration) {
+	if every <= 0 {
+		return
+	}
+	r.mu.Lock()
+	r.progress = every
+	r.mu.Unlock()
+	r.kick()
+}
+
+// Adopt takes up drains that another agent of this cluster began and did not
+// end: their record is on the node, their journal was on another disk.
+func (r *Runner) Adopt(nodes []*corev1.Node) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, node := range nodes {
+		mark, ok := drain.ReadRecord(node)
+		if !ok || !mark.Underway() || r.tasks[mark.TaskID] != nil || uuid.Validate(mark.TaskID) != nil {
+			continue
+		}
+		rec, err := adopted(mark, r.cfg.ClusterID)
+		if err == nil {
+			err = r.cfg.Journal.Put(rec)
+		}
+		if err != nil {
+			r.cfg.Log.Warn("leaving a drain that was begun elsewhere", "node", node.Name, "error", err)
+			continue
+		}
+		r.cfg.Log.Info("adopting a drain", "node", node.Name, "task_id", mark.TaskID, "deadline", mark.Deadline)
+		r.add(*rec, rec.Deadline)
+	}
+	r.kick()
+}
+
+func (r *Runner) kick() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/riverqueue/river"
+	"google.golang.org/grpc"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
+	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/observe"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
+	"github.com/cloudoptim/cloudoptim/pkg/run"
+
+	"github.com/cloudoptim/cloudoptim/services/central/internal/admin"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/agents"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/gateway"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+)
+
+// central is the assembled server: parts to run, and connections to close.
+type central struct {
+	parts   []run.Part
+	closers []func()
+	// GRPC and HTTP are where it listens.
+	GRPC, HTTP net.Addr
+}
+
+func (c *central) close() {
+	for i := len(c.closers) - 1; i >= 0; i-- {
+		c.closers[i]()
+	}
+}
+
+func (c *central) add(name string, part run.Part) { c.parts = append(c.parts, run.Named(name, part)) }
+
+// assemble builds the parts from the outside in: what is talked to, the stories, the doors.
+func assemble(ctx context.Context, cfg *settings, data *database, telemetry *observe.Telemetry) (_ *central, err error) {
+	c := &central{}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	log := telemetry.Log
+	ml, err := rpc.Dial(cfg.ML.Address, rpc.DialConfig{APIKey: cfg.ML.APIKey, TLS: cfg.ML.TLS, CAFile: cfg.ML.CAFile})
+	if err != nil {
+		return nil, err
+	}
+	c.closers = append(c.closers, func() { _ = ml.Close() })
+	aws, err := cloud.New(ctx, cfg.AWS.Region, cfg.AWS.EndpointURL)
+	if err != nil {
+		return nil, err
+	}
+	wakes := newBus(cfg, log)
+	if err := ensurePlatformKey(ctx, cfg, data.store); err != nil {
+		return nil, err
+	}
+	tasks := dispatch.New(data.store, wakes, log)
+	book := savings.New(data.store, mlv1.NewMarketServiceClient(ml), log)
+	optimizer := optimize.New(optimize.Config{
+		Store: data.store, Dispatch: tasks, Book: book, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Dashboards: wakes, Log: log,
+	})
+	queue, err := newQueue(data.store, log, optimizer)
+	if err != nil {
+		return nil, err
+	}
+	if data.embedded != nil {
+		c.add("postgresql", data.embedded.Watch)
+	}
+	c.add("bus", wakes.Run)
+	c.add("queue", queue.Run)
+	c.add("tasks", tasks.Run)
+	c.add("prices", book.Run)
+	c.add("optimizations", optimizer.Run)
+	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
+	return c, c.open(cfg, telemetry, doors{store: data.store, bus: wakes, book: book, optimizer: optimizer, ml: ml})
+}
+
+// doors are what the front doors lead to.
+type doors struct {
+	store     *store.Store
+	bus       *bus.Bus
+	book      *savings.Book
+	optimizer *optimize.Service
+	ml        *grpc.ClientConn
+}
+
+// open opens the gRPC and the REST door.
+func (c *central) open(cfg *settings, telemetry *observe.Telemetry, d doors) error {
+	replica, err := cfg.replica()
+	if err != nil {
+		return err
+	}
+	keys := auth.NewKeys(d.store, d.bus, telemetry.Log)
+	c.add("keys", keys.Run)
+	server := rpc.NewServer(rpc.ServerConfig{
+		Log: telemetry.Log, Authorizer: keys, Limiter: auth.NewLimiter(d.bus.Limiter(), cfg.API.RateLimitPerMinute),
+		MaxConnectionAge: time.Duration(cfg.Central.MaxConnectionAgeSeconds) * time.Second,
+	})
+	agentv1.RegisterAgentServiceServer(server, agents.New(agents.Config{
+		Store: d.store, Bus: d.bus, Log: telemetry.Log, Replica: replica, Settings: agents.DefaultSettings(),
+	}))
+	adminv1.RegisterAdminServiceServer(server, admin.New(admin.Config{
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, Log: telemetry.Log,
+	}))
+	return c.listen(cfg, telemetry, server, d, keys)
+}
+
+func (c *central) listen(cfg *settings, telemetry *observe.Telemetry, server *rpc.Server, d doors, keys *auth.Keys) error {
+	self, err := rpc.InProcess(server)
+	if err != nil {
+		return err
+	}
+	c.closers = append(c.closers, func() { _ = self.Close() })
+	front, err := gateway.New(gateway.Config{
+		Conn: self, Authorizer: keys, Log: telemetry.Log, Metrics: telemetry.Metrics, Ready: d.store.Ping,
+		RequestTimeout: cfg.API.RequestTimeout(),
+	})
+	if err != nil {
+		return err
+	}
+	grpcListener, err := net.Listen("tcp", cfg.Central.GRPCAddress)
+	if err != nil {
+		return fmt.Errorf("opening the gRPC door: %w", err)
+	}
+	httpListener, err := net.Listen("tcp", cfg.Central.HTTPAddress)
+	if err != nil {
+		_ = grpcListener.Close()
+		return fmt.Errorf("opening the REST door: %w", err)
+	}
+	c.GRPC, c.HTTP = grpcListener.Addr(), httpListener.Addr()
+	telemetry.Log.Info("central is ready", "grpc", c.GRPC.String(), "http", "http://"+c.HTTP.String())
+	c.add("grpc", func(ctx context.Context) error { return server.Serve(ctx, grpcListener) })
+	c.add("http", func(ctx context.Context) error { return rpc.ServeHTTP(ctx, httpListener, front) })
+	return nil
+}
+
+func newBus(cfg *settings, log *slog.Logger) *bus.Bus {
+	if cfg.Redis.Host == "" {
+		return bus.New()
+	}
+	return bus.NewRedis(bus.RedisConfig{Host: cfg.Redis.Host, Port: cfg.Redis.Port, DB: cfg.Redis.DB, Password: cfg.Redis.Password}, log)
+}
+
+func newQueue(s *store.Store, log *slog.Logger, optimizer *optimize.Service) (*store.Queue, error) {
+	workers := river.NewWorkers()
+	optimizer.Register(workers)
+	queue, err := store.NewQueue(s, log, workers, nil)
+	if err != nil {
+		return nil, fmt.Errorf("making the job queue: %w", err)
+	}
+	optimizer.Use(queue)
+	return queue, nil
+}
+
+func ensurePlatformKey(ctx context.Context, cfg *settings, s *store.Store) error {
+	secret := cfg.Central.PlatformKey
+	if secret == "" {
+		return nil
+	}
+	return s.EnsureKey(ctx, store.NewKey{Hash: auth.Hash(secret), Prefix: secret[:16], Scope: "platform"})
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/google/uuid"
+
+	"github.com/cloudoptim/cloudoptim/pkg/config"
+	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
+)
+
+// settings are what central can be told.
+type settings struct {
+	config.Common `koanf:",squash"`
+
+	Central struct {
+		GRPCAddress string `koanf:"grpc_address" default:"127.0.0.1:8443" valid:"nonempty" help:"where agents connect and grpcurl asks"`
+		HTTPAddress string `koanf:"http_address" default:"127.0.0.1:8080" valid:"nonempty" help:"REST, WebSocket, /metrics, /healthz, /openapi.json"`
+		DataDir     string `koanf:"data_dir" help:"where the embedded PostgreSQL lives; empty: the system's place for such data"`
+		Replica     string `koanf:"replica" help:"name of this replica; empty: the host's name and a random part"`
+		// Streams end by age so that they spread over replicas.
+		MaxConnectionAgeSeconds int    `koanf:"max_connection_age_seconds" default:"4200" valid:"min=0" help:"age at which a connection is ended; 0: never"`
+		PlatformKey             string `koanf:"platform_key" secret:"true" help:"an API key with scope platform that always exists; make one with: central new-key"`
+		MetricsKeepDays         int    `koanf:"metrics_keep_days" default:"30" valid:"min=1" help:"days that agents' reports are kept"`
+	} `koanf:"central"`
+
+	ML struct {
+		Address string `koanf:"address" default:"127.0.0.1:8543" valid:"nonempty" help:"ml's gRPC address"`
+		APIKey  string `koanf:"api_key" secret:"true" help:"central's key for ml"`
+		TLS     bool   `koanf:"tls" help:"speak TLS to ml"`
+		CAFile  string `koanf:"ca_file" help:"who signs ml's certificate; empty: the system's authorities"`
+	} `koanf:"ml"`
+}
+
+// minKey is the shortest platform key: 256 bits in base64 and more.
+const minKey = 43
+
+// Validate checks what one field alone does not show.
+func (s *settings) Validate() error {
+	var problems []error
+	if k := s.Central.PlatformKey; k != "" && len(k) < minKey {
+		problems = append(problems, config.Invalid("central.platform_key", fmt.Sprintf("must have at least %d characters", minKey)))
+	}
+	if s.ML.APIKey == "" {
+		problems = append(problems, config.Invalid("ml.api_key", "must be set"))
+	}
+	return errors.Join(problems...)
+}
+
+func (s *settings) replica() (string, error) {
+	if s.Central.Replica != "" {
+		return s.Central.Replica, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("naming this replica: %w", err)
+	}
+	return host + "-" + uuid.NewString()[:8], nil
+}
+
+func (s *settings) dataDir() (string, error) {
+	if s.Central.DataDir != "" {
+		return s.Central.DataDir, nil
+	}
+	return pgembed.DefaultDataDir()
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+)
+
+// housekeeper does what must be done now and then, by whichever replica comes first.
+type housekeeper struct {
+	store *store.Store
+	log   *slog.Logger
+	keep  time.Duration
+}
+
+// Run keeps house until ctx ends.
+func (h housekeeper) Run(ctx context.Context) error {
+	if err := h.store.KeepPartitions(ctx, h.keep); err != nil {
+		return err // without them every report would fall into the default partition
+	}
+	often, hourly := time.NewTicker(20*time.Second), time.NewTicker(time.Hour)
+	defer often.Stop()
+	defer hourly.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-often.C:
+			err = h.markOffline(ctx)
+		case <-hourly.C:
+			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
+			h.log.ErrorContext(ctx, "keeping house", "error", err)
+		}
+	}
+}
+
+func (h housekeeper) markOffline(ctx context.Context) error {
+	gone, err := h.store.MarkOffline(ctx)
+	for cluster := range gone {
+		h.log.WarnContext(ctx, "the agent of a cluster is silent", "cluster_id", cluster)
+	}
+	return err
+}

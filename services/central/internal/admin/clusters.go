@@ -1,0 +1,70 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+)
+
+// ListClusters lists the caller's clusters.
+func (s *Server) ListClusters(ctx context.Context, _ *adminv1.ListClustersRequest) (*adminv1.ListClustersResponse, error) {
+	customer, err := auth.Customer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clusters, err := s.Book.Clusters(ctx, customer)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.ListClustersResponse{Clusters: clusters}, nil
+}
+
+// CreateCluster registers a cluster and makes its agent's key.
+func (s *Server) CreateCluster(ctx context.Context, req *adminv1.CreateClusterRequest) (*adminv1.CreateClusterResponse, error) {
+	customer, err := s.customer(ctx, req.GetCustomerId())
+	if err != nil {
+		return nil, err
+	}
+	secret, key := newKey(ctx, "agent", "agent of "+req.GetClusterName())
+	resp := &adminv1.CreateClusterResponse{AgentApiKey: secret}
+	err = s.Store.InTx(ctx, func(tx *store.Store) error {
+		resp.Cluster, err = tx.CreateCluster(ctx, customer, req, key)
+		if err != nil {
+			return err
+		}
+		cluster, err := uuid.Parse(resp.GetCluster().GetClusterId())
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, store.Act{
+			Actor: auth.From(ctx).Actor(), Action: "cluster.create", Customer: some(customer), Cluster: some(cluster), Subject: req.GetClusterName(),
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp, rpc.SetHTTPStatus(ctx, http.StatusCreated)
+}
+
+// GetClusterState returns the cluster as last known.
+func (s *Server) GetClusterState(ctx context.Context, req *adminv1.GetClusterStateRequest) (*adminv1.GetClusterStateResponse, error) {
+	cluster, err := parse("cluster_id", req.GetClusterId())
+	if err != nil {
+		return nil, err
+	}
+	customer, err := auth.Customer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state, err := s.Book.ClusterState(ctx, cluster, customer)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.GetClusterStateResponse{State: state}, nil
+}

@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
+	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+)
+
+// healthWithin is how soon ml must answer to count as alive.
+const healthWithin = 2 * time.Second
+
+// ProxyDecision asks ml, for testing and debugging.
+func (s *Server) ProxyDecision(ctx context.Context, req *adminv1.ProxyDecisionRequest) (*adminv1.ProxyDecisionResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.MLTimeout)
+	defer cancel()
+	decision, err := s.decide(ctx, req.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.ProxyDecisionResponse{Decision: decision}, nil
+}
+
+func (s *Server) decide(ctx context.Context, req *mlv1.DecisionRequest) (*mlv1.DecisionResponse, error) {
+	ml := mlv1.NewDecisionServiceClient(s.ML)
+	switch req.GetDecisionType() {
+	case "spot_optimize":
+		resp, err := ml.SpotOptimize(ctx, &mlv1.SpotOptimizeRequest{Request: req})
+		return resp.GetDecision(), fromML(err)
+	case "bin_pack":
+		resp, err := ml.BinPack(ctx, &mlv1.BinPackRequest{Request: req})
+		return resp.GetDecision(), fromML(err)
+	case "rightsize":
+		resp, err := ml.Rightsize(ctx, &mlv1.RightsizeRequest{Request: req})
+		return resp.GetDecision(), fromML(err)
+	case "schedule":
+		resp, err := ml.Schedule(ctx, &mlv1.ScheduleRequest{Request: req})
+		return resp.GetDecision(), fromML(err)
+	default:
+		return nil, fault.Invalid("decision_type", "must be given")
+	}
+}
+
+// fromML hands ml's answer on, except for what is between the two servers: an
+// address that does not answer, a key of central's that ml does not take.
+func fromML(err error) error {
+	if err == nil {
+		return nil
+	}
+	switch known := fault.From(err); known.Reason { //nolint:exhaustive // the rest is about the request
+	case faultv1.Reason_REASON_UNAVAILABLE, faultv1.Reason_REASON_UNAUTHENTICATED, faultv1.Reason_REASON_PERMISSION_DENIED:
+		return fault.Unavailable("ml", err)
+	default:
+		return known
+	}
+}
+
+// GetMLHealth tells whether central reaches ml. An ml that does not answer is
+// this call's finding, not its failure.
+func (s *Server) GetMLHealth(ctx context.Context, _ *adminv1.GetMLHealthRequest) (*adminv1.GetMLHealthResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, healthWithin)
+	defer cancel()
+	start := time.Now()
+	health, err := mlv1.NewModelServiceClient(s.ML).GetHealth(ctx, &mlv1.GetHealthRequest{})
+	took := float64(time.Since(start).Microseconds()) / 1000
+	if err != nil {
+		s.Log.DebugContext(ctx, "ml does not answer", "error", err)
+		return &adminv1.GetMLHealthResponse{Status: "unhealthy", LatencyMs: took}, nil
+	}
+	return &adminv1.GetMLHealthResponse{Status: health.GetStatus(), ModelsLoaded: health.GetModelsLoaded(), LatencyMs: took}, nil
+}

@@ -1,0 +1,62 @@
+package admin
+
+import (
+	"context"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
+)
+
+// defaultPage is how many optimizations are listed when nobody says how many.
+const defaultPage = 50
+
+// TriggerOptimization starts one.
+func (s *Server) TriggerOptimization(ctx context.Context, req *adminv1.TriggerOptimizationRequest) (*adminv1.TriggerOptimizationResponse, error) {
+	customer, err := auth.Customer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	started, err := s.Optimizer.Trigger(ctx, customer, auth.From(ctx).Actor(), req)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.TriggerOptimizationResponse{Optimization: started}, nil
+}
+
+// ListOptimizations lists the newest first.
+func (s *Server) ListOptimizations(ctx context.Context, req *adminv1.ListOptimizationsRequest) (*adminv1.ListOptimizationsResponse, error) {
+	customer, err := auth.Customer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := s.cluster(ctx, req.GetClusterId())
+	if err != nil {
+		return nil, err
+	}
+	limit := int(req.GetPageSize())
+	if limit == 0 {
+		limit = defaultPage
+	}
+	found, err := s.Store.Optimizations(ctx, cluster, customer, limit)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.ListOptimizationsResponse{Optimizations: found}, nil
+}
+
+// GetOptimization returns one with its steps.
+func (s *Server) GetOptimization(ctx context.Context, req *adminv1.GetOptimizationRequest) (*adminv1.GetOptimizationResponse, error) {
+	id, err := parse("optimization_id", req.GetOptimizationId())
+	if err != nil {
+		return nil, err
+	}
+	customer, err := auth.Customer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.Store.Optimization(ctx, id, customer)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.GetOptimizationResponse{Optimization: found}, nil
+}

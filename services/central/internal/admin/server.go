@@ -1,0 +1,117 @@
+// Package admin is AdminService: what the dashboard and operators ask.
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+)
+
+// Book knows what clusters cost and save.
+type Book interface {
+	Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.Cluster, error)
+	ClusterState(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID) (*fleetv1.ClusterState, error)
+	Savings(ctx context.Context, cluster, customer uuid.NullUUID) (*adminv1.GetSavingsResponse, error)
+}
+
+// Optimizer starts optimizations.
+type Optimizer interface {
+	Trigger(ctx context.Context, customer uuid.NullUUID, actor string, req *adminv1.TriggerOptimizationRequest) (*adminv1.Optimization, error)
+}
+
+// Revoker makes the end of a key act on every replica at once.
+type Revoker interface {
+	Revoked(ctx context.Context, id uuid.UUID)
+}
+
+// Config is what the server needs.
+type Config struct {
+	Store     *store.Store
+	Book      Book
+	Optimizer Optimizer
+	Keys      Revoker
+	Bus       *bus.Bus
+	// ML is the line to ml.
+	ML grpc.ClientConnInterface
+	// MLTimeout bounds one decision; 0: 30 seconds.
+	MLTimeout time.Duration
+	Log       *slog.Logger
+}
+
+// Server answers people and their programs.
+type Server struct {
+	adminv1.UnimplementedAdminServiceServer
+	Config
+}
+
+// New makes a server.
+func New(cfg Config) *Server {
+	if cfg.MLTimeout <= 0 {
+		cfg.MLTimeout = 30 * time.Second
+	}
+	return &Server{Config: cfg}
+}
+
+// cluster reads the id of a cluster that the caller may see; an empty one is
+// null. One of another customer is not found.
+func (s *Server) cluster(ctx context.Context, id string) (uuid.NullUUID, error) {
+	if id == "" {
+		return uuid.NullUUID{}, nil
+	}
+	cluster, err := parse("cluster_id", id)
+	if err != nil {
+		return uuid.NullUUID{}, err
+	}
+	customer, err := auth.Customer(ctx)
+	if err != nil {
+		return uuid.NullUUID{}, err
+	}
+	owner, err := s.Store.CustomerOf(ctx, cluster)
+	if err != nil {
+		return uuid.NullUUID{}, err
+	}
+	if customer.Valid && customer.UUID != owner {
+		return uuid.NullUUID{}, fault.NotFound("cluster", id)
+	}
+	return uuid.NullUUID{UUID: cluster, Valid: true}, nil
+}
+
+// customer reads whose something shall be: the caller's own unless it says
+// otherwise, which only the platform's staff may.
+func (s *Server) customer(ctx context.Context, id string) (uuid.UUID, error) {
+	own, err := auth.Customer(ctx)
+	if err != nil {
+		return uuid.UUID{}, err
+	}
+	if id == "" {
+		if !own.Valid {
+			return uuid.UUID{}, fault.Invalid("customer_id", "must be given: the caller has no customer")
+		}
+		return own.UUID, nil
+	}
+	customer, err := parse("customer_id", id)
+	if err == nil && own.Valid && own.UUID != customer {
+		err = fault.NotFound("customer", id)
+	}
+	return customer, err
+}
+
+func parse(field, id string) (uuid.UUID, error) {
+	parsed, err := uuid.Parse(id)
+	if err != nil {
+		return uuid.UUID{}, fault.Invalid(field, "must be valid UUID")
+	}
+	return parsed, nil
+}
+
+func some(id uuid.UUID) uuid.NullUUID { return uuid.NullUUID{UUID: id, Valid: true} }

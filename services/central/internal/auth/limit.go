@@ -1,0 +1,47 @@
+package auth
+
+import (
+	"context"
+	"time"
+
+	accessv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/access/v1"
+)
+
+// AgentPerMinute is the least number of unary calls a minute for agents and
+// other servers. One that polls makes some twenty; a drain's results come in bursts.
+const AgentPerMinute = 600
+
+// Bucket counts calls.
+type Bucket interface {
+	Allow(ctx context.Context, key string, perMinute int) (wait time.Duration, ok bool)
+}
+
+// Limiter limits calls by key: people as configured, agents and servers ten
+// times as much. A stream counts once, when it opens.
+type Limiter struct {
+	bucket Bucket
+	people int
+}
+
+// NewLimiter limits people to perMinute calls a minute; 0: nobody is limited.
+func NewLimiter(bucket Bucket, perMinute int) *Limiter {
+	return &Limiter{bucket: bucket, people: perMinute}
+}
+
+// Allow implements rpc.Limiter.
+func (l *Limiter) Allow(ctx context.Context) (time.Duration, bool) {
+	caller := From(ctx)
+	if caller.Kind == accessv1.Caller_CALLER_UNSPECIFIED || l.people <= 0 {
+		return 0, true // calls without a credential do no work
+	}
+	return l.bucket.Allow(ctx, caller.KeyID.String(), l.perMinute(caller))
+}
+
+func (l *Limiter) perMinute(caller Caller) int {
+	switch caller.Kind { //nolint:exhaustive // the rest are people
+	case accessv1.Caller_CALLER_AGENT, accessv1.Caller_CALLER_SERVICE:
+		return max(AgentPerMinute, 10*l.people)
+	default:
+		return l.people
+	}
+}

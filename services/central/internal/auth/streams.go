@@ -1,0 +1,83 @@
+package auth
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// streams are the open ones, by key: a call is checked when it begins, but a
+// stream may outlive its key.
+type streams struct {
+	mu    sync.Mutex
+	byKey map[uuid.UUID]map[*stream]struct{}
+}
+
+type stream struct {
+	hash   []byte
+	cancel context.CancelCauseFunc
+}
+
+func newStreams() *streams {
+	return &streams{byKey: map[uuid.UUID]map[*stream]struct{}{}}
+}
+
+// open notes a stream until its context ends.
+func (s *streams) open(parent context.Context, key uuid.UUID, hash []byte) context.Context {
+	ctx, cancel := context.WithCancelCause(parent)
+	opened := &stream{hash: hash, cancel: cancel}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byKey[key] == nil {
+		s.byKey[key] = map[*stream]struct{}{}
+	}
+	s.byKey[key][opened] = struct{}{}
+	context.AfterFunc(ctx, func() {
+		cancel(nil)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.byKey[key], opened)
+		if len(s.byKey[key]) == 0 {
+			delete(s.byKey, key)
+		}
+	})
+	return ctx
+}
+
+// end ends the streams of a key.
+func (s *streams) end(key uuid.UUID, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for opened := range s.byKey[key] {
+		opened.cancel(why)
+	}
+}
+
+// keys are the keys with open streams, and their hashes.
+func (s *streams) keys() map[uuid.UUID][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hashes := make(map[uuid.UUID][]byte, len(s.byKey))
+	for key, all := range s.byKey {
+		for opened := range all {
+			hashes[key] = opened.hash
+			break
+		}
+	}
+	return hashes
+}
+
+// streaming tells whether a method, as gRPC writes it, is a stream.
+func streaming(method string) bool {
+	name := strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", ".")
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	if err != nil {
+		return false
+	}
+	m, ok := found.(protoreflect.MethodDescriptor)
+	return ok && (m.IsStreamingClient() || m.IsStreamingServer())
+}

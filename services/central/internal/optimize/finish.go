@@ -1,0 +1,158 @@
+package optimize
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+)
+
+// terminate ends the instances of drained nodes and waits until the nodes are gone.
+func (r *run) terminate(ctx context.Context) (outcome, error) {
+	nodes, err := r.Store.ReplacedNodes(ctx, r.story.ID)
+	if err != nil {
+		return outcome{}, err
+	}
+	var ids, names []string
+	for _, node := range nodes {
+		if node.Status == "drained" || node.Status == "terminated" {
+			ids, names = append(ids, node.InstanceID), append(names, node.Node)
+		}
+	}
+	if nodes[0].Status != "terminated" || r.age() > time.Minute { // once, and again when it seems lost
+		if err := r.Cloud.Terminate(ctx, r.aws(), ids); err != nil {
+			return outcome{}, err
+		}
+		if err := r.Store.SetReplaced(ctx, r.story.ID, "terminated", "", names...); err != nil {
+			return outcome{}, err
+		}
+	}
+	left, err := r.stillThere(ctx, ids)
+	if err != nil {
+		return outcome{}, err
+	}
+	if left > 0 {
+		return waiting(500*time.Millisecond, "%d of %d terminated nodes are still there", left, len(ids)), nil
+	}
+	return outcome{detail: map[string]any{"instances": ids}}, nil
+}
+
+// stillThere counts instances that are still nodes.
+func (r *run) stillThere(ctx context.Context, ids []string) (int, error) {
+	state, err := r.Store.ClusterState(ctx, r.story.Cluster, noCustomer)
+	if err != nil {
+		return 0, err
+	}
+	gone := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		gone[id] = true
+	}
+	left := 0
+	for _, node := range state.GetNodes() {
+		if gone[node.GetInstanceId()] {
+			left++
+		}
+	}
+	return left, nil
+}
+
+// verify waits until every pod has a place again and counts what it costs now.
+func (r *run) verify(ctx context.Context) (outcome, error) {
+	state, err := r.Book.ClusterState(ctx, r.story.Cluster, noCustomer)
+	if err != nil {
+		return outcome{}, err
+	}
+	before := r.story.Request.GetCurrentState().GetPendingPods()
+	pending := state.GetPendingPods() - before
+	settled := pending <= 0 && unpriced(state) == 0
+	if !settled && r.age() < r.step.patience-30*time.Second {
+		return waiting(500*time.Millisecond, "%d more pods are pending than before, %d nodes have no price", max(pending, 0), unpriced(state)), nil
+	}
+	kept, err := r.keptNodes(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	var remarks []string
+	if pending > 0 {
+		remarks = append(remarks, fmt.Sprintf("%d more pods are pending than before", pending))
+	}
+	if len(kept) > 0 {
+		remarks = append(remarks, "kept "+strings.Join(kept, "; "))
+	}
+	end := ending{
+		status: "completed", message: strings.Join(remarks, "; "), savings: r.monthly(state.CurrentCostPerHour), costAfter: state.CurrentCostPerHour,
+	}
+	return outcome{finished: &end, detail: map[string]any{
+		"nodes": state.TotalNodes, "spot_nodes": state.SpotNodes, "pods": state.TotalPods, "pending_pods": state.PendingPods,
+		"cost_per_hour": state.CurrentCostPerHour, "actual_savings": end.savings,
+	}}, nil
+}
+
+// rollback gives the old nodes back to the scheduler, moves what has landed on
+// the new ones away, and ends those.
+func (r *run) rollback(ctx context.Context) (outcome, error) {
+	nodes, err := r.Store.ReplacedNodes(ctx, r.story.ID)
+	if err != nil {
+		return outcome{}, err
+	}
+	var back []work
+	for _, node := range nodes {
+		back = append(back, r.uncordonWork(node).again(r, "rollback"))
+	}
+	if done, err := r.perform(ctx, back); err != nil || !done.all() {
+		return waiting(300*time.Millisecond, "old nodes are being made schedulable"), err
+	}
+	launched, err := r.Store.LaunchedNodes(ctx, r.story.ID)
+	if err != nil {
+		return outcome{}, err
+	}
+	var away []work
+	for _, node := range launched {
+		if !node.Gone {
+			away = append(away, r.drainWork(store.Replaced{Node: node.Name, InstanceID: node.InstanceID}).again(r, "rollback"))
+		}
+	}
+	done, err := r.perform(ctx, away)
+	if err != nil || !done.all() {
+		return waiting(300*time.Millisecond, "%d of %d new nodes are drained", done.ended(), len(away)), err
+	}
+	return r.endLaunched(ctx, done)
+}
+
+// endLaunched terminates the launched instances, but not those that still hold pods.
+func (r *run) endLaunched(ctx context.Context, drains progress) (outcome, error) {
+	holds := map[string]bool{}
+	for _, w := range drains.work {
+		if drains.of(w).Status != "success" {
+			parameters, ok := w.parameters.(*fleetv1.DrainNodeParameters)
+			holds[parameters.GetInstanceId()] = ok
+		}
+	}
+	ids, err := r.launchedIDs(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	var end, keep []string
+	for _, id := range ids {
+		if holds[id] {
+			keep = append(keep, id)
+		} else {
+			end = append(end, id)
+		}
+	}
+	if err := r.Cloud.Terminate(ctx, r.aws(), end); err != nil {
+		return outcome{}, err
+	}
+	left, err := r.stillThere(ctx, end)
+	if err != nil {
+		return outcome{}, err
+	}
+	if left > 0 {
+		return waiting(500*time.Millisecond, "%d of %d new nodes are still there", left, len(end)), nil
+	}
+	return outcome{detail: map[string]any{"terminated": end, "kept": keep}}, nil
+}

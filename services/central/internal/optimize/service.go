@@ -1,0 +1,201 @@
+// Package optimize is the story of one optimization: state → decision → launch → ready → label → drain → terminate → verify.
+//
+// The rows tell how far a story is; a job carries it on. Any replica may die
+// between any two lines of a step: the next one repeats the step, and every step
+// is written so that repeating it changes nothing.
+package optimize
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/riverqueue/river"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
+
+	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+)
+
+// StaleAfter is the oldest state that is acted on.
+const StaleAfter = time.Minute
+
+// Dashboards are told what happens.
+type Dashboards interface {
+	PublishDashboard(ctx context.Context, customer uuid.UUID, news *adminv1.StreamResponse) error
+}
+
+// Config is what the service needs.
+type Config struct {
+	Store      *store.Store
+	Dispatch   *dispatch.Dispatcher
+	Book       *savings.Book
+	Cloud      *cloud.Cloud
+	Decisions  mlv1.DecisionServiceClient
+	Dashboards Dashboards
+	Log        *slog.Logger
+}
+
+// Service starts stories and carries them on.
+type Service struct {
+	Config
+	queue *store.Queue
+}
+
+// New makes a service; give it the queue before it is used.
+func New(cfg Config) *Service { return &Service{Config: cfg} }
+
+// Register adds the story's worker. The queue that is made with workers must be handed to Use.
+func (s *Service) Register(workers *river.Workers) { river.AddWorker(workers, &worker{service: s}) }
+
+// Use sets the queue that jobs are written to.
+func (s *Service) Use(queue *store.Queue) { s.queue = queue }
+
+// Trigger starts an optimization of a cluster that the customer owns (or any,
+// when customer is null).
+func (s *Service) Trigger(ctx context.Context, customer uuid.NullUUID, actor string, req *adminv1.TriggerOptimizationRequest) (*adminv1.Optimization, error) {
+	if req.GetOptimizationType() != "spot_optimize" {
+		return nil, fault.Unimplemented("optimization_type " + req.GetOptimizationType())
+	}
+	cluster, err := uuid.Parse(req.GetClusterId())
+	if err != nil {
+		return nil, fault.Invalid("cluster_id", "must be valid UUID")
+	}
+	if err := checkOptions(req.GetOptions()); err != nil {
+		return nil, err
+	}
+	owner, err := s.ready(ctx, cluster, customer)
+	if err != nil {
+		return nil, err
+	}
+	carrier := propagation.MapCarrier{}
+	otel.GetTextMapPropagator().Inject(ctx, carrier)
+	var started *adminv1.Optimization
+	err = s.Store.InTx(ctx, func(tx *store.Store) error {
+		started, err = tx.AddOptimization(ctx, cluster, req, actor, carrier.Get("traceparent"), stepNames())
+		if err != nil {
+			return err
+		}
+		id := uuid.MustParse(started.GetOptimizationId()) // made by the database
+		if err := s.queue.Enqueue(ctx, tx, storyJob{OptimizationID: id, Generation: 1}); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, store.Act{
+			Actor: actor, Action: "optimization.trigger", Subject: started.GetOptimizationId(),
+			Customer: uuid.NullUUID{UUID: owner, Valid: true}, Cluster: uuid.NullUUID{UUID: cluster, Valid: true},
+			Detail: map[string]any{"optimization_type": req.GetOptimizationType(), "options": asMap(req.GetOptions())},
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.tell(ctx, owner, &adminv1.StreamResponse{
+		Type: "optimization_started", Status: "pending", ClusterId: cluster.String(), OptimizationId: started.GetOptimizationId(),
+	})
+	return started, nil
+}
+
+// ready refuses what could not be acted on, and returns the cluster's customer.
+func (s *Service) ready(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID) (uuid.UUID, error) {
+	state, err := s.Store.ClusterState(ctx, cluster, customer)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	account, err := s.Store.Account(ctx, cluster)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if account.LaunchTemplateID == "" || len(account.SubnetIDs) == 0 {
+		return uuid.Nil, fault.Infeasible("launch", "the cluster has no launch settings: CloudOptim cannot launch nodes for it")
+	}
+	return account.CustomerID, fresh(state)
+}
+
+func fresh(state *fleetv1.ClusterState) error {
+	if state.GetLastUpdated() == nil || len(state.GetNodes()) == 0 {
+		return fault.New(faultv1.Reason_REASON_AGENT_OFFLINE, "the agent of this cluster has not reported yet")
+	}
+	if age := time.Since(state.GetLastUpdated().AsTime()); age > StaleAfter {
+		return fault.New(faultv1.Reason_REASON_STALE_STATE, "the state of this cluster is %.0f s old, the bound for acting is %.0f s",
+			age.Seconds(), StaleAfter.Seconds()).With("age_seconds", age.Seconds())
+	}
+	return nil
+}
+
+// checkOptions refuses at the door what ml would refuse later.
+func checkOptions(options *adminv1.OptimizationOptions) error {
+	if err := strict("options.requirements", options.GetRequirements(), &mlv1.SpotOptimizeRequirements{}); err != nil {
+		return err
+	}
+	return strict("options.constraints", options.GetConstraints(), &mlv1.SpotOptimizeConstraints{})
+}
+
+// strict reads a Struct as the message that names its fields.
+func strict(field string, in *structpb.Struct, out proto.Message) error {
+	if in == nil {
+		return nil
+	}
+	raw, err := protojson.Marshal(in)
+	if err != nil {
+		return fault.Invalid(field, "must be an object").Because(err)
+	}
+	if err := protojson.Unmarshal(raw, out); err != nil {
+		return fault.Invalid(field, "must have only the documented fields, each of its type").Because(err)
+	}
+	if err := rpc.Validate(out); err != nil {
+		known := fault.From(err)
+		return fault.Invalid(field+"."+text(known.Details["field"]), text(known.Details["constraint"])).Because(err)
+	}
+	return nil
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// asStruct is a parameter message as tasks carry it.
+func asStruct(msg proto.Message) (*structpb.Struct, error) {
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(msg)
+	if err != nil {
+		return nil, err
+	}
+	out := &structpb.Struct{}
+	return out, protojson.Unmarshal(raw, out)
+}
+
+func asMap(msg proto.Message) map[string]any {
+	out := map[string]any{}
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(msg)
+	if err == nil {
+		err = json.Unmarshal(raw, &out)
+	}
+	if err != nil {
+		return map[string]any{"unreadable": err.Error()}
+	}
+	return out
+}
+
+// tell sends news to the dashboards, which may lose them: REST has the truth.
+func (s *Service) tell(ctx context.Context, customer uuid.UUID, news *adminv1.StreamResponse) {
+	news.Timestamp = timestamppb.Now()
+	if err := s.Dashboards.PublishDashboard(ctx, customer, news); err != nil {
+		s.Log.DebugContext(ctx, "telling the dashboards", "error", err)
+	}
+}

@@ -1,0 +1,266 @@
+package optimize
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/riverqueue/river"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+)
+
+const (
+	// A replica that works on a story says so this often; one that has been
+	// silent for twice as long has died, and another takes the story over.
+	aliveEvery = 2 * time.Second
+	aliveFor   = 3 * aliveEvery
+	// Longest pause after a failure that may pass.
+	maxBackoff = 15 * time.Second
+)
+
+// storyJob carries a story on, as long as its generation is the story's.
+type storyJob struct {
+	OptimizationID uuid.UUID `json:"optimization_id"`
+	Generation     int       `json:"generation"`
+}
+
+// Kind names the job.
+func (storyJob) Kind() string { return "optimization_story" }
+
+type worker struct {
+	river.WorkerDefaults[storyJob]
+	service *Service
+}
+
+// Work does what can be done now, and comes back later for the rest.
+func (w *worker) Work(ctx context.Context, job *river.Job[storyJob]) error {
+	again := w.service.carryOn(ctx, job.Args)
+	if again > 0 {
+		return river.JobSnooze(again)
+	}
+	return nil
+}
+
+// Run takes over stories whose replica died, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := s.adopt(ctx); err != nil && ctx.Err() == nil {
+				s.Log.ErrorContext(ctx, "taking over orphaned optimizations", "error", err)
+			}
+		}
+	}
+}
+
+func (s *Service) adopt(ctx context.Context) error {
+	return s.Store.InTx(ctx, func(tx *store.Store) error {
+		orphans, err := tx.Orphans(ctx, aliveEvery)
+		if err != nil {
+			return err
+		}
+		for _, orphan := range orphans {
+			s.Log.InfoContext(ctx, "taking over an optimization", "optimization_id", orphan.ID, "generation", orphan.Generation)
+			if err := s.queue.Enqueue(ctx, tx, storyJob{OptimizationID: orphan.ID, Generation: orphan.Generation}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// carryOn runs steps until one has to wait, and returns how long; 0: no more.
+func (s *Service) carryOn(ctx context.Context, job storyJob) time.Duration {
+	var again time.Duration
+	locked, err := s.Store.Locked(ctx, "optimization:"+job.OptimizationID.String(), func() error {
+		var err error
+		again, err = s.stepOn(ctx, job)
+		return err
+	})
+	if err != nil {
+		s.Log.WarnContext(ctx, "carrying on an optimization", "optimization_id", job.OptimizationID, "error", err)
+		return aliveEvery
+	}
+	if !locked { // a job of an older generation is in its last lines
+		return aliveEvery
+	}
+	return again
+}
+
+func (s *Service) stepOn(ctx context.Context, job storyJob) (time.Duration, error) {
+	for {
+		story, err := s.Store.Story(ctx, job.OptimizationID)
+		if err != nil {
+			return 0, err
+		}
+		if story.Ended() || story.Generation != job.Generation {
+			return 0, nil
+		}
+		again, err := s.oneStep(ctx, story)
+		if err != nil || again > 0 {
+			return again, err
+		}
+	}
+}
+
+// oneStep runs the step in hand once. It returns how long to wait before it is
+// run again, or 0 when the story has moved on.
+func (s *Service) oneStep(ctx context.Context, story *store.Story) (time.Duration, error) {
+	ctx, span := s.span(ctx, story)
+	defer span.End()
+	stop, err := s.alive(ctx, story)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	if err := s.Store.BeginStep(ctx, story); err != nil {
+		return 0, err
+	}
+	r, err := s.load(ctx, story)
+	if err != nil {
+		return 0, err
+	}
+	step := r.step
+	result, err := step.run(r, ctx)
+	if err != nil { // it may pass: note it, and give up when it has lasted too long
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		s.Log.WarnContext(ctx, "a step has trouble", "optimization_id", story.ID, "step", step.name, "error", err)
+		result = outcome{wait: backoff(r.age()), trouble: err.Error()}
+	}
+	if result.wait > 0 && r.age() > step.patience {
+		result = failed("step %s did not end within %s: %s", step.name, step.patience, orElse(result.trouble, "still waiting"))
+	}
+	if result.wait > 0 {
+		if err := s.Store.NoteStep(ctx, story, result.detail, result.trouble); err != nil {
+			return 0, err
+		}
+		_, err := s.Store.WakeStory(ctx, story, result.wait+aliveFor)
+		return result.wait, err
+	}
+	return 0, s.end(ctx, r, result)
+}
+
+// alive tells the other replicas that the story is in good hands, until stop.
+func (s *Service) alive(ctx context.Context, story *store.Story) (stop func(), err error) {
+	if _, err := s.Store.WakeStory(ctx, story, aliveFor); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		tick := time.NewTicker(aliveEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if _, err := s.Store.WakeStory(ctx, story, aliveFor); err != nil && ctx.Err() == nil {
+					s.Log.WarnContext(ctx, "keeping hold of an optimization", "optimization_id", story.ID, "error", err)
+				}
+			}
+		}
+	}()
+	return cancel, nil
+}
+
+// end commits what the step did together with the move to the next one.
+func (s *Service) end(ctx context.Context, r *run, result outcome) error {
+	story, step := r.story, r.step
+	status, next := "completed", story.Step+1
+	if result.failure != "" {
+		status, next = "failed", step.onFailure
+	}
+	over := result.finished != nil || next == 0 || next > len(steps)
+	var moved bool
+	err := s.Store.InTx(ctx, func(tx *store.Store) (err error) {
+		moved, err = tx.EndStep(ctx, story, status, result.detail, result.failure, max(next, 1))
+		if err != nil || !moved {
+			return err
+		}
+		if result.commit != nil {
+			if err := result.commit(tx); err != nil {
+				return err
+			}
+		}
+		if over {
+			return s.finish(ctx, tx, r, result)
+		}
+		return nil
+	})
+	if err != nil || !moved {
+		return err
+	}
+	s.Log.InfoContext(ctx, "optimization step ended", "optimization_id", story.ID, "step", step.name, "status", status,
+		"failure", result.failure, "seconds", r.age().Seconds())
+	s.announce(ctx, r, step.name, status, result, over)
+	return nil
+}
+
+func (s *Service) finish(ctx context.Context, tx *store.Store, r *run, result outcome) error {
+	end := r.ending(result)
+	if _, err := tx.FinishOptimization(ctx, r.story.ID, end.status, end.message, end.savings, end.costAfter); err != nil {
+		return err
+	}
+	return tx.Audit(ctx, store.Act{
+		Actor: "optimizer_service", Action: "optimization." + end.status, Subject: r.story.ID.String(),
+		Customer: uuid.NullUUID{UUID: r.account.CustomerID, Valid: true}, Cluster: uuid.NullUUID{UUID: r.story.Cluster, Valid: true},
+		Detail: map[string]any{"message": end.message, "actual_savings": end.savings},
+	})
+}
+
+func (s *Service) announce(ctx context.Context, r *run, step, status string, result outcome, over bool) {
+	news := &adminv1.StreamResponse{
+		Type: "optimization_step", Status: status, Step: step, Message: result.failure,
+		ClusterId: r.story.Cluster.String(), OptimizationId: r.story.ID.String(),
+	}
+	s.tell(ctx, r.account.CustomerID, news)
+	if !over {
+		return
+	}
+	end := r.ending(result)
+	complete := &adminv1.StreamResponse{
+		Type: "optimization_complete", Status: "success", Savings: &end.savings, Message: end.message,
+		ClusterId: r.story.Cluster.String(), OptimizationId: r.story.ID.String(),
+	}
+	if end.status == "failed" {
+		complete.Status = "failed"
+	}
+	s.tell(ctx, r.account.CustomerID, complete)
+}
+
+// span hangs the step into the trace of the call that triggered the story.
+func (s *Service) span(ctx context.Context, story *store.Story) (context.Context, trace.Span) {
+	ctx = otel.GetTextMapPropagator().Extract(ctx, propagation.MapCarrier{"traceparent": story.Traceparent})
+	return otel.Tracer("cloudoptim/optimize").Start(ctx, "optimize."+steps[story.Step-1].name,
+		trace.WithAttributes(attribute.String("cloudoptim.optimization_id", story.ID.String())))
+}
+
+// backoff grows with the time that the step has been in trouble.
+func backoff(age time.Duration) time.Duration {
+	return min(max(age/4, 500*time.Millisecond), maxBackoff)
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func failed(format string, args ...any) outcome {
+	return outcome{failure: fmt.Sprintf(format, args...)}
+}

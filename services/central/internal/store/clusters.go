@@ -1,0 +1,152 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/cloudoptim/cloudoptim/gen/centraldb"
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+)
+
+// Session is an agent's line to central.
+type Session struct {
+	ID    uuid.UUID
+	Epoch int64
+	// InventorySequence is what central has of the cluster; 0: nothing.
+	InventorySequence int64
+}
+
+// CreateCluster registers a cluster with its agent's key.
+func (s *Store) CreateCluster(ctx context.Context, customer uuid.UUID, req *adminv1.CreateClusterRequest, key NewKey) (*adminv1.Cluster, error) {
+	subnets, err := json.Marshal(req.GetLaunch().GetSubnetIds())
+	if err != nil {
+		return nil, wrap("encoding subnets of cluster", req.GetClusterName(), err)
+	}
+	if req.GetLaunch() == nil {
+		subnets = []byte("{}")
+	}
+	var made *adminv1.Cluster
+	err = s.InTx(ctx, func(tx *Store) error {
+		row, err := tx.q.ClusterCreate(ctx, tx.db, centraldb.ClusterCreateParams{
+			CustomerID: customer, ClusterName: req.GetClusterName(), Region: req.GetRegion(),
+			LaunchTemplateID: text(req.GetLaunch().GetLaunchTemplateId()), SubnetIds: subnets,
+		})
+		if err != nil {
+			return wrap("cluster", req.GetClusterName(), err)
+		}
+		made = clusterMessage(row)
+		_, err = tx.CreateKey(ctx, uuid.NullUUID{UUID: customer, Valid: true}, uuid.NullUUID{UUID: row.ClusterID, Valid: true}, key)
+		return err
+	})
+	return made, err
+}
+
+// Clusters lists a customer's clusters, or all, without costs.
+func (s *Store) Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.Cluster, error) {
+	rows, err := s.q.ClusterList(ctx, s.db, customer)
+	if err != nil {
+		return nil, wrap("listing", "clusters", err)
+	}
+	clusters := make([]*adminv1.Cluster, 0, len(rows))
+	for _, row := range rows {
+		clusters = append(clusters, clusterMessage(row))
+	}
+	return clusters, nil
+}
+
+// ClusterState is the cluster with its nodes, pods and budgets, without the baseline.
+func (s *Store) ClusterState(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID) (*fleetv1.ClusterState, error) {
+	var state *fleetv1.ClusterState
+	err := s.InTx(ctx, func(tx *Store) error { // one moment for all four reads
+		row, err := tx.q.ClusterByID(ctx, tx.db, centraldb.ClusterByIDParams{ClusterID: cluster, CustomerID: customer})
+		if err != nil {
+			return wrap("cluster", cluster.String(), err)
+		}
+		state = &fleetv1.ClusterState{
+			ClusterId: cluster.String(), ClusterName: row.ClusterName, Region: row.Region, LastUpdated: stamp(row.LastSeenAt),
+		}
+		if state.Nodes, err = tx.nodes(ctx, cluster); err != nil {
+			return err
+		}
+		if state.Pods, err = tx.pods(ctx, cluster); err != nil {
+			return err
+		}
+		if state.PodDisruptionBudgets, err = tx.budgets(ctx, cluster); err != nil {
+			return err
+		}
+		total(state)
+		state.HealthStatus = health(row.LastSeenAt, int(state.PendingPods))
+		return nil
+	})
+	return state, err
+}
+
+// CustomerOf is the customer of a cluster.
+func (s *Store) CustomerOf(ctx context.Context, cluster uuid.UUID) (uuid.UUID, error) {
+	row, err := s.q.ClusterByID(ctx, s.db, centraldb.ClusterByIDParams{ClusterID: cluster})
+	return row.CustomerID, wrap("cluster", cluster.String(), err)
+}
+
+// Seen notes a word of the cluster's agent.
+func (s *Store) Seen(ctx context.Context, cluster uuid.UUID) error {
+	return wrap("touching cluster", cluster.String(), s.q.ClusterSeen(ctx, s.db, cluster))
+}
+
+// OpenSession makes a new session the one that is heard.
+func (s *Store) OpenSession(ctx context.Context, cluster uuid.UUID, replica, kubernetesVersion string) (*Session, error) {
+	id := uuid.New()
+	row, err := s.q.ClusterSessionOpen(ctx, s.db, centraldb.ClusterSessionOpenParams{
+		SessionID: uuid.NullUUID{UUID: id, Valid: true}, SessionReplica: text(replica), K8sVersion: kubernetesVersion, ClusterID: cluster,
+	})
+	if err != nil {
+		return nil, wrap("cluster", cluster.String(), err)
+	}
+	return &Session{ID: id, Epoch: row.SessionEpoch, InventorySequence: row.InventorySequence}, nil
+}
+
+// TouchSession notes that the session lives; false: a newer one has taken over.
+func (s *Store) TouchSession(ctx context.Context, cluster uuid.UUID, epoch int64) (bool, error) {
+	n, err := s.q.ClusterSessionTouch(ctx, s.db, centraldb.ClusterSessionTouchParams{ClusterID: cluster, SessionEpoch: epoch})
+	return n > 0, wrap("touching session of cluster", cluster.String(), err)
+}
+
+// CloseSession ends a session, unless a newer one has taken over.
+func (s *Store) CloseSession(ctx context.Context, cluster uuid.UUID, epoch int64) error {
+	err := s.q.ClusterSessionClose(ctx, s.db, centraldb.ClusterSessionCloseParams{ClusterID: cluster, SessionEpoch: epoch})
+	return wrap("closing session of cluster", cluster.String(), err)
+}
+
+// MarkOffline marks clusters whose agent was silent for three minutes and returns cluster → customer.
+func (s *Store) MarkOffline(ctx context.Context) (map[uuid.UUID]uuid.UUID, error) {
+	rows, err := s.q.ClusterOffline(ctx, s.db)
+	gone := make(map[uuid.UUID]uuid.UUID, len(rows))
+	for _, row := range rows {
+		gone[row.ClusterID] = row.CustomerID
+	}
+	return gone, wrap("marking clusters", "offline", err)
+}
+
+func clusterMessage(row centraldb.Cluster) *adminv1.Cluster {
+	return &adminv1.Cluster{
+		ClusterId: row.ClusterID.String(), CustomerId: row.CustomerID.String(), ClusterName: row.ClusterName, Region: row.Region,
+		K8SVersion: value(row.K8sVersion), NodeCount: row.NodeCount, PodCount: row.PodCount, Status: row.Status,
+		HealthStatus: health(row.LastSeenAt, 0), CreatedAt: timestamppb.New(row.CreatedAt), LastSeenAt: stamp(row.LastSeenAt),
+	}
+}
+
+// health is documented at fleet.v1.ClusterState.health_status.
+func health(lastSeen *time.Time, pending int) string {
+	switch {
+	case lastSeen == nil || time.Since(*lastSeen) > 3*time.Minute:
+		return "RED"
+	case time.Since(*lastSeen) > time.Minute || pending > 0:
+		return "YELLOW"
+	default:
+		return "GREEN"
+	}
+}

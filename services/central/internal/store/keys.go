@@ -1,0 +1,105 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/cloudoptim/cloudoptim/gen/centraldb"
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+)
+
+// Key is what authentication needs to know of an API key.
+type Key struct {
+	ID, CustomerID, ClusterID uuid.NullUUID
+	Scope                     string
+	ExpiresAt, RevokedAt      *time.Time
+	CustomerStatus            string
+}
+
+// NewKey is an API key to be stored; the secret itself never gets here.
+type NewKey struct {
+	Hash        []byte
+	Prefix      string
+	Scope       string
+	Description string
+	CreatedBy   string
+	ExpiresAt   *time.Time
+}
+
+// KeyByHash finds a key by the SHA-256 of its secret.
+func (s *Store) KeyByHash(ctx context.Context, hash []byte) (*Key, error) {
+	row, err := s.q.KeyByHash(ctx, s.db, hash)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, fault.NotFound("api_key", "")
+	}
+	if err != nil {
+		return nil, wrap("reading api_key", "by hash", err)
+	}
+	return &Key{
+		ID: uuid.NullUUID{UUID: row.ApiKeyID, Valid: true}, CustomerID: row.CustomerID, ClusterID: row.ClusterID,
+		Scope: row.Scope, ExpiresAt: row.ExpiresAt, RevokedAt: row.RevokedAt, CustomerStatus: row.CustomerStatus,
+	}, nil
+}
+
+// TouchKey notes that a key was used, at most once a minute.
+func (s *Store) TouchKey(ctx context.Context, id uuid.UUID) error {
+	return wrap("touching api_key", id.String(), s.q.KeyTouch(ctx, s.db, id))
+}
+
+// CreateKey stores a key of a customer, of a cluster (scope agent), or of neither (platform, service).
+func (s *Store) CreateKey(ctx context.Context, customer, cluster uuid.NullUUID, key NewKey) (*adminv1.APIKey, error) {
+	row, err := s.q.KeyCreate(ctx, s.db, centraldb.KeyCreateParams{
+		SecretHash: key.Hash, Prefix: key.Prefix, Scope: key.Scope, CustomerID: customer, ClusterID: cluster,
+		Description: key.Description, CreatedBy: key.CreatedBy, ExpiresAt: key.ExpiresAt,
+	})
+	if err != nil {
+		return nil, wrap("api_key", key.Prefix, err)
+	}
+	return keyMessage(row), nil
+}
+
+// Keys lists a customer's keys, or all.
+func (s *Store) Keys(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.APIKey, error) {
+	rows, err := s.q.KeyList(ctx, s.db, customer)
+	if err != nil {
+		return nil, wrap("listing", "api_keys", err)
+	}
+	keys := make([]*adminv1.APIKey, 0, len(rows))
+	for _, row := range rows {
+		keys = append(keys, keyMessage(row))
+	}
+	return keys, nil
+}
+
+// RevokeKey ends a key; one that is revoked already stays so.
+func (s *Store) RevokeKey(ctx context.Context, id uuid.UUID, customer uuid.NullUUID) error {
+	n, err := s.q.KeyRevoke(ctx, s.db, centraldb.KeyRevokeParams{ApiKeyID: id, CustomerID: customer})
+	if err != nil {
+		return wrap("revoking api_key", id.String(), err)
+	}
+	if n == 0 {
+		return fault.NotFound("api_key", id.String())
+	}
+	return nil
+}
+
+func keyMessage(row centraldb.ApiKey) *adminv1.APIKey {
+	return &adminv1.APIKey{
+		ApiKeyId: row.ApiKeyID.String(), Prefix: row.Prefix, Scope: row.Scope, CustomerId: idText(row.CustomerID),
+		ClusterId: idText(row.ClusterID), Description: row.Description, CreatedAt: timestamppb.New(row.CreatedAt),
+		ExpiresAt: stamp(row.ExpiresAt), RevokedAt: stamp(row.RevokedAt), LastUsedAt: stamp(row.LastUsedAt),
+	}
+}
+
+// EnsureKey stores a key of the configuration, unless it is there.
+func (s *Store) EnsureKey(ctx context.Context, key NewKey) error {
+	return wrap("api_key", key.Prefix, s.q.KeyEnsure(ctx, s.db, centraldb.KeyEnsureParams{
+		SecretHash: key.Hash, Prefix: key.Prefix, Scope: key.Scope,
+	}))
+}

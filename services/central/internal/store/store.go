@@ -1,0 +1,219 @@
+// Package store is PostgreSQL: the only room that knows SQL, rows and transactions.
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
+
+	"github.com/cloudoptim/cloudoptim/gen/centraldb"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+)
+
+// Store reads and writes central's database. Inside InTx it is bound to the
+// transaction, so every method can take part in one.
+type Store struct {
+	pool *pgxpool.Pool
+	db   centraldb.DBTX
+	tx   pgx.Tx
+	q    *centraldb.Queries
+}
+
+// Open connects to dsn with at most maxConns connections.
+func Open(ctx context.Context, dsn string, maxConns int) (*Store, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("reading the database's address: it is malformed") // its text may hold the password
+	}
+	cfg.MaxConns = int32(max(maxConns, 4)) //nolint:gosec // a configured pool size
+	cfg.ConnConfig.RuntimeParams["application_name"] = "cloudoptim-central"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the database: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connecting to the database: %w", err)
+	}
+	return New(pool), nil
+}
+
+// New makes a store on a pool.
+func New(pool *pgxpool.Pool) *Store {
+	return &Store{pool: pool, db: pool, q: centraldb.New()}
+}
+
+// Close ends all connections.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
+
+// InTx runs fn in one transaction: all of it happens, or nothing.
+func (s *Store) InTx(ctx context.Context, fn func(tx *Store) error) error {
+	if s.tx != nil {
+		return fn(s)
+	}
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		return fn(&Store{pool: s.pool, db: tx, tx: tx, q: s.q})
+	})
+}
+
+// Locked runs fn while holding a lock on key that ends with this process, or
+// returns false when another holds it.
+func (s *Store) Locked(ctx context.Context, key string, fn func() error) (bool, error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return false, wrap("locking", key, err)
+	}
+	defer conn.Release()
+	got, err := s.q.OptimizationLock(ctx, conn, key)
+	if err != nil || !got {
+		return false, wrap("locking", key, err)
+	}
+	defer func() {
+		// A cancelled caller must not leave the lock on a pooled connection.
+		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if _, err := s.q.OptimizationUnlock(release, conn, key); err != nil {
+			_ = conn.Conn().Close(release)
+		}
+	}()
+	return true, fn()
+}
+
+// wrap turns a driver's error into one a client may see, and names what was done.
+func wrap(doing, subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.NotFound(doing, subject).Because(err)
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		switch pgErr.Code {
+		case "23505":
+			return fault.New(faultv1.Reason_REASON_CONFLICT, "%s %s exists already", doing, subject).
+				With("constraint", pgErr.ConstraintName).Because(err)
+		case "23503":
+			return fault.NotFound(doing, subject).Because(err)
+		case "40001", "40P01":
+			return fault.Unavailable("the database", err)
+		}
+		return fmt.Errorf("%s %s: %w", doing, subject, err)
+	}
+	var connErr *pgconn.ConnectError
+	if errors.As(err, &connErr) || pgconn.SafeToRetry(err) {
+		return fault.Unavailable("the database", err)
+	}
+	return fmt.Errorf("%s %s: %w", doing, subject, err)
+}
+
+var (
+	toJSON   = protojson.MarshalOptions{UseProtoNames: true}
+	fromJSON = protojson.UnmarshalOptions{DiscardUnknown: true} // rows may be newer than we are
+)
+
+// encode is msg as jsonb; nil as an empty object.
+func encode(msg proto.Message) ([]byte, error) {
+	if msg == nil || !msg.ProtoReflect().IsValid() {
+		return []byte("{}"), nil
+	}
+	return toJSON.Marshal(msg)
+}
+
+func decode(raw []byte, msg proto.Message) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	return fromJSON.Unmarshal(raw, msg)
+}
+
+// encodeList is a JSON array of messages.
+func encodeList[M proto.Message](msgs []M) ([]byte, error) {
+	parts := make([]json.RawMessage, 0, len(msgs))
+	for _, msg := range msgs {
+		raw, err := toJSON.Marshal(msg)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, raw)
+	}
+	return json.Marshal(parts)
+}
+
+func decodeList[T any, M interface {
+	*T
+	proto.Message
+}](raw []byte) ([]M, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	var parts []json.RawMessage
+	if err := json.Unmarshal(raw, &parts); err != nil {
+		return nil, err
+	}
+	out := make([]M, 0, len(parts))
+	for _, part := range parts {
+		msg := M(new(T))
+		if err := fromJSON.Unmarshal(part, msg); err != nil {
+			return nil, err
+		}
+		out = append(out, msg)
+	}
+	return out, nil
+}
+
+func stamp(t *time.Time) *timestamppb.Timestamp {
+	if t == nil {
+		return nil
+	}
+	return timestamppb.New(*t)
+}
+
+func moment(t *timestamppb.Timestamp) *time.Time {
+	if t == nil {
+		return nil
+	}
+	at := t.AsTime()
+	return &at
+}
+
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func value[T any](p *T) T {
+	var zero T
+	if p == nil {
+		return zero
+	}
+	return *p
+}
+
+func idText(id uuid.NullUUID) string {
+	if !id.Valid {
+		return ""
+	}
+	return id.UUID.String()
+}

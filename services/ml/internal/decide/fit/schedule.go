@@ -1,0 +1,136 @@
+package fit
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Scheduler foretells where the kube-scheduler puts pods. It filters exactly as
+// Fits does and scores as the default profile's LeastAllocated does, so it
+// spreads where a packer would fill: a plan that only works if pods land as packed
+// fails here. What it leaves out (balanced allocation, image locality, soft
+// spreading) is stood in for by Noise: a plan should hold for several seeds.
+type Scheduler struct {
+	// Seed of the noise and of ties.
+	Seed uint64
+	// Noise is added to scores of 0 to 100.
+	Noise float64
+
+	next int // where the search for nodes starts, as the scheduler's does
+}
+
+const (
+	// A scheduler of more nodes than this looks only at some of them.
+	sampleAbove = 100
+	// Pods that ask for nothing count as this much in scores, as in Kubernetes.
+	defaultCPU, defaultMemory = 100, 200 << 20
+)
+
+// Schedule puts the pod on the best node and says which, or -1 if none takes it.
+func (s *Scheduler) Schedule(c *Cluster, pod int) int {
+	kind := c.book.classes[c.book.class[pod]]
+	minima := c.minima(kind)
+	enough := sample(len(c.nodes))
+	best, bestScore, found := -1, 0.0, 0
+	start := s.next
+	for i := range c.nodes {
+		node := (start + i) % len(c.nodes)
+		if !c.fits(kind, c.nodes[node], minima) {
+			continue
+		}
+		score := leastAllocated(c.nodes[node], kind.requests) + s.noise(pod, node)
+		if best < 0 || score > bestScore {
+			best, bestScore = node, score
+		}
+		if found++; found >= enough {
+			s.next = node + 1
+			break
+		}
+	}
+	if best >= 0 {
+		c.Place(pod, best)
+	}
+	return best
+}
+
+// sample is how many feasible nodes the scheduler looks for: half of 100 nodes,
+// falling to 5 % of a very large cluster, and at least 100.
+func sample(nodes int) int {
+	if nodes <= sampleAbove {
+		return nodes
+	}
+	percent := max(5, 50-nodes/125)
+	return max(sampleAbove, nodes*percent/100)
+}
+
+// leastAllocated scores the mean free share of CPU and memory after the pod has come.
+func leastAllocated(p *place, r Amounts) float64 {
+	share := func(room, used, asked, standIn int64) float64 {
+		if asked == 0 {
+			asked = standIn
+		}
+		if room <= 0 || used+asked > room {
+			return 0
+		}
+		return 100 * float64(room-used-asked) / float64(room)
+	}
+	return (share(p.Room.CPU, p.used.CPU, r.CPU, defaultCPU) + share(p.Room.Memory, p.used.Memory, r.Memory, defaultMemory)) / 2
+}
+
+// noise in [0, Noise), the same for the same seed, pod and node. At least a
+// sliver, since the scheduler picks among equals at random.
+func (s *Scheduler) noise(pod, node int) float64 {
+	x := s.Seed*0x9e3779b97f4a7c15 + uint64(pod)*0xbf58476d1ce4e5b9 + uint64(node)*0x94d049bb133111eb
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	x ^= x >> 31
+	return float64(x>>11) / (1 << 53) * max(s.Noise, 1e-6)
+}
+
+// Drain closes the nodes, moves the pods off them in order and removes the nodes.
+// Pods that fit nowhere wait and try again, as they would; those that still wait
+// when the old nodes are gone are returned.
+func (s *Scheduler) Drain(c *Cluster, nodes []int, pods map[int][]int) (stuck []int) {
+	for _, node := range nodes {
+		c.Close(node)
+	}
+	for _, node := range nodes {
+		evicted := slices.Clone(pods[node])
+		slices.SortStableFunc(evicted, func(a, b int) int {
+			return cmp.Compare(s.noise(a, node), s.noise(b, node))
+		})
+		for _, pod := range evicted {
+			c.Remove(pod)
+		}
+		stuck = s.Settle(c, append(stuck, evicted...))
+	}
+	for _, node := range nodes {
+		c.RemoveNode(node)
+	}
+	return s.Settle(c, stuck)
+}
+
+// Settle schedules the pods, higher priorities first, until no more find a
+// place; it returns those that have none.
+func (s *Scheduler) Settle(c *Cluster, pods []int) (stuck []int) {
+	waiting := slices.Clone(pods)
+	slices.SortStableFunc(waiting, func(a, b int) int {
+		return cmp.Compare(c.book.pods[b].GetPriority(), c.book.pods[a].GetPriority())
+	})
+	for {
+		stuck = stuck[:0:0]
+		refused := map[int]bool{} // what one pod of a class cannot have, the next need not ask for
+		for _, pod := range waiting {
+			if refused[c.book.class[pod]] || s.Schedule(c, pod) < 0 {
+				stuck = append(stuck, pod)
+				refused[c.book.class[pod]] = true
+			}
+		}
+		if len(stuck) == 0 || len(stuck) == len(waiting) {
+			return stuck
+		}
+		waiting = slices.Clone(stuck)
+	}
+}

@@ -1,0 +1,133 @@
+package spotoptimize
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
+)
+
+// answer is a response in the making.
+type answer struct {
+	req    *mlv1.DecisionRequest
+	now    time.Time
+	prices *market.Snapshot
+}
+
+// decisionType of this engine.
+const decisionType = "spot_optimize"
+
+// compose the response for a plan; fresh capacity is compared with its own
+// on-demand price, a replacement with what the cluster costs today.
+func (a answer) compose(q *problem, all []*column, p plan, fresh bool) *mlv1.DecisionResponse {
+	before, after := q.w.costPerHour(), q.w.costAfter(p)
+	savings := before - after
+	if fresh {
+		savings = 0
+		for _, c := range p.buy {
+			savings += c.OnDemand - c.price
+		}
+	}
+	savings = cents(max(0, savings) * HoursPerMonth)
+	led := q.w.ledgerFor(p.gone, q.l)
+	return &mlv1.DecisionResponse{
+		RequestId: a.req.GetRequestId(), Timestamp: timestamppb.New(a.now), DecisionType: decisionType,
+		Recommendations: recommendations(p, savings), ConfidenceScore: a.confidence(q.w), EstimatedSavings: savings,
+		RiskAssessment: q.w.risk(p), ExecutionPlan: q.w.steps(p, q.l),
+		Metadata:   a.metadata(q.w, before, after, led.kept+len(p.buy)),
+		Candidates: candidates(all, p), NodeVerdicts: q.w.verdicts(p),
+	}
+}
+
+// cents rounds USD for people; prices themselves are never rounded.
+func cents(usd float64) float64 { return math.Round(usd*100) / 100 }
+
+// recommendations group equal nodes, those that cost most first. Each gets the
+// share of the savings that its cost on demand has in the whole.
+func recommendations(p plan, savings float64) []*mlv1.Recommendation {
+	var all []*mlv1.Recommendation
+	index := map[string]*mlv1.Recommendation{}
+	whole := 0.0
+	for _, c := range p.buy {
+		whole += c.OnDemand
+		key := c.pool() + c.nodeType()
+		r := index[key]
+		if r == nil {
+			r = &mlv1.Recommendation{
+				InstanceType: c.Type.Name, RiskScore: c.score, HourlyPrice: c.price, AvailabilityZone: c.Zone,
+				NodeType: c.nodeType(), OnDemandHourlyPrice: c.OnDemand, Architecture: c.Type.Architecture,
+			}
+			index[key] = r
+			all = append(all, r)
+		}
+		r.NodeCount++
+	}
+	for _, r := range all {
+		r.MonthlySavings = cents(savings * r.GetOnDemandHourlyPrice() * float64(r.GetNodeCount()) / whole)
+	}
+	slices.SortStableFunc(all, func(a, b *mlv1.Recommendation) int {
+		return cmp.Or(
+			cmp.Compare(b.GetHourlyPrice()*float64(b.GetNodeCount()), a.GetHourlyPrice()*float64(a.GetNodeCount())),
+			cmp.Compare(a.GetInstanceType(), b.GetInstanceType()), cmp.Compare(a.GetAvailabilityZone(), b.GetAvailabilityZone()),
+			cmp.Compare(a.GetNodeType(), b.GetNodeType()))
+	})
+	return all
+}
+
+// maxCandidates is the contract's limit.
+const maxCandidates = 500
+
+// candidates with what was thought of them: taken ones first, then those that
+// came nearest, the cheapest vCPU first.
+func candidates(all []*column, p plan) []*mlv1.Candidate {
+	taken := map[*column]bool{}
+	for _, c := range p.buy {
+		taken[c] = true
+	}
+	ordered := slices.Clone(all)
+	class := func(c *column) int {
+		switch {
+		case taken[c]:
+			return 0
+		case c.reason == "":
+			return 1
+		case c.reason == candidateExcluded || c.reason == candidateArchitecture || c.reason == candidateNoPrice:
+			return 3
+		}
+		return 2
+	}
+	slices.SortStableFunc(ordered, func(a, b *column) int {
+		return cmp.Or(cmp.Compare(class(a), class(b)),
+			cmp.Compare(a.price/float64(a.Type.VCPU), b.price/float64(b.Type.VCPU)))
+	})
+	var list []*mlv1.Candidate
+	for _, c := range ordered[:min(len(ordered), maxCandidates)] {
+		reason := cmp.Or(c.reason, candidateDearer)
+		if taken[c] {
+			reason = candidateTaken
+		}
+		list = append(list, &mlv1.Candidate{
+			InstanceType: c.Type.Name, AvailabilityZone: c.Zone, NodeType: c.nodeType(), HourlyPrice: c.price,
+			RiskScore: c.score, Taken: taken[c], Reason: reason,
+		})
+	}
+	return list
+}
+
+// verdicts on every node, in the order of their names.
+func (w *world) verdicts(p plan) []*mlv1.NodeVerdict {
+	var all []*mlv1.NodeVerdict
+	for i, n := range w.nodes {
+		v := &mlv1.NodeVerdict{NodeName: n.metric.GetNodeName(), Verdict: "keep", Reason: n.reason, Detail: n.detail}
+		if slices.Contains(p.gone, i) {
+			v.Verdict, v.Reason, v.Detail, v.PodsMoved = "replace", reasonReplaced, "", int32(len(n.moves))
+		}
+		all = append(all, v)
+	}
+	return all
+}

@@ -1,0 +1,179 @@
+package spotoptimize
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+)
+
+const (
+	rounds     = 6  // times nodes are taken out because their pods stay stuck
+	deepenings = 3  // times the result is optimized again
+	fewTrials  = 20 // below this many trials a cluster counts as large
+)
+
+// choose the plan that is worth most, ok false if none is worth its disruption.
+func (q *problem) choose() (outcome, bool) {
+	best, found := outcome{}, false
+	all := q.w.replaceable()
+	consider := func(o outcome) {
+		if o.ok() && q.saves(o.plan) && (!found || q.w.worth(o.plan) < q.w.worth(best.plan)) {
+			best, found = o, true
+		}
+	}
+	whole := q.settle(all)
+	consider(whole)
+	if q.partialMayBeBetter(whole) {
+		ordered := q.byWaste(q.w.replaceable())
+		for _, n := range q.portions(len(ordered)) {
+			consider(q.without(ordered[:n]))
+		}
+	}
+	if found {
+		q.shrink(&best.plan)
+	}
+	return best, found
+}
+
+// settle tries to do without all the nodes; those whose pods stay stuck are
+// taken out and the rest tried again.
+func (q *problem) settle(nodes []int) outcome {
+	var o outcome
+	for range rounds {
+		o = q.without(nodes)
+		if len(o.stuck) == 0 || o.limit != "" {
+			return o
+		}
+		kept := q.keepNodesOf(o.stuck, nodes)
+		if len(kept) == len(nodes) {
+			return o
+		}
+		nodes = kept
+	}
+	return o
+}
+
+// keepNodesOf pods that found no place; it returns the nodes that may still go.
+func (q *problem) keepNodesOf(stuck, nodes []int) []int {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n int) bool {
+		node := q.w.nodes[n]
+		for _, pod := range stuck {
+			if slices.Contains(node.moves, pod) {
+				p := q.w.book.Pod(pod)
+				node.reason, node.detail = reasonUnschedulable, p.GetNamespace()+"/"+p.GetName()+" would find no place"
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// partialMayBeBetter where a limit stopped the whole, or may have made it buy on
+// demand what might as well have stayed.
+func (q *problem) partialMayBeBetter(whole outcome) bool {
+	limited := q.l.maxSpot < 1 || q.l.floorCPU > 0 || q.l.maxNodes > 0
+	return limited || !whole.ok() || !q.saves(whole.plan)
+}
+
+// portions of n nodes to try, largest first.
+func (q *problem) portions(n int) []int {
+	sixteenths := []int{15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1}
+	if q.w.trials() < fewTrials {
+		sixteenths = []int{12, 8, 4, 2}
+	}
+	var sizes []int
+	for _, s := range sixteenths {
+		if k := n * s / 16; k > 0 && k < n && !slices.Contains(sizes, k) {
+			sizes = append(sizes, k)
+		}
+	}
+	return sizes
+}
+
+// byWaste orders nodes by what they cost for what moves off them, most first.
+func (q *problem) byWaste(nodes []int) []int {
+	var need fit.Amounts
+	for _, n := range nodes {
+		for _, pod := range q.w.nodes[n].moves {
+			need = need.Plus(q.w.book.Requests(pod))
+		}
+	}
+	var w weights
+	if dual := q.shelf.dual(need); dual >= 0 {
+		w = q.shelf.duals[dual]
+	}
+	waste := map[int]float64{}
+	for _, n := range nodes {
+		used := 0.0
+		for _, pod := range q.w.nodes[n].moves {
+			used += w.value(q.w.book.Requests(pod))
+		}
+		waste[n] = q.w.nodes[n].price - used
+	}
+	ordered := slices.Clone(nodes)
+	slices.SortStableFunc(ordered, func(a, b int) int { return cmp.Compare(waste[b], waste[a]) })
+	return ordered
+}
+
+// saves says whether a plan is worth its disruption: the share of the bill that
+// was asked for, and within a month more than restarting the pods costs.
+func (q *problem) saves(p plan) bool {
+	before := q.w.costPerHour()
+	saved := before - q.w.costAfter(p)
+	return saved > defaultGranularity && saved >= q.l.minSavings*before && saved*HoursPerMonth > float64(q.w.moved(p.gone))*RestartCost
+}
+
+// excludeImmovable keeps the nodes with a pod that neither a new node nor one
+// that stays could ever take, and forgets pending pods of that kind.
+func (q *problem) excludeImmovable() {
+	today := q.w.today()
+	var staying []int
+	for i, n := range q.w.nodes {
+		if n.reason != "" && !n.at.Closed {
+			staying = append(staying, i)
+		}
+	}
+	known := map[int]bool{} // class → placeable
+	placeable := func(pod int) bool {
+		class := q.w.book.Class(pod)
+		if _, ok := known[class]; !ok {
+			known[class] = q.placeable(pod, today, staying)
+		}
+		return known[class]
+	}
+	for _, i := range q.w.replaceable() {
+		n := q.w.nodes[i]
+		for _, pod := range n.moves {
+			if placeable(pod) {
+				continue
+			}
+			p := q.w.book.Pod(pod)
+			n.reason, n.detail = reasonUnschedulable, p.GetNamespace()+"/"+p.GetName()+" fits on no node that may be bought"
+			if len(p.GetVolumeZones()) > 0 && !slices.ContainsFunc(q.columns, func(c *column) bool { return slices.Contains(p.GetVolumeZones(), c.Zone) }) {
+				n.reason, n.detail = reasonVolume, p.GetNamespace()+"/"+p.GetName()+" has a volume in a zone where nothing may be bought"
+			}
+			break
+		}
+	}
+	q.waiting = slices.DeleteFunc(slices.Clone(q.w.pending), func(pod int) bool { return !placeable(pod) })
+}
+
+func (q *problem) placeable(pod int, today *fit.Cluster, staying []int) bool {
+	need, p := q.w.book.Requests(pod), q.w.book.Pod(pod)
+	easy := selectorKey(p) == ""
+	for _, c := range q.columns {
+		if !need.Within(c.room) {
+			continue
+		}
+		if easy {
+			return true
+		}
+		if fit.Admits(p, &c.blank) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(staying, func(n int) bool {
+		return need.Within(today.Spare(n)) && fit.Admits(p, today.Node(n))
+	})
+}

@@ -1,0 +1,120 @@
+// Package spotoptimize picks the instances that hold a cluster's pods for less,
+// and says why for every node and pool. It is a pure function of the question
+// and the market.
+package spotoptimize
+
+import (
+	"slices"
+	"time"
+
+	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
+)
+
+// Decide answers a request from a market snapshot. The same request, snapshot and
+// time give the same answer.
+func Decide(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (*mlv1.DecisionResponse, error) {
+	want, l, err := decode(req)
+	if err != nil {
+		return nil, err
+	}
+	state := req.GetCurrentState()
+	if !prices.Known(state.GetRegion()) {
+		return nil, fault.Infeasible("region", "No prices are known for region %q", state.GetRegion())
+	}
+	alone := want.urgent || len(state.GetNodes()) == 0
+	if alone && want.cpu == 0 && want.memoryGiB == 0 && want.nodes == 0 {
+		return nil, fault.Invalid("requirements.cpu_required", "must be given when the state has no nodes or capacity is urgent")
+	}
+	if err := checkExist(state.GetRegion(), l, prices); err != nil {
+		return nil, err
+	}
+	a := answer{req: req, now: now, prices: prices}
+	if alone {
+		return a.capacity(want, l)
+	}
+	return a.replacement(want, l)
+}
+
+// capacity for requirements alone. Nodes of the state tell zones and
+// architectures, and stay as they are.
+func (a answer) capacity(want wants, l limits) (*mlv1.DecisionResponse, error) {
+	w := newWorld(a.req.GetCurrentState(), a.prices)
+	if want.urgent {
+		l.maxSpot = 1 // nothing is bought as spot, so no share of it can bind
+	}
+	all := w.columns(want, l)
+	q := newProblem(w, l, want, all)
+	o := q.fromNothing()
+	if len(q.columns) == 0 || !o.ok() {
+		return nil, w.infeasible(want, l, o.limit)
+	}
+	for _, n := range w.nodes {
+		if n.reason == "" {
+			n.reason, n.detail = reasonNoSaving, "only capacity was asked for"
+		}
+	}
+	return a.compose(q, all, o.plan, true), nil
+}
+
+// replacement of a cluster's nodes by cheaper ones.
+func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error) {
+	w := newWorld(a.req.GetCurrentState(), a.prices)
+	all := w.columns(want, l)
+	q := newProblem(w, l, want, all)
+	movable := len(w.replaceable())
+	q.excludeImmovable()
+	if movable > 0 && len(w.replaceable()) == 0 {
+		if constraint := w.binding(want, l); constraint != "" {
+			return nil, fault.Infeasible(constraint, "No instance that %s allows can take the pods of any node", constraint)
+		}
+	}
+	o, ok := q.choose()
+	if ok {
+		o = q.deepen(o)
+	} else if broken := w.broken(plan{}, l); broken != "" && movable > 0 {
+		return nil, fault.Infeasible(broken, "The cluster breaks %s today and no change that saves money mends it", broken)
+	}
+	if !ok {
+		o = outcome{}
+	}
+	q.explain(o.plan)
+	return a.compose(q, all, o.plan, false), nil
+}
+
+// explain the nodes that could have gone and stay.
+func (q *problem) explain(p plan) {
+	spotFull := q.l.maxSpot < 1 && !q.withOneMoreSpot(p)
+	for i, n := range q.w.nodes {
+		if n.reason != "" || slices.Contains(p.gone, i) {
+			continue
+		}
+		switch {
+		case q.l.floorCPU > 0 && q.floorNeeds(p, n):
+			n.reason, n.detail = reasonFloor, "on_demand_floor_cpu"
+		case spotFull:
+			n.reason, n.detail = reasonSpotShare, "max_spot_percentage"
+		default:
+			n.reason, n.detail = reasonNoSaving, "no change of it saves enough"
+		}
+	}
+}
+
+// withOneMoreSpot node in place of one that stays, would the share still hold?
+func (q *problem) withOneMoreSpot(p plan) bool {
+	led := q.w.ledgerFor(p.gone, q.l)
+	for _, c := range p.buy {
+		led.add(c)
+	}
+	return float64(led.spot+1) <= q.l.maxSpot*float64(led.kept+led.new)+defaultGranularity
+}
+
+// floorNeeds says whether on-demand vCPU would fall below the floor without the node.
+func (q *problem) floorNeeds(p plan, n *node) bool {
+	led := q.w.ledgerFor(p.gone, q.l)
+	for _, c := range p.buy {
+		led.add(c)
+	}
+	return led.onDemand-n.vcpu < q.l.floorCPU
+}

@@ -1,0 +1,269 @@
+package spotoptimize
+
+import (
+	"math"
+	"slices"
+)
+
+// problem is what one decision works on.
+type problem struct {
+	w       *world
+	l       limits
+	want    wants
+	columns []*column // takeable
+	shelf   *shelf    // the same, by value
+	waiting []int     // pending pods that can be placed at all
+}
+
+func newProblem(w *world, l limits, want wants, columns []*column) *problem {
+	can := takeable(columns)
+	return &problem{w: w, l: l, want: want, columns: can, shelf: newShelf(can, free)}
+}
+
+// outcome of trying to do without some nodes.
+type outcome struct {
+	plan  plan
+	stuck []int  // pods that found no place
+	limit string // that stopped it, empty if none
+}
+
+func (o outcome) ok() bool { return len(o.stuck) == 0 && o.limit == "" }
+
+const (
+	repairs = 8 // times capacity is added for pods that the scheduler left stuck
+	// everySlack are shares of a new node that the packer leaves free at first: none,
+	// or about what spreading instead of packing wastes.
+	someSlack = 0.06
+)
+
+// without finds the cheapest plan that does without the nodes.
+func (q *problem) without(gone []int) outcome {
+	gone = q.w.drainOrder(gone)
+	var best outcome
+	found := false
+	for _, slack := range []float64{0, someSlack} {
+		o := q.attempt(gone, slack)
+		if better(q.w, o, best) || !found {
+			best, found = o, true
+		}
+		if o.ok() && q.w.trials() < len(schedulers) {
+			break // on a large cluster a second attempt costs more time than it saves money
+		}
+	}
+	return best
+}
+
+func better(w *world, a, b outcome) bool {
+	if a.ok() != b.ok() {
+		return a.ok()
+	}
+	return w.worth(a.plan) < w.worth(b.plan)
+}
+
+// attempt packs, rehearses, and adds nodes for pods that got stuck.
+func (q *problem) attempt(gone []int, slack float64) outcome {
+	o := q.pack(gone, slack)
+	if !o.ok() {
+		return o
+	}
+	for range repairs {
+		stuck := q.w.firstFailure(o.plan, q.waiting)
+		if len(stuck) == 0 {
+			o.limit = q.w.broken(o.plan, q.l)
+			return o
+		}
+		before := len(o.plan.buy)
+		if limit := q.addFor(&o.plan, stuck); limit != "" || len(o.plan.buy) == before {
+			return outcome{plan: o.plan, stuck: stuck, limit: limit}
+		}
+	}
+	return outcome{plan: o.plan, stuck: q.w.firstFailure(o.plan, q.waiting), limit: q.w.broken(o.plan, q.l)}
+}
+
+// pack the pods of the nodes that go. How many spot nodes there will be decides
+// how many one pool may have, so it is guessed high and lowered until it holds.
+func (q *problem) pack(gone []int, slack float64) outcome {
+	pods := slices.Clone(q.waiting)
+	leaving := map[int]bool{}
+	for _, n := range gone {
+		pods = append(pods, q.w.nodes[n].moves...)
+		leaving[n] = true
+	}
+	spots, nodes := math.MaxInt32, max(1, len(gone)/2)
+	var o outcome
+	for range 10 {
+		o = q.packGuess(gone, leaving, pods, slack, spots, nodes)
+		got := 0
+		for _, c := range o.plan.buy {
+			if c.spot {
+				got++
+			}
+		}
+		nodes = max(1, len(o.plan.buy)+len(q.w.nodes)-len(gone))
+		if !o.ok() || q.w.broken(o.plan, q.l) != "max_pool_share" {
+			break
+		}
+		spots = max(1, min(got, spots-1))
+	}
+	if o.ok() {
+		o.limit = q.w.broken(o.plan, q.l)
+	}
+	return o
+}
+
+func (q *problem) packGuess(gone []int, leaving map[int]bool, pods []int, slack float64, spots, nodes int) outcome {
+	p := newPacker(q.shelf, q.w.groups(pods, q.shelf, leaving, nodes), q.w.ledgerFor(gone, q.l))
+	p.spots, p.slack, p.largest = spots, slack, q.largest(gone)
+	today := q.w.today()
+	var open []int
+	for i := range q.w.nodes {
+		if !leaving[i] && !today.Node(i).Closed {
+			open = append(open, i)
+		}
+	}
+	p.useSpare(q.w, today, open)
+	buy, misfits, limit := p.run()
+	o := outcome{plan: plan{gone: gone, buy: buy}, limit: limit}
+	for _, g := range misfits {
+		o.stuck = append(o.stuck, p.groups[g].pods[len(p.groups[g].pods)-p.left[g]:]...)
+	}
+	if o.ok() {
+		o.plan.buy, o.limit = topUp(p.ledger, q.shelf, q.want, o.plan.buy, spots)
+	}
+	return o
+}
+
+// largest vCPU count that one new spot node may have: the share a pool may have,
+// squared, of all that goes (with a third per pool, a ninth), and no less than the
+// largest node that goes. Otherwise the cheapest answer would be a few huge nodes.
+func (q *problem) largest(gone []int) float64 {
+	sum, most := 0.0, 0.0
+	for _, n := range gone {
+		sum += q.w.nodes[n].vcpu
+		most = max(most, q.w.nodes[n].vcpu)
+	}
+	return max(most, q.l.poolShare*q.l.poolShare*sum)
+}
+
+// addFor buys nodes for pods that found no place among those of the plan.
+func (q *problem) addFor(p *plan, stuck []int) (limit string) {
+	ledger := q.w.ledgerFor(p.gone, q.l)
+	for _, c := range p.buy {
+		ledger.add(c)
+	}
+	leaving := map[int]bool{}
+	for _, n := range p.gone {
+		leaving[n] = true
+	}
+	extra := newPacker(q.shelf, q.w.groups(stuck, q.shelf, leaving, len(p.buy)), ledger)
+	extra.spots, extra.slack, extra.largest = ledger.newSpot, someSlack, q.largest(p.gone)
+	buy, _, limit := extra.run()
+	p.buy = append(p.buy, buy...)
+	return limit
+}
+
+// shrink tries to do with less: without a node, or with a cheaper one in its
+// place, keeping what still survives the rehearsals.
+func (q *problem) shrink(p *plan) {
+	left := q.w.trials()
+	for left > 0 {
+		smaller, used, ok := q.smaller(*p, left)
+		left -= used
+		if !ok {
+			return
+		}
+		*p = smaller
+	}
+}
+
+// smaller plan, the first that holds; used counts the trials it took.
+func (q *problem) smaller(p plan, left int) (better plan, used int, ok bool) {
+	seen := map[string]bool{}
+	try := func(trial plan) bool {
+		used++
+		return q.w.broken(trial, q.l) == "" && q.satisfies(trial) && q.w.firstFailure(trial, q.waiting) == nil
+	}
+	for _, i := range byPrice(p.buy) {
+		c := p.buy[i]
+		if seen[c.pool()+c.nodeType()] {
+			continue
+		}
+		seen[c.pool()+c.nodeType()] = true
+		if used >= left {
+			return p, used, false
+		}
+		if trial := p.with(i, nil); try(trial) {
+			return trial, used, true
+		}
+		for _, cheaper := range q.cheaper(p, i) {
+			if used >= left {
+				return p, used, false
+			}
+			if trial := p.with(i, cheaper); try(trial) {
+				return trial, used, true
+			}
+		}
+	}
+	return p, used, false
+}
+
+// with one node taken out, and another in its place unless that is nil.
+func (p plan) with(i int, instead *column) plan {
+	buy := slices.Delete(slices.Clone(p.buy), i, i+1)
+	if instead != nil {
+		buy = append(buy, instead)
+	}
+	return plan{gone: p.gone, buy: buy}
+}
+
+func byPrice(buy []*column) []int {
+	order := make([]int, len(buy))
+	for i := range buy {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case buy[a].price > buy[b].price:
+			return -1
+		case buy[a].price < buy[b].price:
+			return 1
+		}
+		return 0
+	})
+	return order
+}
+
+const (
+	cheaperTried = 3    // cheaper columns tried for each node
+	cheaperBy    = 0.03 // share of its price that makes a change worth a trial
+)
+
+// cheaper columns that might do in place of a node: those with most room among
+// the cheaper ones of its kind.
+func (q *problem) cheaper(p plan, i int) []*column {
+	c := p.buy[i]
+	var all []*column
+	for _, other := range q.columns {
+		if other.spot == c.spot && other.price < c.price*(1-cheaperBy) && other.room.CPU*2 >= c.room.CPU && other.room.Memory*2 >= c.room.Memory &&
+			float64(other.Type.VCPU) <= q.largest(p.gone) {
+			all = append(all, other)
+		}
+	}
+	roominess := func(o *column) float64 {
+		return min(1, float64(o.room.CPU)/float64(c.room.CPU)) + min(1, float64(o.room.Memory)/float64(c.room.Memory)) - o.price/c.price
+	}
+	slices.SortStableFunc(all, func(a, b *column) int {
+		switch x, y := roominess(a), roominess(b); {
+		case x > y:
+			return -1
+		case x < y:
+			return 1
+		}
+		return 0
+	})
+	return all[:min(len(all), cheaperTried)]
+}
+
+// satisfies says whether the new nodes offer what the request asks for beside
+// room for the pods.
+func (q *problem) satisfies(p plan) bool { return lacking(q.want, p.buy) == wants{} }

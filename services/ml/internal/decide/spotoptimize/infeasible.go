@@ -1,0 +1,87 @@
+package spotoptimize
+
+import (
+	"fmt"
+
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
+)
+
+// relaxations of one constraint each, in the order in which they are blamed.
+var relaxations = []struct {
+	name  string
+	given func(limits) bool
+	relax func(*limits, *world)
+}{
+	{"instance_types", func(l limits) bool { return len(l.types) > 0 }, func(l *limits, _ *world) { l.types = nil }},
+	{"excluded_instance_types", func(l limits) bool { return len(l.excluded) > 0 }, func(l *limits, _ *world) { l.excluded = nil }},
+	{"architectures", func(l limits) bool { return len(l.architectures) > 0 }, func(l *limits, _ *world) { l.architectures = []string{"amd64", "arm64"} }},
+	{"zones", func(l limits) bool { return len(l.zones) > 0 }, func(l *limits, w *world) { l.zones = w.market.Zones(w.state.GetRegion()) }},
+	{"max_nodes", func(l limits) bool { return l.maxNodes > 0 }, func(l *limits, _ *world) { l.maxNodes = 0 }},
+	{"on_demand_floor_cpu", func(l limits) bool { return l.floorCPU > 0 }, func(l *limits, _ *world) { l.floorCPU = 0 }},
+	{"max_spot_percentage", func(l limits) bool { return l.maxSpot < 1 }, func(l *limits, _ *world) { l.maxSpot = 1 }},
+	{"max_pool_share", func(l limits) bool { return l.poolShare < 1 }, func(l *limits, _ *world) { l.poolShare = 1 }},
+	{"max_price_ratio", func(l limits) bool { return l.priceRatio < 1 }, func(l *limits, _ *world) { l.priceRatio = 1 }},
+	{"max_risk_score", func(l limits) bool { return l.maxRisk < 1 }, func(l *limits, _ *world) { l.maxRisk = 1 }},
+}
+
+// infeasible names the constraint without which the requirements could be met.
+func (w *world) infeasible(want wants, l limits, stopped string) error {
+	for _, r := range relaxations {
+		if !r.given(l) {
+			continue
+		}
+		looser := l
+		r.relax(&looser, w)
+		q := newProblem(w, looser, want, w.columns(want, looser))
+		if len(q.columns) > 0 && q.fromNothing().ok() {
+			return fault.Infeasible(r.name, "No choice of instances meets the requirements within %s", r.name)
+		}
+	}
+	if stopped != "" {
+		return fault.Infeasible(stopped, "No choice of instances meets the requirements within %s and the other constraints", stopped)
+	}
+	return fault.Infeasible("requirements", "No instance type offers %g vCPU and %g GiB in %s", want.cpu, want.memoryGiB, w.state.GetRegion())
+}
+
+// binding names the constraint without which some node could go, empty if there
+// is none.
+func (w *world) binding(want wants, l limits) string {
+	for _, r := range relaxations {
+		if !r.given(l) {
+			continue
+		}
+		looser := l
+		r.relax(&looser, w)
+		again := newWorld(w.state, w.market)
+		q := newProblem(again, looser, want, again.columns(want, looser))
+		q.excludeImmovable()
+		if len(again.replaceable()) > 0 {
+			return r.name
+		}
+	}
+	return ""
+}
+
+// checkExist refuses zones and types of which nothing is known: a slip of the
+// pen should not look like a lack of savings.
+func checkExist(region string, l limits, prices *market.Snapshot) error {
+	types := prices.Types(region)
+	for i, pattern := range l.types {
+		known := false
+		for _, name := range types {
+			known = known || matchesAny([]string{pattern}, name)
+		}
+		if !known {
+			return fault.Infeasible("instance_types", "No instance type of %s matches %q", region, pattern).
+				With("field", fmt.Sprintf("constraints.instance_types[%d]", i))
+		}
+	}
+	for i, zone := range l.zones {
+		if len(prices.Offers(region, []string{zone})) == 0 {
+			return fault.Infeasible("zones", "Nothing is known to be offered in zone %q of %s", zone, region).
+				With("field", fmt.Sprintf("constraints.zones[%d]", i))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package spotoptimize
+
+import (
+	"maps"
+	"math"
+	"slices"
+)
+
+// plan is which nodes go and what is bought instead.
+type plan struct {
+	gone []int     // indices of world.nodes
+	buy  []*column // one for each new node
+}
+
+// ledger counts what the limits speak of, for a plan that grows.
+type ledger struct {
+	l         limits
+	kept      int // nodes that stay
+	spot      int // spot nodes, kept and new
+	keptSpot  int
+	new       int
+	newSpot   int
+	onDemand  float64 // vCPU on demand, kept and new
+	pools     map[string]int
+	keptPools map[string]int
+	zones     map[string]int // new nodes
+}
+
+// ledgerFor the nodes that stay when some go.
+func (w *world) ledgerFor(gone []int, l limits) *ledger {
+	led := &ledger{l: l, pools: map[string]int{}, keptPools: map[string]int{}, zones: map[string]int{}}
+	for i, n := range w.nodes {
+		if slices.Contains(gone, i) {
+			continue
+		}
+		led.kept++
+		if n.spot {
+			led.spot++
+			led.keptSpot++
+			led.keptPools[n.metric.GetInstanceType()+"/"+n.metric.GetAvailabilityZone()]++
+		} else {
+			led.onDemand += n.vcpu
+		}
+	}
+	return led
+}
+
+func (led *ledger) add(c *column) {
+	led.new++
+	led.zones[c.Zone]++
+	if c.spot {
+		led.spot++
+		led.newSpot++
+		led.pools[c.pool()]++
+		return
+	}
+	led.onDemand += float64(c.Type.VCPU)
+}
+
+// spotAllowed says whether one more spot node keeps the share.
+func (led *ledger) spotAllowed() bool {
+	return float64(led.spot+1) <= led.l.maxSpot*float64(led.kept+led.new+1)+defaultGranularity
+}
+
+// poolCap is how many nodes one pool may have among n spot nodes. One is always
+// allowed: of one or two nodes no share below a half can be kept.
+func (l limits) poolCap(n int) int {
+	return max(1, int(math.Floor(l.poolShare*float64(n)+defaultGranularity)))
+}
+
+// poolRoom is how many more nodes of the pool may be bought if n spot nodes are
+// bought in all. The spot nodes that stay are counted as well: otherwise one
+// optimization after the other would fill the same pool.
+func (led *ledger) poolRoom(pool string, n int) int {
+	fresh := led.l.poolCap(n) - led.pools[pool]
+	whole := led.l.poolCap(n+led.keptSpot) - led.pools[pool] - led.keptPools[pool]
+	return max(0, min(fresh, whole))
+}
+
+// broken names the first limit that the plan breaks, empty if none.
+func (w *world) broken(p plan, l limits) string {
+	led := w.ledgerFor(p.gone, l)
+	for _, c := range p.buy {
+		led.add(c)
+	}
+	if l.maxNodes > 0 && led.new > l.maxNodes {
+		return "max_nodes"
+	}
+	if float64(led.spot) > l.maxSpot*float64(led.kept+led.new)+defaultGranularity {
+		return "max_spot_percentage"
+	}
+	if led.onDemand+defaultGranularity < l.floorCPU {
+		return "on_demand_floor_cpu"
+	}
+	for _, pool := range slices.Sorted(maps.Keys(led.pools)) {
+		if led.pools[pool] > l.poolCap(led.newSpot) || led.pools[pool]+led.keptPools[pool] > l.poolCap(led.spot) {
+			return "max_pool_share"
+		}
+	}
+	return ""
+}
+
+// costPerHour after the plan.
+func (w *world) costAfter(p plan) float64 {
+	sum := w.costPerHour()
+	for _, i := range p.gone {
+		sum -= w.nodes[i].price
+	}
+	for _, c := range p.buy {
+		sum += c.price
+	}
+	return sum
+}
+
+// moved counts the pods that are evicted once.
+func (w *world) moved(gone []int) int {
+	sum := 0
+	for _, i := range gone {
+		sum += len(w.nodes[i].moves)
+	}
+	return sum
+}
+
+// worth is what the plan is judged by, USD per hour: the bill, expected
+// interruptions, and a little for having all eggs in few baskets.
+func (w *world) worth(p plan) float64 {
+	sum := w.costAfter(p)
+	if len(p.buy) == 0 {
+		return sum
+	}
+	podsEach := float64(w.moved(p.gone)) / float64(len(p.buy))
+	price, vcpu := 0.0, 0.0
+	zones := map[string]float64{}
+	for _, c := range p.buy {
+		sum += interruptionCost(c, podsEach)
+		price, vcpu = price+c.price, vcpu+float64(c.Type.VCPU)
+	}
+	squares := 0.0
+	for _, c := range p.buy {
+		share := float64(c.Type.VCPU) / vcpu
+		squares += share * share
+		zones[c.Zone] += share
+	}
+	for _, zone := range slices.Sorted(maps.Keys(zones)) {
+		squares += zones[zone] * zones[zone]
+	}
+	return sum + concentration*price*squares/2
+}
+
+// interruptionCost per hour of a node with so many pods.
+func interruptionCost(c *column, pods float64) float64 {
+	return c.probability * pods * RestartCost / HoursPerMonth
+}
