@@ -19,10 +19,9 @@ ALTER ROLE ml_server_ro PASSWORD :'ml_password';
 -- The ml server's rights come from the migrations' GRANTs; this is a second lock on the same door.
 ALTER ROLE ml_server_ro SET default_transaction_read_only = on;
 
--- Without superuser, only a member of a role may make it the owner of something. CURRENT_USER is
--- written out because managed services don't all accept it as a grantee.
+-- Without superuser, only who may SET ROLE to a role may make it the owner of something.
 SELECT format('GRANT central_server TO %I', current_user)
-WHERE NOT pg_has_role(current_user, 'central_server', 'MEMBER') \gexec
+WHERE NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) \gexec
 
 SELECT 'CREATE DATABASE cloudoptim OWNER central_server'
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = 'cloudoptim') \gexec

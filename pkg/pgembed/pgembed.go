@@ -84,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.place, err = claim(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if s.lock, err = lockDir(s.place.dir); err != nil {
+	if s.lock, err = lockDir(ctx, s.place.dir); err != nil {
 		return nil, err
 	}
 	if err := reap(ctx, s.place.data()); err != nil {

@@ -300,9 +300,19 @@ func TestAStalePIDOfAnUnrelatedProcessDoesNotBlock(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	stale := fmt.Sprintf("%d\n%s\n1\n%d\n\n127.0.0.1\n\nready\n", os.Getppid(), s.place.data(), s.port)
-	if err := os.WriteFile(filepath.Join(s.place.data(), "postmaster.pid"), []byte(stale), 0o600); err != nil {
+	// Of the same user, as PostgreSQL pays no heed to processes that it may not signal.
+	unrelated := exec.CommandContext(t.Context(), "sleep", "60")
+	unrelated.SysProcAttr = &syscall.SysProcAttr{Credential: s.place.credential()}
+	if err := unrelated.Start(); err != nil {
 		t.Fatal(err)
+	}
+	defer func() { _ = unrelated.Process.Kill(); _ = unrelated.Wait() }()
+	stale := fmt.Sprintf("%d\n%s\n1\n%d\n\n127.0.0.1\n\nready\n", unrelated.Process.Pid, s.place.data(), s.port)
+	for _, name := range []string{"postmaster.pid", fmt.Sprintf(".s.PGSQL.%d.lock", s.port)} {
+		path := filepath.Join(s.place.data(), name)
+		if err := errors.Join(os.WriteFile(path, []byte(stale), 0o600), os.Chown(path, s.place.uid, s.place.gid)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	startIn(t, dir)
 }
@@ -370,6 +380,25 @@ func TestScriptIsSplitAndVariablesAreQuoted(t *testing.T) {
 			t.Errorf("bootstrap.sql left its promised small language: %q", statement.sql)
 		}
 	}
+}
+
+func TestBootstrapWorksForAnAdministratorWithoutSuperuser(t *testing.T) {
+	s := startIn(t, roomFor(t))
+	for _, sql := range []string{
+		"DROP DATABASE cloudoptim", "DROP ROLE ml_server_ro", "DROP ROLE central_server",
+		"CREATE ROLE manager LOGIN CREATEROLE CREATEDB PASSWORD 'm'",
+	} {
+		if _, err := query(t, s.AdminDSN("postgres"), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	for range 2 {
+		if err := bootstrap(t.Context(), dsn("manager", "m", s.port, "postgres"), s.secrets); err != nil {
+			t.Fatal(err)
+		}
+	}
+	require(t, s.CentralDSN(), "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = 'cloudoptim'", "central_server")
+	require(t, s.MLDSN(), "SELECT 'in'", "in")
 }
 
 func TestAGrownLogIsSetAside(t *testing.T) {

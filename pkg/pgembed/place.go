@@ -2,6 +2,7 @@ package pgembed
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // nobody runs PostgreSQL when we are root, as PostgreSQL refuses to run as root.
@@ -148,14 +150,26 @@ func (p place) logTail() string {
 
 func (p place) logMentions(text string) bool { return strings.Contains(p.logTail(), text) }
 
-// lockDir takes the directory for this process; the kernel gives it back when the process ends.
-func lockDir(dir string) (*os.File, error) {
+// lockDir takes the directory for this process; the kernel gives it back when the process ends. It
+// waits a little, because a process that was just killed takes a moment to be gone.
+func lockDir(ctx context.Context, dir string) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the data directory's lock: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another process: %w", dir, err), file.Close())
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return file, nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another process: %w", dir, err), file.Close())
+		}
 	}
-	return file, nil
 }

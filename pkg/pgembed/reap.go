@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// reap ends what an earlier life left running on this data, then removes its stale lock file.
+// reap ends what an earlier life left running on this data, then removes its stale lock files.
 //
 // We hold the directory's own lock, so whoever still runs here is an orphan: usually one that is
 // just shutting down by the parent death signal. Removing postmaster.pid under running backends
@@ -30,7 +30,7 @@ func reap(ctx context.Context, data string) error {
 			return err
 		}
 		if gone {
-			return removeStalePID(data)
+			return removeStale(data)
 		}
 	}
 	return fmt.Errorf("processes %v still run on %s and can't be stopped", tenants(data), data)
@@ -85,12 +85,17 @@ func tenants(data string) []int {
 	return pids
 }
 
-// removeStalePID spares PostgreSQL the mistake of taking an unrelated process, which got the old
-// process id, for its predecessor.
-func removeStalePID(data string) error {
-	err := os.Remove(filepath.Join(data, "postmaster.pid"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing the stale postmaster.pid: %w", err)
+// removeStale removes the lock files of an earlier life. PostgreSQL does so itself unless it finds a
+// process with the old id, which may be an unrelated one, or a zombie in a container without init.
+func removeStale(data string) error {
+	sockets, err := filepath.Glob(filepath.Join(data, ".s.PGSQL.*"))
+	if err != nil {
+		return fmt.Errorf("looking for stale sockets: %w", err)
+	}
+	for _, path := range append(sockets, filepath.Join(data, "postmaster.pid")) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing a stale lock file: %w", err)
+		}
 	}
 	return nil
 }

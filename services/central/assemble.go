@@ -85,7 +85,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("prices", book.Run)
 	c.add("optimizations", optimizer.Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
-	return c, c.open(cfg, telemetry, doors{store: data.store, bus: wakes, book: book, optimizer: optimizer, ml: ml})
+	return c, c.open(ctx, cfg, telemetry, doors{store: data.store, bus: wakes, book: book, optimizer: optimizer, ml: ml})
 }
 
 // doors are what the front doors lead to.
@@ -98,7 +98,7 @@ type doors struct {
 }
 
 // open opens the gRPC and the REST door.
-func (c *central) open(cfg *settings, telemetry *observe.Telemetry, d doors) error {
+func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Telemetry, d doors) error {
 	replica, err := cfg.replica()
 	if err != nil {
 		return err
@@ -115,18 +115,17 @@ func (c *central) open(cfg *settings, telemetry *observe.Telemetry, d doors) err
 	adminv1.RegisterAdminServiceServer(server, admin.New(admin.Config{
 		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, Log: telemetry.Log,
 	}))
-	return c.listen(cfg, telemetry, server, d, keys)
+	return c.listen(ctx, cfg, telemetry, server, d.store.Ping, keys)
 }
 
-func (c *central) listen(cfg *settings, telemetry *observe.Telemetry, server *rpc.Server, d doors, keys *auth.Keys) error {
+func (c *central) listen(ctx context.Context, cfg *settings, telemetry *observe.Telemetry, server *rpc.Server, ready func(context.Context) error, keys *auth.Keys) error {
 	self, err := rpc.InProcess(server)
 	if err != nil {
 		return err
 	}
 	c.closers = append(c.closers, func() { _ = self.Close() })
-	front, err := gateway.New(gateway.Config{
-		Conn: self, Authorizer: keys, Log: telemetry.Log, Metrics: telemetry.Metrics, Ready: d.store.Ping,
-		RequestTimeout: cfg.API.RequestTimeout(),
+	front, err := gateway.New(ctx, gateway.Config{
+		Conn: self, Authorizer: keys, Log: telemetry.Log, Metrics: telemetry.Metrics, Ready: ready, Timeout: cfg.API.RequestTimeout(),
 	})
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func startLab(t *testing.T) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0], "up", "--dir", r.dir, "--nodes", "6", "--pods", "30", "--agent-rbac", rbac) //nolint:gosec // this very binary
+	cmd := exec.Command(os.Args[0], "up", "--dir", r.dir, "--nodes", "6", "--pods", "30", "--agent-rbac", rbac)
 	cmd.Env = append(os.Environ(), "LAB_TEST_AS_LAB=1")
 	if r.child, err = proc.StartLogged("lab", log, cmd); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func startLab(t *testing.T) *running {
 	t.Cleanup(func() {
 		r.child.Stop(20 * time.Second)
 		if t.Failed() {
-			data, _ := os.ReadFile(log) //nolint:gosec // written above
+			data, _ := os.ReadFile(log)
 			t.Logf("lab said:\n%s", data)
 		}
 	})
@@ -296,7 +296,7 @@ func processes(t *testing.T, dir string) []int {
 	}
 	var pids []int
 	for _, file := range files {
-		data, err := os.ReadFile(file) //nolint:gosec // from the kernel
+		data, err := os.ReadFile(file)
 		if err != nil || !bytes.Contains(data, []byte(dir)) {
 			continue // ended meanwhile, or another's
 		}

@@ -18,6 +18,7 @@ const usage = `lab is an AWS account and an EKS cluster small enough for a lapto
 
   lab build          make the heavy parts, once, in the cache ($CLOUDOPTIM_CACHE)
   lab up             run it until Ctrl-C
+  lab demo           run CloudOptim on it and show what it saves
   lab generate       print a made-up cluster, as kubectl would
   lab convert-openb  print a cluster made of Alibaba's openb trace
 
@@ -29,6 +30,7 @@ lab COMMAND -h lists a command's flags.
 var commands = map[string]func(ctx context.Context, args []string) error{
 	"build":         build,
 	"up":            up,
+	"demo":          demo,
 	"generate":      generateCluster,
 	"convert-openb": convertOpenb,
 }
@@ -80,7 +82,7 @@ func output(file string, write func(io.Writer) error) error {
 	if file == "" || file == "-" {
 		return write(os.Stdout)
 	}
-	f, err := os.Create(file) //nolint:gosec // the user named it
+	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}

@@ -177,6 +177,9 @@ func (d *Drain) tryBegin(ctx context.Context) (*Outcome, error) {
 	if err := CheckInstance(node, d.req.Parameters.GetInstanceId()); err != nil {
 		return nil, err
 	}
+	if mark, _ := ReadRecord(node); mark.TaskID != d.req.TaskID && !time.Now().Before(d.req.Deadline) {
+		return &Outcome{Status: Timeout, Error: "the deadline had passed before the drain began; nothing was touched"}, nil
+	}
 	d.nodeUID = node.UID
 	d.resume(node)
 	if err := d.markStarted(callCtx, node); err != nil {

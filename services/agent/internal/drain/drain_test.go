@@ -55,20 +55,13 @@ func TestAnswersOfTheEvictionAPI(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t, pod("web"), pod("free"))
 				const refusals = 6
-				shown := ""
 				c.answers["web"] = func(attempt int) *http.Response {
 					if attempt <= refusals {
 						return tc.answer()
 					}
 					return nil
 				}
-				done := make(chan struct{})
-				var d *Drain
-				var out Outcome
-				go func() { d, out = c.drain(&params{}, 5*time.Minute); close(done) }()
-				time.Sleep(tc.apart + 3500*time.Millisecond)
-				synctest.Wait()
-				<-done
+				d, out := c.drain(&params{}, 5*time.Minute)
 				if out.Status != Success {
 					t.Fatalf("ended as %v", out)
 				}
@@ -84,7 +77,6 @@ func TestAnswersOfTheEvictionAPI(t *testing.T) {
 				if n := len(c.asked("evict", "free")); n != 1 {
 					t.Fatalf("the other pod was evicted %d times", n)
 				}
-				_ = shown
 				requireState(t, d, "web", gone, "")
 			})
 			synctest.Test(t, func(t *testing.T) { // and one that never ends
@@ -467,6 +459,19 @@ func TestCordonOfAnotherSurvivesAFailedDrain(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestDrainThatComesTooLateTouchesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, pod("p"))
+		d, out := c.drain(&params{UncordonOnFailure: true}, -time.Second)
+		if out.Status != Timeout || len(c.calls) != 0 || c.node.Spec.Unschedulable || len(c.node.Annotations) != 0 {
+			t.Fatalf("%v, calls %v, node %v", out, c.calls, c.node)
+		}
+		if err := d.Close(t.Context(), "timeout", true); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func requireState(t *testing.T, d *Drain, name, state, reason string) {

@@ -230,7 +230,9 @@ func (d *Drain) settle(ans answer, now time.Time) {
 		d.parallel = max(d.parallel/2, 1)
 		d.pause = now.Add(ans.rest)
 		st.next = d.pause
-		st.reason = ans.reason
+		if st.state == waiting {
+			st.reason, st.ruled = ans.reason, false
+		}
 	default:
 		d.refuse(st, ans, name, now)
 	}

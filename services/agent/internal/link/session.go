@@ -42,7 +42,7 @@ type session struct {
 	sequence int64 // of the last message sent; only one goroutine sends
 	welcomed time.Time
 	beat     chan time.Duration // a new heartbeat interval
-	answered atomic.Int64       // when the last heartbeat was, on the monotonic clock
+	answered atomic.Int64       // when the last answer came, in nanoseconds since welcomed
 }
 
 // run is the session; it ends with an error, always.
@@ -59,7 +59,8 @@ func (s *session) run(ctx context.Context, rpc agentv1.AgentServiceClient) error
 	}
 	early.Stop()
 	s.welcomed = time.Now()
-	s.answered.Store(0)
+	// Before anything is received: a later change of them must win.
+	s.settings(welcome.GetSettings())
 
 	var parts sync.WaitGroup
 	defer s.client.cfg.Inventory.Disconnected() // after begin, which says Connected
@@ -113,7 +114,6 @@ func (s *session) begin(ctx context.Context, w *agentv1.Welcome) {
 	cfg.Log.Info("connected to central", "session_id", w.GetSessionId(), "session_epoch", w.GetSessionEpoch(),
 		"server_id", w.GetServerId(), "need_inventory", w.GetNeedInventory())
 	s.checkClock(w.GetServerTime())
-	s.settings(w.GetSettings())
 	for _, id := range w.GetAbandonTaskIds() {
 		if err := cfg.Tasks.Cancel(&agentv1.TaskCancel{TaskId: id, Reason: "central does not want it any more"}); err != nil {
 			cfg.Log.Warn("abandoning a task", "error", err)

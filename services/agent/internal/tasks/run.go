@@ -25,23 +25,27 @@ func (r *Runner) Run(ctx context.Context) error {
 	}()
 	forget := time.NewTicker(time.Hour)
 	defer forget.Stop()
-	report := time.NewTimer(r.progressEvery())
-	defer report.Stop()
-	r.kick()
+	lastReport := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.wake:
-			r.startDue(steps)
-		case <-report.C:
-			r.reportProgress()
-			report.Reset(r.progressEvery())
-			continue
 		case <-forget.C:
 			r.forgetOld(time.Now())
+		case <-r.wake:
+		case <-timer.C:
 		}
-		report.Reset(min(r.progressEvery(), r.untilExpiry()))
+		now := time.Now()
+		r.expireWaiting(now)
+		r.startDue(steps)
+		if now.Sub(lastReport) >= r.progressEvery() {
+			lastReport = now
+			r.reportProgress()
+		}
+		// Counted from the last report, or frequent wake-ups would put it off for ever.
+		timer.Reset(min(r.progressEvery()-time.Since(lastReport), r.untilExpiry()))
 	}
 }
 
@@ -51,8 +55,19 @@ func (r *Runner) progressEvery() time.Duration {
 	return r.progress
 }
 
-// startDue starts what may start, the most urgent first, and ends what waited
-// past its deadline.
+// expireWaiting ends what waited past its deadline.
+func (r *Runner) expireWaiting(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range r.tasks {
+		if t.Result == nil && t.job != nil && !t.running && r.busy[t.job.node()] != nil && !now.Before(t.until) {
+			r.finish(t, outcome{status: "timeout", err: "its deadline passed while another task had the node"})
+		}
+	}
+}
+
+// startDue starts what may start, the most urgent first. A task that is late
+// already is started too: its step says what is left undone.
 func (r *Runner) startDue(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,21 +175,18 @@ func (r *Runner) reportProgress() {
 		if t.running {
 			p.Fraction, p.Message, p.Drain = t.job.progress()
 			p.Message = clip(p.Message, 4096)
-		} else if !time.Now().Before(t.until) {
-			r.finish(t, outcome{status: "timeout", err: "its deadline passed while other tasks had the node"})
-			continue
 		}
 		r.cfg.Outbox.Control(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_TaskProgress{TaskProgress: p}})
 	}
 }
 
-// untilExpiry is the time to the nearest deadline of a waiting task.
+// untilExpiry is the time to the nearest deadline of a task that waits for its node.
 func (r *Runner) untilExpiry() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	nearest := time.Hour
 	for _, t := range r.tasks {
-		if t.Result == nil && t.job != nil && !t.running {
+		if t.Result == nil && t.job != nil && !t.running && r.busy[t.job.node()] != nil {
 			nearest = min(nearest, time.Until(t.until))
 		}
 	}

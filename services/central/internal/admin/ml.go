@@ -53,6 +53,8 @@ func fromML(err error) error {
 	switch known := fault.From(err); known.Reason { //nolint:exhaustive // the rest is about the request
 	case faultv1.Reason_REASON_UNAVAILABLE, faultv1.Reason_REASON_UNAUTHENTICATED, faultv1.Reason_REASON_PERMISSION_DENIED:
 		return fault.Unavailable("ml", err)
+	case faultv1.Reason_REASON_DEADLINE_EXCEEDED:
+		return fault.New(known.Reason, "ml took too long").Because(err)
 	default:
 		return known
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -25,7 +26,8 @@ func (s *Server) Stream(req *adminv1.StreamRequest, stream grpc.ServerStreamingS
 	if err != nil {
 		return err
 	}
-	if _, err := s.cluster(ctx, req.GetClusterId()); err != nil {
+	cluster, err := s.cluster(ctx, req.GetClusterId())
+	if err != nil {
 		return err
 	}
 	news := s.Bus.ListenDashboard(customer)
@@ -41,7 +43,7 @@ func (s *Server) Stream(req *adminv1.StreamRequest, stream grpc.ServerStreamingS
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case raw := <-news.C:
-			err = s.pass(ctx, raw, req.GetClusterId(), stream)
+			err = s.pass(ctx, raw, cluster, stream)
 		case <-beat.C:
 			missed := news.Missed()
 			err = stream.Send(heartbeat(missed - told))
@@ -54,13 +56,13 @@ func (s *Server) Stream(req *adminv1.StreamRequest, stream grpc.ServerStreamingS
 }
 
 // pass sends one message on, if it is about the cluster asked for.
-func (s *Server) pass(ctx context.Context, raw []byte, cluster string, stream grpc.ServerStreamingServer[adminv1.StreamResponse]) error {
+func (s *Server) pass(ctx context.Context, raw []byte, cluster uuid.NullUUID, stream grpc.ServerStreamingServer[adminv1.StreamResponse]) error {
 	what, err := bus.Dashboard(raw)
 	if err != nil { // of a newer replica, perhaps
 		s.Log.WarnContext(ctx, "a message on the bus cannot be read", "error", err)
 		return nil
 	}
-	if cluster != "" && what.GetClusterId() != cluster {
+	if cluster.Valid && what.GetClusterId() != cluster.UUID.String() {
 		return nil
 	}
 	return stream.Send(what)

@@ -77,7 +77,7 @@ func (g *group) standIn(c *Copy) {
 			return
 		}
 	}
-	replicas := int32(len(g.pods)) //nolint:gosec // a cluster's pods
+	replicas := int32(len(g.pods))
 	c.ReplicaSets = append(c.ReplicaSets, &appsv1.ReplicaSet{
 		ObjectMeta: g.meta(),
 		Spec:       appsv1.ReplicaSetSpec{Replicas: &replicas, Selector: g.selector(), Template: g.template()},
@@ -150,7 +150,7 @@ func (g *group) statefulSet() *appsv1.StatefulSet {
 		high = max(high, n)
 		delete(p.Labels, appsv1.ControllerRevisionHashLabelKey) // of a revision that is not here
 	}
-	replicas := int32(high - low + 1) //nolint:gosec // parsed as 32 bits
+	replicas := int32(high - low + 1)
 	template := g.template()
 	delete(template.Labels, appsv1.StatefulSetPodNameLabel)
 	delete(template.Labels, appsv1.PodIndexLabel)
@@ -158,7 +158,7 @@ func (g *group) statefulSet() *appsv1.StatefulSet {
 		ObjectMeta: g.meta(),
 		Spec: appsv1.StatefulSetSpec{
 			Replicas: &replicas, Selector: g.selector(), Template: template,
-			Ordinals:            &appsv1.StatefulSetOrdinals{Start: int32(low)}, //nolint:gosec // parsed as 32 bits
+			Ordinals:            &appsv1.StatefulSetOrdinals{Start: int32(low)},
 			PodManagementPolicy: appsv1.ParallelPodManagement,
 			// The pods have no revision; a rolling update would replace them all.
 			UpdateStrategy: appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},

@@ -71,7 +71,7 @@ func (g *generator) makePDB(w *workload) {
 		Spec: policyv1.PodDisruptionBudgetSpec{Selector: w.selector()},
 	}
 	one, quarter, half := intstr.FromInt32(1), intstr.FromString("25%"), intstr.FromString("50%")
-	allButOne := intstr.FromInt32(int32(max(1, w.replicas-1))) //nolint:gosec // at most 25
+	allButOne := intstr.FromInt32(int32(max(1, w.replicas-1)))
 	switch style := g.rand.IntN(4); {
 	case w.replicas == 1:
 		b.Spec.MinAvailable = &one

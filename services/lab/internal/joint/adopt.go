@@ -55,7 +55,7 @@ func Adopt(ctx context.Context, client *ec2.Client, account *moto.Account, nodes
 }
 
 func launch(ctx context.Context, client *ec2.Client, account *moto.Account, k kind, n int) ([]string, error) {
-	count := aws.Int32(int32(n)) //nolint:gosec // a cluster's nodes
+	count := aws.Int32(int32(n))
 	in := &ec2.RunInstancesInput{
 		LaunchTemplate: &ec2types.LaunchTemplateSpecification{
 			LaunchTemplateId: &account.LaunchTemplateID, Version: aws.String("$Latest"),

@@ -68,7 +68,7 @@ func (b *Box) AgentKubeconfig(ctx context.Context, rbacFile, out string) error {
 
 // apply is `kubectl apply --server-side -f FILE`.
 func (b *Box) apply(ctx context.Context, file string) error {
-	data, err := os.ReadFile(file) //nolint:gosec // the user named it
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}

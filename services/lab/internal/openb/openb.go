@@ -63,7 +63,7 @@ func Convert(nodes, pods io.Reader, c Config) (*Result, error) {
 		machines = slices.DeleteFunc(machines, func(m machine) bool { return m.gpus > 0 })
 		tasks = slices.DeleteFunc(tasks, func(t task) bool { return t.gpus > 0 })
 	}
-	random := rand.New(rand.NewPCG(c.Seed, 0x0be4b)) //nolint:gosec // wants to be repeatable
+	random := rand.New(rand.NewPCG(c.Seed, 0x0be4b))
 	random.Shuffle(len(machines), func(i, j int) { machines[i], machines[j] = machines[j], machines[i] })
 	if c.MaxNodes > 0 && c.MaxNodes < len(machines) {
 		machines = machines[:c.MaxNodes]

@@ -64,7 +64,7 @@ func StartLogged(name, logFile string, cmd *exec.Cmd) (*Child, error) {
 	if err := os.MkdirAll(filepath.Dir(logFile), 0o755); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(logFile) //nolint:gosec // a path inside the lab's own folder
+	log, err := os.Create(logFile)
 	if err != nil {
 		return nil, err
 	}

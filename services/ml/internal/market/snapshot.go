@@ -178,6 +178,30 @@ func (s *Snapshot) Offers(name string, zones []string) []Offer {
 	return offers
 }
 
+// priced lists every type of the region in each of its zones. A node may run where a
+// type is no longer or not yet known to be offered, and still costs its
+// on-demand price, so zones without a spot price are listed too.
+func (s *Snapshot) priced(name string) []Offer {
+	r, zones := s.regions[name], s.Zones(name)
+	if len(zones) == 0 {
+		zones = []string{""}
+	}
+	var offers []Offer
+	for _, typeName := range s.Types(name) {
+		t, ok := s.types[typeName]
+		if !ok {
+			t = catalogue.Type{Name: typeName}
+		}
+		for _, zone := range zones {
+			offers = append(offers, Offer{Type: t, Zone: zone, Spot: r.spot[typeName][zone], OnDemand: r.onDemand[typeName]})
+		}
+	}
+	return offers
+}
+
+// Empty says that no price is known anywhere.
+func (s *Snapshot) Empty() bool { return len(s.regions) == 0 || len(s.types) == 0 }
+
 // Types of a region that have a price, sorted.
 func (s *Snapshot) Types(name string) []string {
 	r := s.regions[name]

@@ -18,14 +18,23 @@ type Book struct {
 	class    []int // by pod
 	classes  []*class
 	trackers []*tracker
+	keys     []string // topology keys that trackers look at
+	scopes   []*scope
 	names    names
+}
+
+// scope is the nodes that a spread constraint counts on. The first is all nodes.
+type scope struct {
+	class *class // nodes must admit it
+	keys  []int  // and have these labels
 }
 
 // class is a set of pods that the scheduler cannot tell apart.
 type class struct {
 	pod      *fleetv1.Pod
 	requests Amounts
-	free     bool // no selector, affinity or volume zone: every node is admitted
+	free     bool // no selector, affinity or volume zone: every node without taints is admitted
+	cordoned bool // tolerates that a node is cordoned
 
 	spread      []spread
 	affinity    []int // trackers, all of which must be present
@@ -45,18 +54,14 @@ type spread struct {
 
 // tracker counts, per value of a topology label, the pods that a selector sees.
 type tracker struct {
-	key string
-	// nodes limits counting to nodes that this class is admitted to and that have
-	// all keys, as spread constraints do; nil counts everywhere.
-	nodes *class
-	keys  []string
-
+	key     int // of Book.keys
+	scope   int // of Book.scopes
 	selects func(*fleetv1.Pod) bool
 }
 
 // NewBook of the pods; the index of a pod in the slice is its name from now on.
 func NewBook(pods []*fleetv1.Pod) *Book {
-	b := &Book{pods: pods, class: make([]int, len(pods)), names: names{index: map[string]int{}}}
+	b := &Book{pods: pods, class: make([]int, len(pods)), names: names{index: map[string]int{}}, scopes: []*scope{{}}}
 	seen := map[string]int{}
 	for i, pod := range pods {
 		key := classKey(pod)
@@ -115,28 +120,27 @@ func (b *Book) newClass(pod *fleetv1.Pod) *class {
 	requests.Pods = 1
 	return &class{
 		pod: pod, requests: requests,
-		free: len(pod.GetNodeSelector()) == 0 && len(pod.GetNodeAffinity()) == 0 && len(pod.GetVolumeZones()) == 0,
+		cordoned: tolerated([]*fleetv1.Taint{unschedulable}, pod.GetTolerations()),
+		free:     len(pod.GetNodeSelector()) == 0 && len(pod.GetNodeAffinity()) == 0 && len(pod.GetVolumeZones()) == 0,
 	}
+}
+
+// maker makes trackers, each only once.
+type maker struct {
+	book   *Book
+	byName map[string]int
+	scopes map[string]int
 }
 
 // track makes the trackers of all classes and links the classes to them.
 func (b *Book) track() {
-	index := map[string]int{}
-	add := func(key string, t *tracker) int {
-		id, ok := index[key]
-		if !ok {
-			id = len(b.trackers)
-			index[key] = id
-			b.trackers = append(b.trackers, t)
-		}
-		return id
-	}
+	m := &maker{book: b, byName: map[string]int{}, scopes: map[string]int{}}
 	owners := map[int]bool{}
 	for _, c := range b.classes {
-		c.trackSpread(add)
-		c.trackAffinity(add)
+		m.spread(c)
+		m.affinity(c)
 		for _, t := range c.pod.GetPodAntiAffinity() {
-			id := add("anti\x00"+termKey(c.pod, t), &tracker{key: t.GetTopologyKey(), selects: termSelects(c.pod, t)})
+			id := m.add("anti\x00"+termKey(c.pod, t), t.GetTopologyKey(), 0, termSelects(c.pod, t))
 			c.anti = append(c.anti, id)
 			owners[id] = true
 		}
@@ -153,7 +157,45 @@ func (b *Book) track() {
 	}
 }
 
-func (c *class) trackSpread(add func(string, *tracker) int) {
+func (m *maker) add(name, key string, scope int, selects func(*fleetv1.Pod) bool) int {
+	id, ok := m.byName[name]
+	if !ok {
+		id = len(m.book.trackers)
+		m.byName[name] = id
+		m.book.trackers = append(m.book.trackers, &tracker{key: m.key(key), scope: scope, selects: selects})
+	}
+	return id
+}
+
+func (m *maker) key(name string) int {
+	for i, known := range m.book.keys {
+		if known == name {
+			return i
+		}
+	}
+	m.book.keys = append(m.book.keys, name)
+	return len(m.book.keys) - 1
+}
+
+// scope of the class's spread constraints: nodes that it is admitted to and that
+// have all the constraints' labels.
+func (m *maker) scope(c *class, keys []string) (id int, name string) {
+	where := &fleetv1.Pod{NodeSelector: c.pod.GetNodeSelector(), NodeAffinity: c.pod.GetNodeAffinity()}
+	name = key(where) + "\x00" + strings.Join(keys, "\x01")
+	id, ok := m.scopes[name]
+	if !ok {
+		s := &scope{class: c}
+		for _, k := range keys {
+			s.keys = append(s.keys, m.key(k))
+		}
+		id = len(m.book.scopes)
+		m.scopes[name] = id
+		m.book.scopes = append(m.book.scopes, s)
+	}
+	return id, name
+}
+
+func (m *maker) spread(c *class) {
 	var hard []*fleetv1.TopologySpread
 	var keys []string
 	for _, s := range c.pod.GetTopologySpread() {
@@ -161,15 +203,22 @@ func (c *class) trackSpread(add func(string, *tracker) int) {
 			hard, keys = append(hard, s), append(keys, s.GetTopologyKey())
 		}
 	}
-	where := key(&fleetv1.Pod{NodeSelector: c.pod.GetNodeSelector(), NodeAffinity: c.pod.GetNodeAffinity()})
+	if len(hard) == 0 {
+		return
+	}
+	scope, scopeName := m.scope(c, keys)
 	for _, s := range hard {
 		// Counting skips pods that are on their way out, as the scheduler does.
 		sees := func(p *fleetv1.Pod) bool {
 			return p.GetNamespace() == c.pod.GetNamespace() && !p.GetTerminating() && Selects(s.GetSelector(), p.GetLabels())
 		}
-		spelled := strings.Join([]string{"spread", c.pod.GetNamespace(), s.GetTopologyKey(), key(s.GetSelector()), where, strings.Join(keys, "\x01")}, "\x00")
+		selector := "none"
+		if s.GetSelector() != nil {
+			selector = "some" + key(s.GetSelector())
+		}
+		name := strings.Join([]string{"spread", c.pod.GetNamespace(), s.GetTopologyKey(), selector, scopeName}, "\x00")
 		limit := spread{maxSkew: int(s.GetMaxSkew()), minDomains: int(s.GetMinDomains())}
-		limit.tracker = add(spelled, &tracker{key: s.GetTopologyKey(), nodes: c, keys: keys, selects: sees})
+		limit.tracker = m.add(name, s.GetTopologyKey(), scope, sees)
 		if sees(c.pod) {
 			limit.self = 1
 		}
@@ -177,9 +226,9 @@ func (c *class) trackSpread(add func(string, *tracker) int) {
 	}
 }
 
-// trackAffinity counts pods that match all terms at once: that is how the
-// scheduler reads several terms.
-func (c *class) trackAffinity(add func(string, *tracker) int) {
+// affinity counts pods that match all terms at once: that is how the scheduler
+// reads several terms.
+func (m *maker) affinity(c *class) {
 	terms := c.pod.GetPodAffinity()
 	if len(terms) == 0 {
 		return
@@ -193,7 +242,7 @@ func (c *class) trackAffinity(add func(string, *tracker) int) {
 	}
 	for _, t := range terms {
 		name := "affinity\x00" + t.GetTopologyKey() + "\x00" + strings.Join(spelled, "\x01")
-		c.affinity = append(c.affinity, add(name, &tracker{key: t.GetTopologyKey(), selects: all}))
+		c.affinity = append(c.affinity, m.add(name, t.GetTopologyKey(), 0, all))
 	}
 	c.selfAffine = all(c.pod)
 }

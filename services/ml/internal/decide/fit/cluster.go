@@ -26,71 +26,127 @@ type Node struct {
 // unschedulable is the taint that a cordoned node carries; pods may tolerate it.
 var unschedulable = &fleetv1.Taint{Key: "node.kubernetes.io/unschedulable", Effect: "NoSchedule"}
 
+// none is the value of a topology label that a node lacks.
+const none = -1
+
 // Cluster is nodes with pods on them. It is not safe for concurrent use.
 type Cluster struct {
-	book  *Book
-	nodes []*place
-	at    []int // node by pod, -1 if nowhere
-	count []tally
+	book    *Book
+	nodes   []*place
+	at      []int              // node by pod, none if nowhere
+	count   []tally            // by tracker
+	values  []map[string]int32 // by key: value of the label → its number
+	domains [][][]int32        // by scope and key: nodes with each value
 }
 
 // place is a node and what is on it.
 type place struct {
 	Node
-	used  Amounts
+	free  Amounts
+	pods  []int
 	ports map[int32]int
 	gone  bool
-	// eligible by tracker: whether spread constraints count here.
-	eligible []bool
+	value []int32 // by key, none if the node lacks the label
+	in    []bool  // by scope
 }
 
-// tally is the state of one tracker.
+// tally is the state of one tracker, by the number of the key's value.
 type tally struct {
-	seen    map[string]int // pods that the selector sees, by value of the key
-	owners  map[string]int // pods that have the term, by value of the key
-	domains map[string]int // eligible nodes, by value of the key
-	total   int
+	seen   []int32 // pods that the selector sees
+	owners []int32 // pods that have the term
+	total  int
 }
 
 // NewCluster without nodes.
 func NewCluster(book *Book) *Cluster {
-	c := &Cluster{book: book, at: make([]int, len(book.pods)), count: make([]tally, len(book.trackers))}
-	for i := range c.at {
-		c.at[i] = -1
+	c := &Cluster{
+		book: book, at: make([]int, len(book.pods)), count: make([]tally, len(book.trackers)),
+		values: make([]map[string]int32, len(book.keys)), domains: make([][][]int32, len(book.scopes)),
 	}
-	for i := range c.count {
-		c.count[i] = tally{seen: map[string]int{}, owners: map[string]int{}, domains: map[string]int{}}
+	for i := range c.at {
+		c.at[i] = none
+	}
+	for i := range c.values {
+		c.values[i] = map[string]int32{}
+	}
+	for i := range c.domains {
+		c.domains[i] = make([][]int32, len(book.keys))
 	}
 	return c
 }
 
 // AddNode and get its index.
 func (c *Cluster) AddNode(n Node) int {
-	p := &place{Node: n, used: n.Reserved, ports: map[int32]int{}, eligible: make([]bool, len(c.book.trackers))}
+	p := &place{Node: n, free: n.Room.Minus(n.Reserved), value: make([]int32, len(c.book.keys)), in: make([]bool, len(c.book.scopes))}
 	for _, port := range n.Ports {
-		p.ports[port]++
+		p.bind(port, 1)
 	}
-	for i, t := range c.book.trackers {
-		p.eligible[i] = t.counts(&n)
-		if value, ok := n.Labels[t.key]; ok && p.eligible[i] {
-			c.count[i].domains[value]++
+	for k, key := range c.book.keys {
+		p.value[k] = none
+		if text, ok := n.Labels[key]; ok {
+			p.value[k] = c.number(k, text)
 		}
 	}
+	for i, s := range c.book.scopes {
+		p.in[i] = s.includes(p)
+	}
 	c.nodes = append(c.nodes, p)
+	c.countNode(p, 1)
 	return len(c.nodes) - 1
 }
 
-// counts says whether pods on the node are counted.
-func (t *tracker) counts(n *Node) bool {
-	if t.nodes == nil {
-		return true
+func (p *place) bind(port int32, n int) {
+	if p.ports == nil {
+		p.ports = map[int32]int{}
 	}
-	for _, key := range t.keys {
-		if _, ok := n.Labels[key]; !ok {
+	p.ports[port] += n
+}
+
+// number of a label's value.
+func (c *Cluster) number(key int, text string) int32 {
+	n, ok := c.values[key][text]
+	if !ok {
+		n = int32(len(c.values[key])) //nolint:gosec // as many as there are nodes, at most
+		c.values[key][text] = n
+	}
+	return n
+}
+
+// includes says whether pods on the node are counted.
+func (s *scope) includes(p *place) bool {
+	for _, key := range s.keys {
+		if p.value[key] == none {
 			return false
 		}
 	}
-	return admitted(t.nodes.pod, n.Name, n.Labels)
+	return s.class == nil || admitted(s.class.pod, p.Name, p.Labels)
+}
+
+// countNode as a domain of the scopes it is in.
+func (c *Cluster) countNode(p *place, sign int32) {
+	for i := range c.book.scopes {
+		for _, k := range c.book.scopes[i].keys {
+			if v := p.value[k]; p.in[i] && v != none {
+				c.domains[i][k] = add(c.domains[i][k], v, sign)
+			}
+		}
+	}
+}
+
+// add to the counter of a value; counters grow as values come.
+func add(counters []int32, value, n int32) []int32 {
+	for len(counters) <= int(value) {
+		counters = append(counters, 0)
+	}
+	counters[value] += n
+	return counters
+}
+
+func at(counters []int32, value int32) int {
+	if int(value) >= len(counters) {
+		return 0
+	}
+	return int(counters[value])
 }
 
 // Nodes there were ever added.
@@ -104,7 +160,7 @@ func (c *Cluster) At(pod int) int { return c.at[pod] }
 
 // Spare room of a node.
 func (c *Cluster) Spare(node int) Amounts {
-	return c.nodes[node].Room.Minus(c.nodes[node].used)
+	return c.nodes[node].free
 }
 
 // Close a node to pods, as cordoning does.
@@ -113,55 +169,55 @@ func (c *Cluster) Close(node int) { c.nodes[node].Closed = true }
 // Place a pod without asking whether it fits.
 func (c *Cluster) Place(pod, node int) {
 	c.at[pod] = node
+	c.nodes[node].pods = append(c.nodes[node].pods, pod)
 	c.account(pod, node, 1)
 }
 
 // Remove a pod from where it is.
 func (c *Cluster) Remove(pod int) {
-	if node := c.at[pod]; node >= 0 {
-		c.account(pod, node, -1)
-		c.at[pod] = -1
+	node := c.at[pod]
+	if node == none {
+		return
 	}
+	c.account(pod, node, -1)
+	c.at[pod] = none
+	p := c.nodes[node]
+	i := slices.Index(p.pods, pod)
+	p.pods[i] = p.pods[len(p.pods)-1]
+	p.pods = p.pods[:len(p.pods)-1]
 }
 
 // RemoveNode with all that is on it.
 func (c *Cluster) RemoveNode(node int) {
-	for pod, at := range c.at {
-		if at == node {
-			c.Remove(pod)
-		}
-	}
 	p := c.nodes[node]
-	p.gone = true
-	for i, t := range c.book.trackers {
-		if value, ok := p.Labels[t.key]; ok && p.eligible[i] {
-			if c.count[i].domains[value]--; c.count[i].domains[value] == 0 {
-				delete(c.count[i].domains, value)
-			}
-		}
+	for len(p.pods) > 0 {
+		c.Remove(p.pods[0])
 	}
+	p.gone = true
+	c.countNode(p, -1)
 }
 
 // account for a pod that comes (sign 1) or goes (sign -1).
 func (c *Cluster) account(pod, node, sign int) {
 	p, kind := c.nodes[node], c.book.classes[c.book.class[pod]]
 	if sign > 0 {
-		p.used = p.used.Plus(kind.requests)
+		p.free = p.free.Minus(kind.requests)
 	} else {
-		p.used = p.used.Minus(kind.requests)
+		p.free = p.free.Plus(kind.requests)
 	}
 	for _, port := range kind.pod.GetHostPorts() {
-		p.ports[port] += sign
+		p.bind(port, sign)
 	}
 	for _, id := range kind.countedBy {
-		if value, ok := p.Labels[c.book.trackers[id].key]; ok && p.eligible[id] {
-			c.count[id].seen[value] += sign
+		t := c.book.trackers[id]
+		if v := p.value[t.key]; v != none && p.in[t.scope] {
+			c.count[id].seen = add(c.count[id].seen, v, int32(sign)) //nolint:gosec // 1 or -1
 			c.count[id].total += sign
 		}
 	}
 	for _, id := range kind.anti {
-		if value, ok := p.Labels[c.book.trackers[id].key]; ok {
-			c.count[id].owners[value] += sign
+		if v := p.value[c.book.trackers[id].key]; v != none {
+			c.count[id].owners = add(c.count[id].owners, v, int32(sign)) //nolint:gosec // 1 or -1
 		}
 	}
 }
@@ -175,9 +231,14 @@ func (c *Cluster) Fits(pod, node int) bool {
 // fits in the scheduler's terms, cheapest test first. minima are those of the
 // class's spread constraints.
 func (c *Cluster) fits(kind *class, p *place, minima []int) bool {
-	return !p.gone && kind.requests.Within(p.Room.Minus(p.used)) && Admits(kind.pod, &p.Node) &&
-		!slices.ContainsFunc(kind.pod.GetHostPorts(), func(port int32) bool { return p.ports[port] > 0 }) &&
-		c.spreads(kind, p, minima) && c.sociable(kind, p)
+	if p.gone || p.Closed && !kind.cordoned || !kind.requests.Within(p.free) {
+		return false
+	}
+	if kind.free && len(p.Taints) == 0 || Admits(kind.pod, &p.Node) {
+		ports := kind.pod.GetHostPorts()
+		return !slices.ContainsFunc(ports, func(port int32) bool { return p.ports[port] > 0 }) && c.spreads(kind, p, minima) && c.sociable(kind, p)
+	}
+	return false
 }
 
 // Admits says whether the node takes the pod at all, whatever else is on it.
@@ -195,15 +256,19 @@ func (c *Cluster) minima(kind *class) []int {
 	}
 	least := make([]int, len(kind.spread))
 	for i, s := range kind.spread {
-		t := &c.count[s.tracker]
-		if len(t.domains) < s.minDomains || len(t.domains) == 0 {
-			continue
-		}
-		first := true
-		for value := range t.domains {
-			if n := t.seen[value]; first || n < least[i] {
+		t := c.book.trackers[s.tracker]
+		domains, first := 0, true
+		for v, nodes := range c.domains[t.scope][t.key] {
+			if nodes == 0 {
+				continue
+			}
+			domains++
+			if n := at(c.count[s.tracker].seen, int32(v)); first || n < least[i] { //nolint:gosec // as many as there are nodes
 				least[i], first = n, false
 			}
+		}
+		if domains < s.minDomains {
+			least[i] = 0
 		}
 	}
 	return least
@@ -212,8 +277,8 @@ func (c *Cluster) minima(kind *class) []int {
 // spreads says whether no domain would get too far ahead of the others.
 func (c *Cluster) spreads(kind *class, p *place, minima []int) bool {
 	for i, s := range kind.spread {
-		value, ok := p.Labels[c.book.trackers[s.tracker].key]
-		if !ok || c.count[s.tracker].seen[value]+s.self-minima[i] > s.maxSkew {
+		v := p.value[c.book.trackers[s.tracker].key]
+		if v == none || at(c.count[s.tracker].seen, v)+s.self-minima[i] > s.maxSkew {
 			return false
 		}
 	}
@@ -224,12 +289,12 @@ func (c *Cluster) spreads(kind *class, p *place, minima []int) bool {
 // the pods there, allow it.
 func (c *Cluster) sociable(kind *class, p *place) bool {
 	for _, id := range kind.forbiddenBy {
-		if value, ok := p.Labels[c.book.trackers[id].key]; ok && c.count[id].owners[value] > 0 {
+		if v := p.value[c.book.trackers[id].key]; v != none && at(c.count[id].owners, v) > 0 {
 			return false
 		}
 	}
 	for _, id := range kind.anti {
-		if value, ok := p.Labels[c.book.trackers[id].key]; ok && c.count[id].seen[value] > 0 {
+		if v := p.value[c.book.trackers[id].key]; v != none && at(c.count[id].seen, v) > 0 {
 			return false
 		}
 	}
@@ -238,8 +303,8 @@ func (c *Cluster) sociable(kind *class, p *place) bool {
 		alone = alone && c.count[id].total == 0
 	}
 	for _, id := range kind.affinity {
-		value, ok := p.Labels[c.book.trackers[id].key]
-		if !ok || !alone && c.count[id].seen[value] == 0 {
+		v := p.value[c.book.trackers[id].key]
+		if v == none || !alone && at(c.count[id].seen, v) == 0 {
 			return false
 		}
 	}

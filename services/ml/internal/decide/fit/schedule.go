@@ -65,16 +65,16 @@ func sample(nodes int) int {
 
 // leastAllocated scores the mean free share of CPU and memory after the pod has come.
 func leastAllocated(p *place, r Amounts) float64 {
-	share := func(room, used, asked, standIn int64) float64 {
+	share := func(room, free, asked, standIn int64) float64 {
 		if asked == 0 {
 			asked = standIn
 		}
-		if room <= 0 || used+asked > room {
+		if room <= 0 || asked > free {
 			return 0
 		}
-		return 100 * float64(room-used-asked) / float64(room)
+		return 100 * float64(free-asked) / float64(room)
 	}
-	return (share(p.Room.CPU, p.used.CPU, r.CPU, defaultCPU) + share(p.Room.Memory, p.used.Memory, r.Memory, defaultMemory)) / 2
+	return (share(p.Room.CPU, p.free.CPU, r.CPU, defaultCPU) + share(p.Room.Memory, p.free.Memory, r.Memory, defaultMemory)) / 2
 }
 
 // noise in [0, Noise), the same for the same seed, pod and node. At least a

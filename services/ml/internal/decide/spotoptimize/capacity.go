@@ -71,7 +71,7 @@ func cheapestFor(rest wants, all fit.Amounts, ledger *ledger, shelf *shelf, spot
 				continue
 			}
 		}
-		cost := c.price + interruptionCost(c, typicalPods(c))
+		cost := c.price + nodeCost + interruptionCost(c, typicalPods(c))
 		if ledger.new > 0 {
 			cost += concentration / 2 * c.price * float64(ledger.zones[c.Zone]) / float64(ledger.new)
 		}

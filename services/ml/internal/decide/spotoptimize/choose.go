@@ -117,11 +117,11 @@ func (q *problem) byWaste(nodes []int) []int {
 }
 
 // saves says whether a plan is worth its disruption: the share of the bill that
-// was asked for, and within a month more than restarting the pods costs.
+// was asked for, and within a month more than moving the pods costs.
 func (q *problem) saves(p plan) bool {
 	before := q.w.costPerHour()
 	saved := before - q.w.costAfter(p)
-	return saved > defaultGranularity && saved >= q.l.minSavings*before && saved*HoursPerMonth > float64(q.w.moved(p.gone))*RestartCost
+	return saved > defaultGranularity && saved >= q.l.minSavings*before && saved*HoursPerMonth > float64(q.w.moved(p.gone))*MoveCost
 }
 
 // excludeImmovable keeps the nodes with a pod that neither a new node nor one

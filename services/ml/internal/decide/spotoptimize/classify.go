@@ -52,6 +52,8 @@ func nodeStays(m *fleetv1.NodeMetric) (reason, detail string) {
 	switch {
 	case m.GetInstanceType() == "":
 		return reasonNotEC2, "the node has no instance type"
+	case m.GetInstanceId() == "":
+		return reasonNotEC2, "the node has no instance id, so it could not be terminated"
 	case m.GetDoNotDisrupt():
 		return reasonDoNotDisrupt, "an annotation of the node forbids it"
 	case m.GetNodeType() == "spot":

@@ -29,24 +29,23 @@ type outcome struct {
 
 func (o outcome) ok() bool { return len(o.stuck) == 0 && o.limit == "" }
 
-const (
-	repairs = 8 // times capacity is added for pods that the scheduler left stuck
-	// everySlack are shares of a new node that the packer leaves free at first: none,
-	// or about what spreading instead of packing wastes.
-	someSlack = 0.06
-)
+const repairs = 10 // times capacity is added for pods that the scheduler left stuck
+
+// slacks are shares of a new node that the packer leaves free at first. The
+// scheduler spreads where the packer fills, so some must be; how much is cheapest
+// (too little is mended at a price) is tried out.
+var slacks = []float64{0.06, 0, 0.15, 0.25}
 
 // without finds the cheapest plan that does without the nodes.
 func (q *problem) without(gone []int) outcome {
 	gone = q.w.drainOrder(gone)
 	var best outcome
-	found := false
-	for _, slack := range []float64{0, someSlack} {
+	for i, slack := range slacks {
 		o := q.attempt(gone, slack)
-		if better(q.w, o, best) || !found {
-			best, found = o, true
+		if i == 0 || better(q.w, o, best) {
+			best = o
 		}
-		if o.ok() && q.w.trials() < len(schedulers) {
+		if o.ok() && q.w.trials() < fewTrials {
 			break // on a large cluster a second attempt costs more time than it saves money
 		}
 	}
@@ -66,14 +65,15 @@ func (q *problem) attempt(gone []int, slack float64) outcome {
 	if !o.ok() {
 		return o
 	}
-	for range repairs {
+	for round := range repairs {
 		stuck := q.w.firstFailure(o.plan, q.waiting)
 		if len(stuck) == 0 {
 			o.limit = q.w.broken(o.plan, q.l)
 			return o
 		}
 		before := len(o.plan.buy)
-		if limit := q.addFor(&o.plan, stuck); limit != "" || len(o.plan.buy) == before {
+		// Others take part of what is added, so more is added each time.
+		if limit := q.addFor(&o.plan, slices.Repeat(stuck, 1+round/2)); limit != "" || len(o.plan.buy) == before {
 			return outcome{plan: o.plan, stuck: stuck, limit: limit}
 		}
 	}
@@ -133,7 +133,7 @@ func (q *problem) packGuess(gone []int, leaving map[int]bool, pods []int, slack 
 	return o
 }
 
-// largest vCPU count that one new spot node may have: the share a pool may have,
+// largest vCPU count that one new node may have: the share a pool may have,
 // squared, of all that goes (with a third per pool, a ninth), and no less than the
 // largest node that goes. Otherwise the cheapest answer would be a few huge nodes.
 func (q *problem) largest(gone []int) float64 {
@@ -156,7 +156,7 @@ func (q *problem) addFor(p *plan, stuck []int) (limit string) {
 		leaving[n] = true
 	}
 	extra := newPacker(q.shelf, q.w.groups(stuck, q.shelf, leaving, len(p.buy)), ledger)
-	extra.spots, extra.slack, extra.largest = ledger.newSpot, someSlack, q.largest(p.gone)
+	extra.spots, extra.slack, extra.largest = ledger.newSpot, slacks[0], q.largest(p.gone)
 	buy, _, limit := extra.run()
 	p.buy = append(p.buy, buy...)
 	return limit

@@ -77,11 +77,8 @@ func checkExist(region string, l limits, prices *market.Snapshot) error {
 				With("field", fmt.Sprintf("constraints.instance_types[%d]", i))
 		}
 	}
-	for i, zone := range l.zones {
-		if len(prices.Offers(region, []string{zone})) == 0 {
-			return fault.Infeasible("zones", "Nothing is known to be offered in zone %q of %s", zone, region).
-				With("field", fmt.Sprintf("constraints.zones[%d]", i))
-		}
+	if len(l.zones) > 0 && len(prices.Offers(region, l.zones)) == 0 {
+		return fault.Infeasible("zones", "Nothing is known to be offered in the zones %v of %s", l.zones, region).With("field", "constraints.zones")
 	}
 	return nil
 }

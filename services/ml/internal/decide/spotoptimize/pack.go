@@ -19,7 +19,8 @@ type packer struct {
 	ledger  *ledger
 	spots   int     // spot nodes there will be, by an estimate; decides the share per pool
 	slack   float64 // share of a node's room that is not filled
-	largest float64 // vCPU of one new spot node at most
+	largest float64 // vCPU of one new node at most
+	demand  float64 // vCPU that the pods need, memory counted in proportion
 
 	w     weights
 	by    *ranking
@@ -36,11 +37,17 @@ type filling struct {
 	pods   int
 }
 
+// gibPerCPU is a middling node's memory for each vCPU.
+const gibPerCPU = 4
+
 func newPacker(shelf *shelf, groups []*group, ledger *ledger) *packer {
 	p := &packer{shelf: shelf, columns: shelf.columns, groups: groups, ledger: ledger, left: make([]int, len(groups))}
+	var need fit.Amounts
 	for i, g := range groups {
 		p.left[i] = len(g.pods)
+		need = need.Plus(times(g.need, len(g.pods)))
 	}
+	p.demand = max(float64(need.CPU)/1000, float64(need.Memory)/gib/gibPerCPU)
 	return p
 }
 
@@ -154,7 +161,7 @@ func (p *packer) best() filling {
 // cost of a node so filled: its price, interruptions expected, and something for
 // crowding into one zone.
 func (p *packer) cost(c *column, f filling, deficit float64) float64 {
-	cost := c.price + interruptionCost(c, float64(f.pods))
+	cost := c.price + nodeCost + interruptionCost(c, float64(f.pods))
 	if p.ledger.new > 0 {
 		cost += concentration / 2 * c.price * float64(p.ledger.zones[c.Zone]) / float64(p.ledger.new)
 	}
@@ -169,10 +176,19 @@ func (p *packer) open(c *column, deficit float64) bool {
 	if p.ledger.l.maxNodes > 0 && p.ledger.new >= p.ledger.l.maxNodes {
 		return false
 	}
+	if float64(c.Type.VCPU) > p.largest {
+		return false
+	}
 	if !c.spot {
 		return true
 	}
-	return deficit <= 0 && float64(c.Type.VCPU) <= p.largest && p.ledger.spotAllowed() && p.ledger.poolRoom(c.pool(), p.spots) > 0
+	// The share of a pool is of nodes, by contract; here also of vCPU, so that the
+	// large nodes are not all in one.
+	crowded := p.ledger.poolCPU[c.pool()]
+	if crowded > 0 && crowded+float64(c.Type.VCPU) > p.ledger.l.poolShare*p.demand {
+		return false
+	}
+	return deficit <= 0 && p.ledger.spotAllowed() && p.ledger.poolRoom(c.pool(), p.spots) > 0
 }
 
 // leastValue a node must hold so that the nodes still allowed suffice.
@@ -257,7 +273,8 @@ func (p *packer) copies(f filling) int {
 	if !c.spot || p.ledger.l.maxSpot < 1 || p.ledger.l.maxNodes > 0 {
 		return 1
 	}
-	n = min(n, p.ledger.poolRoom(c.pool(), p.spots), max(1, p.spots/16))
+	byCPU := int((p.ledger.l.poolShare*p.demand - p.ledger.poolCPU[c.pool()]) / float64(c.Type.VCPU))
+	n = min(n, byCPU, p.ledger.poolRoom(c.pool(), p.spots), max(1, p.spots/16))
 	return max(1, n)
 }
 

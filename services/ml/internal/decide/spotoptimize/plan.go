@@ -22,13 +22,14 @@ type ledger struct {
 	newSpot   int
 	onDemand  float64 // vCPU on demand, kept and new
 	pools     map[string]int
+	poolCPU   map[string]float64 // vCPU of new spot nodes
 	keptPools map[string]int
 	zones     map[string]int // new nodes
 }
 
 // ledgerFor the nodes that stay when some go.
 func (w *world) ledgerFor(gone []int, l limits) *ledger {
-	led := &ledger{l: l, pools: map[string]int{}, keptPools: map[string]int{}, zones: map[string]int{}}
+	led := &ledger{l: l, pools: map[string]int{}, poolCPU: map[string]float64{}, keptPools: map[string]int{}, zones: map[string]int{}}
 	for i, n := range w.nodes {
 		if slices.Contains(gone, i) {
 			continue
@@ -52,6 +53,7 @@ func (led *ledger) add(c *column) {
 		led.spot++
 		led.newSpot++
 		led.pools[c.pool()]++
+		led.poolCPU[c.pool()] += float64(c.Type.VCPU)
 		return
 	}
 	led.onDemand += float64(c.Type.VCPU)
@@ -124,7 +126,7 @@ func (w *world) moved(gone []int) int {
 // worth is what the plan is judged by, USD per hour: the bill, expected
 // interruptions, and a little for having all eggs in few baskets.
 func (w *world) worth(p plan) float64 {
-	sum := w.costAfter(p)
+	sum := w.costAfter(p) - nodeCost*float64(len(p.gone))
 	if len(p.buy) == 0 {
 		return sum
 	}
@@ -132,7 +134,7 @@ func (w *world) worth(p plan) float64 {
 	price, vcpu := 0.0, 0.0
 	zones := map[string]float64{}
 	for _, c := range p.buy {
-		sum += interruptionCost(c, podsEach)
+		sum += interruptionCost(c, podsEach) + nodeCost
 		price, vcpu = price+c.price, vcpu+float64(c.Type.VCPU)
 	}
 	squares := 0.0

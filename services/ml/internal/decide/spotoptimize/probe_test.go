@@ -8,8 +8,8 @@ import (
 
 func TestProbe(t *testing.T) {
 	prices := testMarket(t)
-	for _, c := range []struct{ n, p int }{{40, 300}} {
-		for seed := range uint64(2) {
+	for _, c := range []struct{ n, p int }{{40, 300}, {200, 1500}, {1500, 8000}} {
+		for seed := range uint64(1) {
 			state := generate(t, prices, sizes{seed: seed, nodes: c.n, pods: c.p})
 			start := time.Now()
 			r, err := Decide(request(state, nil), prices, testNow)

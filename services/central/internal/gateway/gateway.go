@@ -1,0 +1,101 @@
+// Package gateway is the REST front door: the documented paths, the streams as WebSocket, and what operators look at.
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
+	"github.com/cloudoptim/cloudoptim/gen/openapi"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
+)
+
+// Config is what the front door needs.
+type Config struct {
+	// Conn leads to central's own gRPC server.
+	Conn *grpc.ClientConn
+	// Authorizer answers WebSockets before they are opened, where a status code
+	// can still be sent. The gRPC server asks it again.
+	Authorizer rpc.Authorizer
+	// Ready tells whether this replica can do its work.
+	Ready func(ctx context.Context) error
+	// Metrics serves /metrics.
+	Metrics http.Handler
+	// Origins are hosts, beside the server's own, whose pages may open a
+	// WebSocket; patterns as path.Match knows them.
+	Origins []string
+	// Timeout bounds one REST call; 0: 30 seconds.
+	Timeout time.Duration
+	Log     *slog.Logger
+}
+
+type gateway struct {
+	Config
+	beat beat
+}
+
+// New makes the handler of everything that central answers over HTTP.
+func New(ctx context.Context, cfg Config) (http.Handler, error) {
+	return build(ctx, &gateway{Config: cfg, beat: beat{every: 20 * time.Second, within: 10 * time.Second}})
+}
+
+func build(ctx context.Context, g *gateway) (http.Handler, error) {
+	if g.Timeout <= 0 {
+		g.Timeout = 30 * time.Second
+	}
+	rest := rpc.NewMux()
+	if err := adminv1.RegisterAdminServiceHandler(ctx, rest, g.Conn); err != nil {
+		return nil, fmt.Errorf("registering the admin paths: %w", err)
+	}
+	if err := agentv1.RegisterAgentServiceHandler(ctx, rest, g.Conn); err != nil {
+		return nil, fmt.Errorf("registering the client paths: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/", g.bounded(rest))
+	mux.HandleFunc("GET /api/v1/client/stream", g.clientStream)
+	mux.HandleFunc("GET /api/v1/admin/stream", g.adminStream)
+	mux.HandleFunc("GET /openapi.json", rpc.ServeJSON(openapi.Central))
+	mux.HandleFunc("GET /healthz", healthy)
+	mux.HandleFunc("GET /readyz", g.ready)
+	mux.Handle("GET /metrics", g.Metrics)
+	mux.HandleFunc("GET /{$}", front)
+	mux.HandleFunc("/", missing)
+	return rpc.Front(mux), nil
+}
+
+// bounded ends calls that take too long, and keeps answers, of which some hold
+// new keys, out of caches.
+func (g *gateway) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), g.Timeout)
+		defer cancel()
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+func healthy(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+func (g *gateway) ready(w http.ResponseWriter, r *http.Request) {
+	if err := g.Ready(r.Context()); err != nil {
+		g.Log.WarnContext(r.Context(), "this replica is not ready", "error", err)
+		rpc.WriteError(w, fault.Unavailable("central", err))
+		return
+	}
+	healthy(w, r)
+}
+
+func missing(w http.ResponseWriter, r *http.Request) {
+	rpc.WriteError(w, fault.NotFound("path", r.URL.Path))
+}

@@ -1,0 +1,236 @@
+package market
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/pricing"
+	pricingtypes "github.com/aws/aws-sdk-go-v2/service/pricing/types"
+
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/market/catalogue"
+)
+
+// This file is the only one in ml that speaks to AWS, and it only reads prices
+// and types.
+
+var errNoCredentials = errors.New("no AWS credentials were found")
+
+const (
+	// credentialsWithin bounds the search: off AWS the metadata service never answers.
+	credentialsWithin = 10 * time.Second
+	// pricingRegion is one of the few with a pricing endpoint; it knows all regions.
+	pricingRegion = "us-east-1"
+	linux         = "Linux/UNIX"
+)
+
+// account is what prices are fetched with.
+type account struct {
+	market   *Market
+	cfg      aws.Config
+	endpoint string
+}
+
+func (r *Refresher) connect(ctx context.Context) (*account, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(r.HTTP))
+	if err != nil {
+		return nil, fmt.Errorf("reading the AWS configuration: %w", err)
+	}
+	look, cancel := context.WithTimeout(ctx, credentialsWithin)
+	defer cancel()
+	if _, err := cfg.Credentials.Retrieve(look); err != nil {
+		return nil, errors.Join(errNoCredentials, err)
+	}
+	return &account{market: r.Market, cfg: cfg, endpoint: r.EndpointURL}, nil
+}
+
+func (a *account) ec2(region string) *ec2.Client {
+	return ec2.NewFromConfig(a.cfg, func(o *ec2.Options) {
+		o.Region = region
+		if a.endpoint != "" {
+			o.BaseEndpoint = aws.String(a.endpoint)
+		}
+	})
+}
+
+// spotPrices now, of every type and zone of a region.
+func (a *account) spotPrices(ctx context.Context, region string) (func(*Snapshot), error) {
+	now := time.Now()
+	// A start of now gives the prices in force and no history.
+	pages := ec2.NewDescribeSpotPriceHistoryPaginator(a.ec2(region), &ec2.DescribeSpotPriceHistoryInput{
+		StartTime: aws.Time(now), ProductDescriptions: []string{linux},
+	})
+	prices := map[string]map[string]float64{}
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing spot prices: %w", err)
+		}
+		for _, p := range page.SpotPriceHistory {
+			price, err := strconv.ParseFloat(aws.ToString(p.SpotPrice), 64)
+			if err != nil || price <= 0 {
+				continue
+			}
+			name := string(p.InstanceType)
+			if prices[name] == nil {
+				prices[name] = map[string]float64{}
+			}
+			prices[name][aws.ToString(p.AvailabilityZone)] = price
+		}
+	}
+	if len(prices) == 0 {
+		return nil, errors.New("no spot prices came")
+	}
+	if !plausible(a.market.Snapshot(), region, prices) {
+		return nil, errImplausible
+	}
+	return withSpot(region, prices, now), nil
+}
+
+// instanceTypes that a region offers.
+func (a *account) instanceTypes(ctx context.Context, region string) (func(*Snapshot), error) {
+	pages := ec2.NewDescribeInstanceTypesPaginator(a.ec2(region), &ec2.DescribeInstanceTypesInput{})
+	found := map[string]catalogue.Type{}
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing instance types: %w", err)
+		}
+		for _, info := range page.InstanceTypes {
+			if t, ok := describe(info); ok {
+				found[t.Name] = t
+			}
+		}
+	}
+	if len(found) == 0 {
+		return nil, errors.New("no instance types came")
+	}
+	return withTypes(found), nil
+}
+
+// describe a type; not ok for those that cannot be Linux nodes.
+func describe(info types.InstanceTypeInfo) (catalogue.Type, bool) {
+	name := string(info.InstanceType)
+	family, _, _ := strings.Cut(name, ".")
+	t := catalogue.Type{
+		Name: name, Family: family, Category: category(family), Current: aws.ToBool(info.CurrentGeneration),
+		Burstable: aws.ToBool(info.BurstablePerformanceSupported), BareMetal: aws.ToBool(info.BareMetal),
+	}
+	if info.VCpuInfo != nil {
+		t.VCPU = int(aws.ToInt32(info.VCpuInfo.DefaultVCpus))
+	}
+	if info.MemoryInfo != nil {
+		t.MemoryMiB = aws.ToInt64(info.MemoryInfo.SizeInMiB)
+	}
+	if n := info.NetworkInfo; n != nil {
+		t.MaxPods = int(aws.ToInt32(n.MaximumNetworkInterfaces)*(aws.ToInt32(n.Ipv4AddressesPerInterface)-1)) + 2
+	}
+	if info.ProcessorInfo != nil {
+		for _, arch := range info.ProcessorInfo.SupportedArchitectures {
+			switch arch {
+			case types.ArchitectureTypeX8664:
+				t.Architecture = "amd64"
+			case types.ArchitectureTypeArm64:
+				t.Architecture = "arm64"
+			}
+		}
+	}
+	if info.GpuInfo != nil {
+		for _, gpu := range info.GpuInfo.Gpus {
+			t.GPUs += int(aws.ToInt32(gpu.Count))
+			t.GPU = aws.ToString(gpu.Manufacturer) + " " + aws.ToString(gpu.Name)
+		}
+	}
+	return t, t.Architecture != "" && t.VCPU > 0 && t.MemoryMiB > 0 && t.MaxPods > 2
+}
+
+// category by the first letter of a family, for types the catalogue has not got.
+func category(family string) string {
+	switch {
+	case strings.HasPrefix(family, "hpc"):
+		return "High performance computing"
+	case strings.HasPrefix(family, "inf"), strings.HasPrefix(family, "trn"):
+		return "Machine Learning ASIC Instances"
+	case family == "":
+		return ""
+	}
+	return map[byte]string{
+		'm': "General purpose", 't': "General purpose", 'a': "General purpose", 'c': "Compute optimized",
+		'r': "Memory optimized", 'x': "Memory optimized", 'z': "Memory optimized", 'u': "Memory optimized",
+		'i': "Storage optimized", 'd': "Storage optimized", 'h': "Storage optimized", 'g': "GPU instance", 'p': "GPU instance",
+	}[family[0]]
+}
+
+// onDemandPrices of a region for Linux on shared hardware.
+func (a *account) onDemandPrices(ctx context.Context, region string) (func(*Snapshot), error) {
+	client := pricing.NewFromConfig(a.cfg, func(o *pricing.Options) {
+		o.Region = pricingRegion
+		if a.endpoint != "" {
+			o.BaseEndpoint = aws.String(a.endpoint)
+		}
+	})
+	input := &pricing.GetProductsInput{ServiceCode: aws.String("AmazonEC2")}
+	for field, value := range map[string]string{
+		"regionCode": region, "operatingSystem": "Linux", "preInstalledSw": "NA", "tenancy": "Shared", "capacitystatus": "Used",
+		"marketoption": "OnDemand",
+	} {
+		input.Filters = append(input.Filters, pricingtypes.Filter{
+			Field: aws.String(field), Value: aws.String(value), Type: pricingtypes.FilterTypeTermMatch,
+		})
+	}
+	pages := pricing.NewGetProductsPaginator(client, input)
+	prices := map[string]float64{}
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing on-demand prices: %w", err)
+		}
+		for _, text := range page.PriceList {
+			if name, price := onDemandPrice(text); price > 0 {
+				prices[name] = price
+			}
+		}
+	}
+	if len(prices) == 0 {
+		return nil, errors.New("no on-demand prices came")
+	}
+	return withOnDemand(region, prices, time.Now()), nil
+}
+
+// onDemandPrice reads one entry of the price list; 0 if it has no hourly price.
+func onDemandPrice(text string) (name string, price float64) {
+	var entry struct {
+		Product struct {
+			Attributes struct {
+				InstanceType string `json:"instanceType"`
+			} `json:"attributes"`
+		} `json:"product"`
+		Terms struct {
+			OnDemand map[string]struct {
+				PriceDimensions map[string]struct {
+					Unit         string            `json:"unit"`
+					PricePerUnit map[string]string `json:"pricePerUnit"`
+				} `json:"priceDimensions"`
+			} `json:"OnDemand"`
+		} `json:"terms"`
+	}
+	if err := json.Unmarshal([]byte(text), &entry); err != nil {
+		return "", 0
+	}
+	for _, term := range entry.Terms.OnDemand {
+		for _, dimension := range term.PriceDimensions {
+			if usd, err := strconv.ParseFloat(dimension.PricePerUnit["USD"], 64); err == nil && dimension.Unit == "Hrs" && usd > 0 {
+				return entry.Product.Attributes.InstanceType, usd
+			}
+		}
+	}
+	return "", 0
+}

@@ -1,0 +1,46 @@
+// Package store reads the database, and only reads it: the one user of pgx and
+// of gen/mldb, which holds no statement that writes.
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/cloudoptim/cloudoptim/gen/mldb"
+)
+
+// Store is a pool of read-only connections.
+type Store struct {
+	pool *pgxpool.Pool
+	q    *mldb.Queries
+}
+
+// Open a pool for the connection string. Nothing is connected yet, so that ml
+// starts, and decides, without a database.
+func Open(ctx context.Context, dsn string, connections int) (*Store, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database's address: %w", err)
+	}
+	cfg.MaxConns = int32(min(max(1, connections), 1<<15)) //nolint:gosec // bounded on this line
+	// A second wall beside the role's rights: the server refuses writes on these connections.
+	cfg.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	return &Store{pool: pool, q: mldb.New()}, nil
+}
+
+// Check that the database answers and that its tables can be read.
+func (s *Store) Check(ctx context.Context) error {
+	if _, err := s.q.ClusterCount(ctx, s.pool); err != nil {
+		return fmt.Errorf("reading the database: %w", err)
+	}
+	return nil
+}
+
+// Close the pool.
+func (s *Store) Close() { s.pool.Close() }

@@ -1,0 +1,82 @@
+// Command ml is CloudOptim's decision server: asked what a cluster should run
+// on, it answers, and changes nothing itself.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/cloudoptim/cloudoptim/pkg/config"
+	"github.com/cloudoptim/cloudoptim/pkg/observe"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
+	"github.com/cloudoptim/cloudoptim/pkg/run"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/store"
+)
+
+func main() { run.Main(ml) }
+
+// role is what ml connects to the database as: it may read, no more.
+const role = "ml_server_ro"
+
+func ml(ctx context.Context) error {
+	var s settings
+	opts := config.Options{
+		Name: "ml", Args: os.Args[1:],
+		OtherSections: []string{"ml", "agent", "central", "optimization", "safety", "lab"},
+	}
+	if err := config.Load(&s, opts); err != nil {
+		return err
+	}
+	told, err := observe.Start(ctx, observe.Config{Service: "ml", Logging: s.Logging})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = told.Shutdown(grace) // nobody is left to tell
+	}()
+	prices, err := market.New()
+	if err != nil {
+		return err
+	}
+	database, closeDatabase, err := openDatabase(ctx, s.Database)
+	if err != nil {
+		return err
+	}
+	defer closeDatabase()
+	server, err := newServer(&s, told, prices, database)
+	if err != nil {
+		return err
+	}
+	grpcListener, err := net.Listen("tcp", s.Server.GRPCAddress)
+	if err != nil {
+		return fmt.Errorf("listening for gRPC: %w", err)
+	}
+	httpListener, err := net.Listen("tcp", s.Server.HTTPAddress)
+	if err != nil {
+		return fmt.Errorf("listening for HTTP: %w", err)
+	}
+	told.Log.InfoContext(ctx, "ml is ready", "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String())
+	return run.All(ctx,
+		run.Named("grpc", func(ctx context.Context) error { return server.rpc.Serve(ctx, grpcListener) }),
+		run.Named("http", func(ctx context.Context) error { return rpc.ServeHTTP(ctx, httpListener, server.http) }),
+		run.Named("market", refresher(&s, told.Log, prices)),
+	)
+}
+
+// openDatabase only if one is configured: decisions need none.
+func openDatabase(ctx context.Context, cfg config.Database) (*store.Store, func(), error) {
+	if cfg.Host == "" {
+		return nil, func() {}, nil
+	}
+	db, err := store.Open(ctx, cfg.DSN(role), cfg.MaxConns())
+	if err != nil {
+		return nil, nil, err
+	}
+	return db, db.Close, nil
+}
