@@ -29,7 +29,7 @@ check: generate clean-tree lint breaking test ## what CI runs: generate, clean t
 .PHONY: build
 build: ## the binaries, into bin/
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -o bin/ ./services/central ./services/ml ./services/agent ./services/lab
+	go build -o bin/ ./services/central ./services/ml ./services/agent ./services/lab
 
 .PHONY: lab
 lab: build ## the lab's heavy parts, cached outside the tree

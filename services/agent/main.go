@@ -30,7 +30,7 @@ func agent(ctx context.Context) error {
 	var s settings
 	opts := config.Options{
 		Name: "agent", Args: os.Args[1:],
-		OtherSections: []string{"ml", "optimization", "safety"},
+		OtherVariables: []string{"CLOUDOPTIM_CACHE"}, // the lab's
 	}
 	if err := config.Load(&s, opts); err != nil {
 		return err
@@ -44,7 +44,7 @@ func agent(ctx context.Context) error {
 		defer cancel()
 		_ = told.Shutdown(grace) // nobody is left to tell
 	}()
-	klog.SetSlogLogger(told.Log)
+	klog.SetSlogLogger(slog.New(terse{told.Log.Handler()}))
 	kube, err := s.kubernetes()
 	if err != nil {
 		return err
@@ -55,6 +55,14 @@ func agent(ctx context.Context) error {
 		run.Named("grpc", serveGRPC(s.Server.GRPCAddress, told.Log)),
 		run.Named("work", func(ctx context.Context) error { return w.run(ctx) }),
 	)
+}
+
+// terse keeps client-go's chatter about its caches out of our own debugging.
+type terse struct{ slog.Handler }
+
+// Enabled drops what is below information.
+func (t terse) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo && t.Handler.Enabled(ctx, level)
 }
 
 // serveHTTP is for the kubelet and Prometheus.

@@ -41,7 +41,7 @@ const minKey = 43
 func (s *settings) Validate() error {
 	var problems []error
 	if k := s.Central.PlatformKey; k != "" && len(k) < minKey {
-		problems = append(problems, config.Invalid("central.platform_key", fmt.Sprintf("must have at least %d characters", minKey)))
+		problems = append(problems, config.Invalid("central.platform_key", "must have at least %d characters", minKey))
 	}
 	if s.ML.APIKey == "" {
 		problems = append(problems, config.Invalid("ml.api_key", "must be set"))

@@ -324,7 +324,7 @@ func TestEveryRefusalHasTheDocumentedStatusAndBody(t *testing.T) {
 	other := uuid.NewString()
 	h.refuse(t, []refusal{
 		{"not JSON", "POST", trigger, h.admin, `{"cluster_id":`, 400, "MALFORMED_REQUEST", ""},
-		{"no body", "POST", trigger, h.admin, ``, 400, "MALFORMED_REQUEST", ""},
+		{"a bare word", "POST", trigger, h.admin, `optimize`, 400, "MALFORMED_REQUEST", ""},
 		{"an unknown field", "POST", trigger, h.admin, `{"cluster_id": "{cluster}", "kind": 1}`, 400, "MALFORMED_REQUEST", ""},
 		{"a value of another type", "POST", heartbeat, h.agent, `{"cluster_id": 5}`, 400, "MALFORMED_REQUEST", ""},
 		{"a time that is none", "POST", heartbeat, h.agent, `{"cluster_id": "{cluster}", "status": "healthy", "timestamp": "now"}`, 400, "MALFORMED_REQUEST", ""},
@@ -356,6 +356,7 @@ func TestEveryRefusalHasTheDocumentedStatusAndBody(t *testing.T) {
 		{"a customer's address used again", "POST", "/api/v1/admin/customers", h.platform, `{"company_name": "x", "email": "ops@example.com"}`, 409, "CONFLICT", ""},
 		{"an agent that never reported", "POST", trigger, h.admin, triggerBody, 409, "AGENT_OFFLINE", ""},
 
+		{"no body", "POST", trigger, h.admin, ``, 422, "INVALID_REQUEST", `{"field": "cluster_id"}`},
 		{"the guide's own example", "POST", trigger, h.admin, `{"cluster_id": "cluster-123", "optimization_type": "spot_optimize"}`, 422, "INVALID_REQUEST",
 			`{"field": "cluster_id", "constraint": "must be valid UUID"}`},
 		{"the guide's own example in a path", "GET", "/api/v1/admin/clusters/cluster-123/state", h.admin, ``, 422, "INVALID_REQUEST",
@@ -438,6 +439,51 @@ func TestWhatIsAwayIsUnavailable(t *testing.T) {
 	health := h.must(t, 200, "GET", "/api/v1/ml/health", h.admin, "")
 	if problem := differ("health", parse(t, `{"status": "unhealthy", "models_loaded": false, "latency_ms": "<number>"}`), health); problem != "" {
 		t.Error(problem)
+	}
+}
+
+func TestAKeyOfCentralsThatMLRefusesIsNotTheCallersFault(t *testing.T) {
+	h := open(t, (&ml{key: "another"}).serve(t), unlimited)
+	got := h.call(t, "POST", "/api/v1/ml/proxy/decision", h.admin, h.fill().Replace(decisionBody))
+	requireError(t, got, http.StatusServiceUnavailable, "UNAVAILABLE")
+}
+
+func TestWhatIsMadeIsAnsweredWith201AndItsKeyOnce(t *testing.T) {
+	h := open(t, (&ml{}).serve(t), unlimited)
+	foreign, _ := h.newCustomer(t, "Other Inc.", "ops@example.org")
+	h.visit(t, h.fill("{customer}", h.customer, "{foreign}", foreign), []request{
+		{"a customer", "POST", "/api/v1/admin/customers", h.platform, `{"company_name": "New Inc.", "email": "new@example.com",
+			"aws_role_arn": "arn:aws:iam::123456789012:role/cloudoptim"}`, 201,
+			`{"customer_id": "<uuid>", "external_id": "<string>", "admin_api_key": "<key>"}`},
+		{"a cluster", "POST", "/api/v1/admin/clusters", h.admin, `{"cluster_name": "stage", "region": "eu-west-1"}`, 201,
+			`{"cluster": {"cluster_id": "<uuid>", "customer_id": "{customer}", "cluster_name": "stage", "region": "eu-west-1", "status": "pending"}, "agent_api_key": "<key>"}`},
+		{"a cluster by the platform's staff", "POST", "/api/v1/admin/clusters", h.platform, `{"customer_id": "{foreign}", "cluster_name": "prod", "region": "us-east-1"}`, 201,
+			`{"cluster": {"customer_id": "{foreign}"}}`},
+		{"a key", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "operator", "description": "CI", "expires_at": "2036-01-01T00:00:00Z"}`, 201,
+			`{"api_key": {"api_key_id": "<uuid>", "prefix": "<string>", "scope": "operator", "customer_id": "{customer}", "cluster_id": "", "description": "CI",
+			"created_at": "<time>", "expires_at": "2036-01-01T00:00:00Z", "revoked_at": null, "last_used_at": null}, "secret": "<key>"}`},
+		{"another key for the agent", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "agent", "cluster_id": "{cluster}"}`, 201,
+			`{"api_key": {"scope": "agent", "cluster_id": "{cluster}"}, "secret": "<key>"}`},
+		{"a key that would join two customers", "POST", "/api/v1/admin/api-keys", h.platform, `{"scope": "agent", "customer_id": "{foreign}", "cluster_id": "{cluster}"}`, 404,
+			`{"error": {"code": "NOT_FOUND"}}`},
+		{"keys of one customer", "GET", "/api/v1/admin/api-keys?customer_id={foreign}", h.platform, "", 200, `[{"scope": "agent"}, {"scope": "admin"}]`},
+		{"clusters of the platform", "GET", "/api/v1/admin/clusters", h.platform, "", 200,
+			`[{"cluster_name": "prod"}, {"cluster_name": "prod"}, {"cluster_name": "stage"}]`},
+		{"optimizations, a bare list", "GET", "/api/v1/admin/optimizations", h.admin, "", 200, `[]`},
+	})
+}
+
+func TestDifferFindsWhatDiffers(t *testing.T) {
+	for want, got := range map[string]string{
+		`{"a": 1}`: `{"b": 1}`, `{"a": 2}`: `{"a": "2"}`, `[]`: `{}`, `[1]`: `[1, 2]`, `"<time>"`: `"2025-11-28 10:00:00"`, `"<uuid>"`: `"cluster-123"`,
+		`{"a": {"b": "<number>"}}`: `{"a": {"b": "1"}}`, `null`: `0`, `"<list>"`: `null`, `"<object>"`: `[]`, `"<key>"`: `"co_admin_x"`,
+	} {
+		if differ("x", parse(t, want), parse(t, got)) == "" {
+			t.Errorf("%s passes for %s", got, want)
+		}
+		if problem := differ("x", parse(t, got), parse(t, got)); problem != "" {
+			t.Error(problem)
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ type ml struct {
 	mlv1.UnimplementedMarketServiceServer
 	mlv1.UnimplementedModelServiceServer
 	hold chan struct{}
+	key  string // that it takes; "": central's
 }
 
 func (m *ml) SpotOptimize(ctx context.Context, req *mlv1.SpotOptimizeRequest) (*mlv1.SpotOptimizeResponse, error) {
@@ -81,7 +82,11 @@ func (m *ml) GetHealth(context.Context, *mlv1.GetHealthRequest) (*mlv1.GetHealth
 // serve puts m on a port and returns its address.
 func (m *ml) serve(t *testing.T) string {
 	t.Helper()
-	srv := rpc.NewServer(rpc.ServerConfig{Log: slog.New(slog.DiscardHandler), Authorizer: auth.NewKeys(oneKey("ml-key"), nil, nil)})
+	key := oneKey("ml-key")
+	if m.key != "" {
+		key = oneKey(m.key)
+	}
+	srv := rpc.NewServer(rpc.ServerConfig{Log: slog.New(slog.DiscardHandler), Authorizer: auth.NewKeys(key, nil, nil)})
 	mlv1.RegisterDecisionServiceServer(srv, m)
 	mlv1.RegisterMarketServiceServer(srv, m)
 	mlv1.RegisterModelServiceServer(srv, m)

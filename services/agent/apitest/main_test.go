@@ -92,7 +92,7 @@ func sourceTree() (string, error) {
 // findKubebox asks the lab, which builds it at most once; the variable is for
 // trying another one.
 func findKubebox(root string) (string, error) {
-	if path := os.Getenv("CLOUDOPTIM_KUBEBOX"); path != "" {
+	if path := os.Getenv("KUBEBOX"); path != "" {
 		return path, nil
 	}
 	cmd := exec.Command("go", "run", "./services/lab", "build", "--print-kubebox")

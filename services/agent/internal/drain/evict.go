@@ -93,22 +93,28 @@ func judge(err error) answer {
 		return answer{kind: refused, reason: "pdb " + name, rest: rest}
 	}
 	switch {
-	case s.Code == http.StatusNotFound:
+	case s.Code == http.StatusNotFound, s.Code == http.StatusConflict && strings.Contains(s.Message, "UID"):
 		return answer{kind: vanished}
-	case s.Code == http.StatusConflict && strings.Contains(s.Message, "UID"):
-		return answer{kind: vanished}
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return answer{kind: refused, reason: "namespace-terminating", rest: rest}
+	}
+	return judgeCode(s, rest)
+}
+
+// judgeCode is for answers whose code says all there is to know.
+func judgeCode(s metav1.Status, rest time.Duration) answer {
+	reason := brief(fmt.Sprintf("%d %s", s.Code, s.Message))
+	switch {
 	case s.Code == http.StatusTooManyRequests:
 		return answer{kind: pressure, reason: "api-pressure", rest: max(rest, time.Second)}
 	case s.Code == http.StatusInternalServerError && strings.Contains(s.Message, "more than one PodDisruptionBudget"):
 		return answer{kind: refused, reason: "several-pdbs"}
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return answer{kind: refused, reason: "namespace-terminating", rest: rest}
 	case s.Code == http.StatusForbidden || s.Code == http.StatusUnauthorized:
 		return answer{kind: forbidden, reason: "forbidden: " + brief(s.Message)}
 	case s.Code == http.StatusConflict || s.Code >= 500:
-		return answer{kind: broken, reason: brief(fmt.Sprintf("%d %s", s.Code, s.Message)), rest: rest}
+		return answer{kind: broken, reason: reason, rest: rest}
 	}
-	return answer{kind: refused, reason: brief(fmt.Sprintf("%d %s", s.Code, s.Message)), rest: rest}
+	return answer{kind: refused, reason: reason, rest: rest}
 }
 
 var budgetName = regexp.MustCompile(`^The disruption budget (\S+) `)

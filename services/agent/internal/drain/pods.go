@@ -126,7 +126,11 @@ func (d *Drain) call(ctx context.Context, st *podState,
 	st.attempts++
 	d.calls++
 	pod := st.pod
-	go func() { d.answers <- ask(ctx, pod, grace) }()
+	go func() {
+		ans := ask(ctx, pod, grace)
+		count(ctx, ans)
+		d.answers <- ans
+	}()
 }
 
 // turn holds critical pods back until every other pod has gone.

@@ -62,6 +62,8 @@ func (s *session) run(ctx context.Context, rpc agentv1.AgentServiceClient) error
 	// Before anything is received: a later change of them must win.
 	s.settings(welcome.GetSettings())
 
+	connected.Add(ctx, 1)
+	defer connected.Add(ctx, -1)
 	var parts sync.WaitGroup
 	defer s.client.cfg.Inventory.Disconnected() // after begin, which says Connected
 	defer parts.Wait()

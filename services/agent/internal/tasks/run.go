@@ -143,6 +143,7 @@ func (r *Runner) finish(t *task, out outcome) {
 		t.Result.Error = proto.String(clip(out.err, 16<<10))
 	}
 	r.write(t)
+	observe(t.Task, t.Result)
 	r.cfg.Outbox.Control(resultMessage(t.Result))
 	r.cfg.Log.Info("task ended", "task_id", t.Task.GetTaskId(), "task_type", t.Task.GetTaskType(),
 		"status", out.status, "seconds", t.Result.GetDurationSeconds(), "error", out.err)

@@ -305,6 +305,30 @@ func TestAStreamEndsWhenItsKeyExpiresOrIsRevokedUnheard(t *testing.T) {
 	})
 }
 
+func TestStreamsEndWithTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := newKeyring()
+		keys := newKeys(ring)
+		secret, _ := ring.make("viewer")
+		open := func() context.Context {
+			opened, err := keys.Authorize(t.Context(), adminStream, viewers, secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return opened
+		}
+		running := open()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := keys.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, opened := range []context.Context{running, open()} {
+			requireReason(t, context.Cause(opened), faultv1.Reason_REASON_UNAVAILABLE)
+		}
+	})
+}
+
 func TestUseOfAKeyIsNotedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ring := newKeyring()

@@ -141,7 +141,8 @@ func (k *Keys) forget(id uuid.UUID) {
 }
 
 // Run notes when keys are used, hears of revocations, and ends streams whose
-// key has ended, until ctx ends.
+// key has ended, until ctx ends. Then all streams end: a revocation would not be
+// heard any more, and a server that stops need not wait for them.
 func (k *Keys) Run(ctx context.Context) error {
 	revoked, leave := k.bus.Subscribe(revokedTopic)
 	defer leave()
@@ -152,6 +153,7 @@ func (k *Keys) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			k.streams.close(fault.Unavailable("central", nil))
 			<-touching
 			return nil
 		case raw := <-revoked:

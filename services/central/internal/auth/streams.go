@@ -15,6 +15,8 @@ import (
 type streams struct {
 	mu    sync.Mutex
 	byKey map[uuid.UUID]map[*stream]struct{}
+	// closed is why no stream may be open any more, nil while they may.
+	closed error
 }
 
 type stream struct {
@@ -32,6 +34,10 @@ func (s *streams) open(parent context.Context, key uuid.UUID, hash []byte) conte
 	opened := &stream{hash: hash, cancel: cancel}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed != nil {
+		cancel(s.closed)
+		return ctx
+	}
 	if s.byKey[key] == nil {
 		s.byKey[key] = map[*stream]struct{}{}
 	}
@@ -54,6 +60,18 @@ func (s *streams) end(key uuid.UUID, why error) {
 	defer s.mu.Unlock()
 	for opened := range s.byKey[key] {
 		opened.cancel(why)
+	}
+}
+
+// close ends all streams, and those that are opened from now on.
+func (s *streams) close(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = why
+	for _, all := range s.byKey {
+		for opened := range all {
+			opened.cancel(why)
+		}
 	}
 }
 

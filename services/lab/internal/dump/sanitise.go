@@ -11,7 +11,7 @@ import (
 
 const (
 	// placeholder is never pulled: kwok runs nothing.
-	placeholder = "registry.k8s.io/pause:3.10"
+	placeholder = "pause:3.10"
 	// maxGrace keeps a drain in the lab from taking as long as in production.
 	maxGrace = 30
 )

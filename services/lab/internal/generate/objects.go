@@ -44,7 +44,7 @@ func (g *generator) pod(w *workload, ordinal int, node string) corev1.Pod {
 // container limits memory to what it asks for and CPU not at all, as most
 // guides now say.
 func container(cpuMilli, memoryMiB int64) corev1.Container {
-	c := corev1.Container{Name: "main", Image: "registry.k8s.io/pause:3.10"}
+	c := corev1.Container{Name: "main", Image: "pause:3.10"}
 	c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(cpuMilli, resource.DecimalSI)}
 	if memoryMiB > 0 {
 		memory := *resource.NewQuantity(memoryMiB<<20, resource.BinarySI)

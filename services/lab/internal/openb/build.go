@@ -131,7 +131,7 @@ func (b *builder) pod(t task, node string) corev1.Pod {
 			}},
 		},
 		Spec: corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{
-			Name: "main", Image: "registry.k8s.io/pause:3.10",
+			Name: "main", Image: "pause:3.10",
 			Resources: corev1.ResourceRequirements{Requests: requests, Limits: limits},
 		}}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning},

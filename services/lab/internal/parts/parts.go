@@ -104,7 +104,7 @@ func once(ctx context.Context, dir, key string, fn func(work string) error) (str
 // lock is held until unlock or until this process ends, however it ends. It is
 // asked for again and again, as a wait inside the kernel hears no Ctrl-C.
 func lock(ctx context.Context, file string) (unlock func(), err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +139,7 @@ func hash(seed string, files ...string) (string, error) {
 		}
 		fmt.Fprintln(h, filepath.Base(name))
 		_, err = io.Copy(h, f)
-		f.Close()
-		if err != nil {
+		if err = errors.Join(err, f.Close()); err != nil {
 			return "", err
 		}
 	}

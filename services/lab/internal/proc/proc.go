@@ -83,7 +83,10 @@ func (c *Child) Done() <-chan struct{} { return c.done }
 
 // Ended says how; only for a child that is Done.
 func (c *Child) Ended() error {
-	return fmt.Errorf("%s ended (%v); see %s", c.Name, c.err, c.Log)
+	if c.err == nil {
+		return fmt.Errorf("%s ended by itself; see %s", c.Name, c.Log)
+	}
+	return fmt.Errorf("%s ended: %w; see %s", c.Name, c.err, c.Log)
 }
 
 // Wait is exec.Cmd's Wait.

@@ -48,7 +48,7 @@ func (q *problem) scope() limits {
 // after is the cluster's state when the plan is done, pods where the scheduler is
 // foretold to put them; names gives the new nodes' place in the plan.
 func (q *problem) after(p plan) (*fleetv1.ClusterState, map[string]int) {
-	r := q.w.rehearse(p, q.waiting, schedulers[len(schedulers)-1])
+	r := q.w.rehearse(p, q.waiting, plain)
 	state := &fleetv1.ClusterState{Region: q.w.state.GetRegion(), PodDisruptionBudgets: q.w.state.GetPodDisruptionBudgets()}
 	for i, n := range q.w.nodes {
 		if !slices.Contains(p.gone, i) {

@@ -1,16 +1,31 @@
 package spotoptimize
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
 
-// schedulers that a plan must survive, the hardest to please first: nearly pure
-// chance, then the default profile's main score with some noise for those left
-// out, and alone.
-var schedulers = [...]fit.Scheduler{{Seed: 3, Noise: 200}, {Seed: 2, Noise: 40}, {Seed: 1}}
+// noises stand for the scores left out of fit.Scheduler, from nearly pure chance
+// to little; every rehearsal has its own seed besides.
+var noises = [...]float64{200, 60, 120, 30}
+
+// plain is the scheduler's main score alone, the likeliest course.
+var plain = fit.Scheduler{Seed: 1}
+
+// margin is the share of a new node's room that a plan must do without while it
+// is rehearsed: for what comes between the decision and the last drain.
+const margin = 0.03
+
+// scheduler of the i-th rehearsal.
+func scheduler(i int) fit.Scheduler {
+	if i == 0 {
+		return plain
+	}
+	return fit.Scheduler{Seed: uint64(i) + 1, Noise: noises[(i-1)%len(noises)]} //nolint:gosec // a small count
+}
 
 // rehearsal is how the cluster looks after a plan was carried out.
 type rehearsal struct {
@@ -23,7 +38,10 @@ type rehearsal struct {
 func (w *world) rehearse(p plan, waiting []int, s fit.Scheduler) rehearsal {
 	c := w.today()
 	for i, column := range p.buy {
-		c.AddNode(column.node(newName(i)))
+		n := column.node(newName(i))
+		n.Room.CPU -= int64(margin * float64(n.Room.CPU))
+		n.Room.Memory -= int64(margin * float64(n.Room.Memory))
+		c.AddNode(n)
 	}
 	pods := map[int][]int{}
 	for _, n := range p.gone {
@@ -47,41 +65,52 @@ func (w *world) today() *fit.Cluster {
 	return c
 }
 
-// firstFailure rehearses with each scheduler and returns the pods that the first
-// failing one leaves stuck, nil if all succeed.
+// firstFailure rehearses with many schedulers and returns the pods that the first
+// failing one leaves stuck, nil if all succeed. The last, which are the hardest to
+// please, come first.
 func (w *world) firstFailure(p plan, waiting []int) []int {
-	for _, s := range schedulers[:w.rehearsals()] {
-		if r := w.rehearse(p, waiting, s); len(r.stuck) > 0 {
+	for i := w.rehearsals() - 1; i >= 0; i-- {
+		if r := w.rehearse(p, waiting, scheduler(i)); len(r.stuck) > 0 {
 			return r.stuck
 		}
 	}
 	return nil
 }
 
-// size of a rehearsal: what it costs grows with it.
+// size of a rehearsal, pods × nodes: what it costs grows with it.
 func (w *world) size() int { return max(1, len(w.state.GetPods())*(len(w.nodes)+10)) }
 
+// Effort is counted, not timed, so that the same question gets the same answer.
 const (
-	largeCluster = 2_000_000 // pods × nodes where a rehearsal takes a second or so
-	trialEffort  = 4_000_000 // pods × nodes that trials of smaller plans may rehearse
+	rehearsalEffort = 600_000   // pods × nodes that the rehearsals of one plan come to
+	trialEffort     = 2_500_000 // … and that trials of smaller plans come to
+	leastRehearsals = 2
+	mostRehearsals  = 64
 )
 
+// rehearsals that a plan must survive: the more, the fewer surprises.
 func (w *world) rehearsals() int {
-	if w.size() > largeCluster {
-		return 2
-	}
-	return len(schedulers)
+	return min(mostRehearsals, max(leastRehearsals, rehearsalEffort/w.size()))
 }
 
-// trials of smaller plans that the size allows. Counted, not timed, so that the
-// same question always gets the same answer.
+// trials of smaller plans that the size allows.
 func (w *world) trials() int { return trialEffort / w.size() }
 
-// drainOrder puts the nodes first whose going disturbs least.
+// drainOrder puts the nodes first whose going disturbs least, but before those the
+// ones with pods that can only go to some nodes: while the new nodes are empty,
+// others have not taken their room.
 func (w *world) drainOrder(nodes []int) []int {
+	picky := map[int]int{}
+	for _, n := range nodes {
+		for _, pod := range w.nodes[n].moves {
+			if selectorKey(w.book.Pod(pod)) != "" {
+				picky[n]++
+			}
+		}
+	}
 	ordered := slices.Clone(nodes)
 	slices.SortStableFunc(ordered, func(a, b int) int {
-		return len(w.nodes[a].moves) - len(w.nodes[b].moves)
+		return cmp.Or(cmp.Compare(picky[b], picky[a]), cmp.Compare(len(w.nodes[a].moves), len(w.nodes[b].moves)))
 	})
 	return ordered
 }
