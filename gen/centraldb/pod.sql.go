@@ -109,6 +109,31 @@ func (q *Queries) PodDeleteMany(ctx context.Context, db DBTX, arg PodDeleteManyP
 	return err
 }
 
+const podHomeless = `-- name: PodHomeless :many
+SELECT detail FROM pods WHERE cluster_id = $1 AND phase = 'Pending' AND node_name = '' ORDER BY namespace, pod_name
+`
+
+// Pods the scheduler has found no node for.
+func (q *Queries) PodHomeless(ctx context.Context, db DBTX, clusterID uuid.UUID) ([][]byte, error) {
+	rows, err := db.Query(ctx, podHomeless, clusterID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items [][]byte
+	for rows.Next() {
+		var detail []byte
+		if err := rows.Scan(&detail); err != nil {
+			return nil, err
+		}
+		items = append(items, detail)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const podLive = `-- name: PodLive :many
 SELECT detail FROM pods WHERE cluster_id = $1 ORDER BY namespace, pod_name
 `

@@ -67,7 +67,7 @@ func (l *loader) validate(dst any) error {
 
 // complete adds value and origin to the errors that Validate made with Invalid.
 func (l *loader) complete(err error) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // looks at this very error, not into it
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, part := range joined.Unwrap() {
 			_ = l.complete(part)
 		}

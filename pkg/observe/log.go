@@ -38,7 +38,7 @@ func openOutput(cfg Config) (io.Writer, io.Closer, error) {
 	if name == "" {
 		name = cfg.Service + ".log"
 	}
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // the operator's choice
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the log: %w", err)
 	}
@@ -70,7 +70,8 @@ func (h traced) Handle(ctx context.Context, record slog.Record) error {
 }
 
 func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Handler.WithAttrs(attrs)} }
-func (h traced) WithGroup(name string) slog.Handler       { return traced{h.Handler.WithGroup(name)} }
+
+func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
 
 // replace writes levels as documented and hides secrets.
 func replace(groups []string, attr slog.Attr) slog.Attr {

@@ -139,7 +139,7 @@ func complete(dir string) bool {
 
 // probe runs postgres as its later user, which shows both that it runs and which one it is.
 func probe(ctx context.Context, dir string, as *syscall.Credential) (binaries, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version") //nolint:gosec // the operator chose dir
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version")
 	cmd.Env = cleanEnv()
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}

@@ -26,7 +26,7 @@ func startPostmaster(p place, port int, cfg Config) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() //nolint:errcheck // the postmaster has its own copy
+	defer log.Close()
 	//nolint:gosec,noctx // the operator chose the program; it outlives the start's context on purpose
 	cmd := exec.Command(filepath.Join(p.bin, "postgres"), postmasterArgs(p, port, cfg)...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = cleanEnv(), "/", log, log

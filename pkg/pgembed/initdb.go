@@ -17,7 +17,7 @@ func (p place) initialise(ctx context.Context, bin binaries, password string, no
 		return err
 	}
 	staging, pwfile := p.data()+".new", filepath.Join(p.dir, "initdb.password")
-	defer os.Remove(pwfile) //nolint:errcheck // holds a copy of a password that stays valid; the next start overwrites it
+	defer os.Remove(pwfile)
 	for _, left := range []string{staging, pwfile} {
 		if err := os.RemoveAll(left); err != nil {
 			return fmt.Errorf("clearing a half made cluster: %w", err)
@@ -64,7 +64,7 @@ func (p place) initdb(ctx context.Context, bin binaries, staging, pwfile string,
 	if noSync {
 		args = append(args, "--no-sync")
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(bin.dir, "initdb"), args...) //nolint:gosec // the operator chose the directory
+	cmd := exec.CommandContext(ctx, filepath.Join(bin.dir, "initdb"), args...)
 	cmd.Env = cleanEnv()
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.credential()}

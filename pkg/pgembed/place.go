@@ -35,7 +35,7 @@ func (p place) credential() *syscall.Credential {
 	if !p.dropped() {
 		return nil
 	}
-	return &syscall.Credential{Uid: uint32(p.uid), Gid: uint32(p.gid)} //nolint:gosec // ids come from stat or are 65534
+	return &syscall.Credential{Uid: uint32(p.uid), Gid: uint32(p.gid)}
 }
 
 // claim makes the directory and finds out as whom PostgreSQL will run in it: as ourselves, or when
@@ -49,7 +49,7 @@ func claim(dir string) (place, error) {
 		return place{}, fmt.Errorf("finding the data directory: %w", err)
 	}
 	p := place{dir: dir, uid: os.Geteuid(), gid: os.Getegid()}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // nobody must walk through it
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return place{}, fmt.Errorf("making the data directory's parent: %w", err)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

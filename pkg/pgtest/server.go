@@ -121,7 +121,7 @@ func claimDir() (string, *os.File, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	defer gate.Close() //nolint:errcheck // closing frees the lock, and nothing was written
+	defer gate.Close()
 	sweep(home)
 	dir, err := os.MkdirTemp(home, "run-")
 	if err != nil {
@@ -139,7 +139,7 @@ func claimDir() (string, *os.File, error) {
 func quickDir() string {
 	const memory, enough = "/dev/shm", 1 << 30
 	var stat syscall.Statfs_t
-	if os.Getenv("TMPDIR") != "" || syscall.Statfs(memory, &stat) != nil || stat.Bavail*uint64(stat.Bsize) < enough { //nolint:gosec // a block size is positive
+	if os.Getenv("TMPDIR") != "" || syscall.Statfs(memory, &stat) != nil || stat.Bavail*uint64(stat.Bsize) < enough {
 		return os.TempDir()
 	}
 	return memory
@@ -148,7 +148,7 @@ func quickDir() string {
 // ownDir makes the directory of all test servers of this user, and refuses one that somebody else
 // has put in its place.
 func ownDir(home string) error {
-	if err := os.Mkdir(home, 0o711); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // PostgreSQL's user must walk through
+	if err := os.Mkdir(home, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("making the test servers' directory: %w", err)
 	}
 	info, err := os.Lstat(home)
@@ -180,7 +180,7 @@ func sweep(home string) {
 }
 
 func lockFile(path string, how int) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // below our own directory
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock %s: %w", path, err)
 	}

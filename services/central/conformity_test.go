@@ -357,29 +357,51 @@ func TestEveryRefusalHasTheDocumentedStatusAndBody(t *testing.T) {
 		{"an agent that never reported", "POST", trigger, h.admin, triggerBody, 409, "AGENT_OFFLINE", ""},
 
 		{"no body", "POST", trigger, h.admin, ``, 422, "INVALID_REQUEST", `{"field": "cluster_id"}`},
-		{"the guide's own example", "POST", trigger, h.admin, `{"cluster_id": "cluster-123", "optimization_type": "spot_optimize"}`, 422, "INVALID_REQUEST",
-			`{"field": "cluster_id", "constraint": "must be valid UUID"}`},
-		{"the guide's own example in a path", "GET", "/api/v1/admin/clusters/cluster-123/state", h.admin, ``, 422, "INVALID_REQUEST",
-			`{"field": "cluster_id", "constraint": "must be valid UUID"}`},
-		{"the guide's own example in a query", "GET", "/api/v1/client/tasks?cluster_id=cluster-123", h.agent, ``, 422, "INVALID_REQUEST",
-			`{"field": "cluster_id", "constraint": "must be valid UUID"}`},
-		{"an engine that is none", "POST", trigger, h.admin, `{"cluster_id": "{cluster}", "optimization_type": "magic"}`, 422, "INVALID_REQUEST",
-			`{"field": "optimization_type", "constraint": "<string>"}`},
+		{
+			"the guide's own example", "POST", trigger, h.admin, `{"cluster_id": "cluster-123", "optimization_type": "spot_optimize"}`, 422, "INVALID_REQUEST",
+			`{"field": "cluster_id", "constraint": "must be valid UUID"}`,
+		},
+		{
+			"the guide's own example in a path", "GET", "/api/v1/admin/clusters/cluster-123/state", h.admin, ``, 422, "INVALID_REQUEST",
+			`{"field": "cluster_id", "constraint": "must be valid UUID"}`,
+		},
+		{
+			"the guide's own example in a query", "GET", "/api/v1/client/tasks?cluster_id=cluster-123", h.agent, ``, 422, "INVALID_REQUEST",
+			`{"field": "cluster_id", "constraint": "must be valid UUID"}`,
+		},
+		{
+			"an engine that is none", "POST", trigger, h.admin, `{"cluster_id": "{cluster}", "optimization_type": "magic"}`, 422, "INVALID_REQUEST",
+			`{"field": "optimization_type", "constraint": "<string>"}`,
+		},
 		{"a report without a time", "POST", metrics, h.agent, `{"cluster_id": "{cluster}"}`, 422, "INVALID_REQUEST", `{"field": "timestamp"}`},
-		{"a report of fewer than no nodes", "POST", metrics, h.agent, strings.Replace(metricsBody, `"total_nodes": 1`, `"total_nodes": -1`, 1), 422, "INVALID_REQUEST",
-			`{"field": "total_nodes"}`},
-		{"a node of no kind", "POST", metrics, h.agent, strings.Replace(metricsBody, `"node_type": "on-demand"`, `"node_type": "free"`, 1), 422, "INVALID_REQUEST",
-			`{"field": "nodes[0].node_type"}`},
-		{"a status that is none", "POST", "/api/v1/client/tasks/" + task + "/result", h.agent,
-			strings.ReplaceAll(strings.Replace(resultBody, "success", "done", 1), "{task}", task), 422, "INVALID_REQUEST", `{"field": "status"}`},
-		{"a result for another path", "POST", "/api/v1/client/tasks/" + task + "/result", h.agent, strings.ReplaceAll(resultBody, "{task}", other), 422, "INVALID_REQUEST",
-			`{"field": "task_id"}`},
-		{"a decision of no type", "POST", proxy, h.admin, strings.Replace(decisionBody, `"spot_optimize"`, `""`, 1), 422, "INVALID_REQUEST",
-			`{"field": "decision_type"}`},
-		{"a decision without a state", "POST", proxy, h.admin, `{"request_id": "r", "cluster_id": "{cluster}", "decision_type": "spot_optimize"}`, 422, "INVALID_REQUEST",
-			`{"field": "current_state"}`},
-		{"what ml finds impossible", "POST", proxy, h.admin, strings.Replace(decisionBody, `"node_count": 10`, `"node_count": 5000`, 1), 422, "INFEASIBLE",
-			`{"constraint": "max_nodes"}`},
+		{
+			"a report of fewer than no nodes", "POST", metrics, h.agent, strings.Replace(metricsBody, `"total_nodes": 1`, `"total_nodes": -1`, 1), 422, "INVALID_REQUEST",
+			`{"field": "total_nodes"}`,
+		},
+		{
+			"a node of no kind", "POST", metrics, h.agent, strings.Replace(metricsBody, `"node_type": "on-demand"`, `"node_type": "free"`, 1), 422, "INVALID_REQUEST",
+			`{"field": "nodes[0].node_type"}`,
+		},
+		{
+			"a status that is none", "POST", "/api/v1/client/tasks/" + task + "/result", h.agent,
+			strings.ReplaceAll(strings.Replace(resultBody, "success", "done", 1), "{task}", task), 422, "INVALID_REQUEST", `{"field": "status"}`,
+		},
+		{
+			"a result for another path", "POST", "/api/v1/client/tasks/" + task + "/result", h.agent, strings.ReplaceAll(resultBody, "{task}", other), 422, "INVALID_REQUEST",
+			`{"field": "task_id"}`,
+		},
+		{
+			"a decision of no type", "POST", proxy, h.admin, strings.Replace(decisionBody, `"spot_optimize"`, `""`, 1), 422, "INVALID_REQUEST",
+			`{"field": "decision_type"}`,
+		},
+		{
+			"a decision without a state", "POST", proxy, h.admin, `{"request_id": "r", "cluster_id": "{cluster}", "decision_type": "spot_optimize"}`, 422, "INVALID_REQUEST",
+			`{"field": "current_state"}`,
+		},
+		{
+			"what ml finds impossible", "POST", proxy, h.admin, strings.Replace(decisionBody, `"node_count": 10`, `"node_count": 5000`, 1), 422, "INFEASIBLE",
+			`{"constraint": "max_nodes"}`,
+		},
 		{"an agent's key without a cluster", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "agent"}`, 422, "INVALID_REQUEST", `{"field": "cluster_id"}`},
 		{"a viewer's key with a cluster", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "viewer", "cluster_id": "{cluster}"}`, 422, "INVALID_REQUEST", `{"field": "cluster_id"}`},
 		{"a key that has ended already", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "viewer", "expires_at": "2025-11-28T10:00:00Z"}`, 422, "INVALID_REQUEST", `{"field": "expires_at"}`},
@@ -452,23 +474,37 @@ func TestWhatIsMadeIsAnsweredWith201AndItsKeyOnce(t *testing.T) {
 	h := open(t, (&ml{}).serve(t), unlimited)
 	foreign, _ := h.newCustomer(t, "Other Inc.", "ops@example.org")
 	h.visit(t, h.fill("{customer}", h.customer, "{foreign}", foreign), []request{
-		{"a customer", "POST", "/api/v1/admin/customers", h.platform, `{"company_name": "New Inc.", "email": "new@example.com",
+		{
+			"a customer", "POST", "/api/v1/admin/customers", h.platform, `{"company_name": "New Inc.", "email": "new@example.com",
 			"aws_role_arn": "arn:aws:iam::123456789012:role/cloudoptim"}`, 201,
-			`{"customer_id": "<uuid>", "external_id": "<string>", "admin_api_key": "<key>"}`},
-		{"a cluster", "POST", "/api/v1/admin/clusters", h.admin, `{"cluster_name": "stage", "region": "eu-west-1"}`, 201,
-			`{"cluster": {"cluster_id": "<uuid>", "customer_id": "{customer}", "cluster_name": "stage", "region": "eu-west-1", "status": "pending"}, "agent_api_key": "<key>"}`},
-		{"a cluster by the platform's staff", "POST", "/api/v1/admin/clusters", h.platform, `{"customer_id": "{foreign}", "cluster_name": "prod", "region": "us-east-1"}`, 201,
-			`{"cluster": {"customer_id": "{foreign}"}}`},
-		{"a key", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "operator", "description": "CI", "expires_at": "2036-01-01T00:00:00Z"}`, 201,
+			`{"customer_id": "<uuid>", "external_id": "<string>", "admin_api_key": "<key>"}`,
+		},
+		{
+			"a cluster", "POST", "/api/v1/admin/clusters", h.admin, `{"cluster_name": "stage", "region": "eu-west-1"}`, 201,
+			`{"cluster": {"cluster_id": "<uuid>", "customer_id": "{customer}", "cluster_name": "stage", "region": "eu-west-1", "status": "pending"}, "agent_api_key": "<key>"}`,
+		},
+		{
+			"a cluster by the platform's staff", "POST", "/api/v1/admin/clusters", h.platform, `{"customer_id": "{foreign}", "cluster_name": "prod", "region": "us-east-1"}`, 201,
+			`{"cluster": {"customer_id": "{foreign}"}}`,
+		},
+		{
+			"a key", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "operator", "description": "CI", "expires_at": "2036-01-01T00:00:00Z"}`, 201,
 			`{"api_key": {"api_key_id": "<uuid>", "prefix": "<string>", "scope": "operator", "customer_id": "{customer}", "cluster_id": "", "description": "CI",
-			"created_at": "<time>", "expires_at": "2036-01-01T00:00:00Z", "revoked_at": null, "last_used_at": null}, "secret": "<key>"}`},
-		{"another key for the agent", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "agent", "cluster_id": "{cluster}"}`, 201,
-			`{"api_key": {"scope": "agent", "cluster_id": "{cluster}"}, "secret": "<key>"}`},
-		{"a key that would join two customers", "POST", "/api/v1/admin/api-keys", h.platform, `{"scope": "agent", "customer_id": "{foreign}", "cluster_id": "{cluster}"}`, 404,
-			`{"error": {"code": "NOT_FOUND"}}`},
+			"created_at": "<time>", "expires_at": "2036-01-01T00:00:00Z", "revoked_at": null, "last_used_at": null}, "secret": "<key>"}`,
+		},
+		{
+			"another key for the agent", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "agent", "cluster_id": "{cluster}"}`, 201,
+			`{"api_key": {"scope": "agent", "cluster_id": "{cluster}"}, "secret": "<key>"}`,
+		},
+		{
+			"a key that would join two customers", "POST", "/api/v1/admin/api-keys", h.platform, `{"scope": "agent", "customer_id": "{foreign}", "cluster_id": "{cluster}"}`, 404,
+			`{"error": {"code": "NOT_FOUND"}}`,
+		},
 		{"keys of one customer", "GET", "/api/v1/admin/api-keys?customer_id={foreign}", h.platform, "", 200, `[{"scope": "agent"}, {"scope": "admin"}]`},
-		{"clusters of the platform", "GET", "/api/v1/admin/clusters", h.platform, "", 200,
-			`[{"cluster_name": "prod"}, {"cluster_name": "prod"}, {"cluster_name": "stage"}]`},
+		{
+			"clusters of the platform", "GET", "/api/v1/admin/clusters", h.platform, "", 200,
+			`[{"cluster_name": "prod"}, {"cluster_name": "prod"}, {"cluster_name": "stage"}]`,
+		},
 		{"optimizations, a bare list", "GET", "/api/v1/admin/optimizations", h.admin, "", 200, `[]`},
 	})
 }

@@ -50,7 +50,7 @@ func reachDatabase(ctx context.Context, cfg *settings, log *slog.Logger) (*pgemb
 	if err != nil {
 		return nil, "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // PostgreSQL runs as another user and must get there
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, "", err
 	}
 	server, err := pgembed.Start(ctx, pgembed.Config{DataDir: dir, Log: log})

@@ -35,3 +35,7 @@ DELETE FROM pod_disruption_budgets WHERE cluster_id = @cluster_id AND NOT budget
 
 -- name: BudgetLive :many
 SELECT detail FROM pod_disruption_budgets WHERE cluster_id = @cluster_id ORDER BY budget_uid;
+
+-- name: PodHomeless :many
+-- Pods the scheduler has found no node for.
+SELECT detail FROM pods WHERE cluster_id = @cluster_id AND phase = 'Pending' AND node_name = '' ORDER BY namespace, pod_name;

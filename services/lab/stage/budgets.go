@@ -85,7 +85,7 @@ func (b *Budgets) look(pdb *policyv1.PodDisruptionBudget) {
 	}
 }
 
-// Verdict: budgets watched, changes of their status seen, those broken with the
+// Verdict tells the budgets watched, changes of their status seen, those broken with the
 // worst seen, and an error if the watch did not hold.
 func (b *Budgets) Verdict() (watched, seen int, broken map[string]string, err error) {
 	b.mu.Lock()

@@ -31,7 +31,7 @@ func start(name, binary, logFile string, env []string, args ...string) (*Process
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binary, args...) //nolint:gosec // our own binary
+	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), env...)
 	// A group of its own: Ctrl-C reaches us alone, and we stop things in order.

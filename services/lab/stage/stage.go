@@ -100,7 +100,7 @@ func (s *Stage) startLab(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, "lab.json")) //nolint:gosec // our own folder
+	raw, err := os.ReadFile(filepath.Join(dir, "lab.json"))
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (s *Stage) choosePorts(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer l.Close()                              //nolint:revive // held on purpose until all are chosen
+		defer l.Close()
 		s.ports[name] = l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener
 	}
 	return nil
@@ -124,6 +124,9 @@ func (s *Stage) choosePorts(context.Context) error {
 
 // Addr is where a part listens: central.grpc, central.http, ml.grpc, ml.http, agent.http.
 func (s *Stage) Addr(name string) string { return "127.0.0.1:" + strconv.Itoa(s.ports[name]) }
+
+// MLKey lets a caller in at ml.
+func (s *Stage) MLKey() string { return s.mlKey }
 
 // StartML starts ml.
 func (s *Stage) StartML(ctx context.Context) (err error) {

@@ -106,7 +106,7 @@ func (i *inventory) sendSnapshot(ctx context.Context, out Outbox) error {
 
 // pager cuts a snapshot into pages. After an error it does nothing.
 type pager struct {
-	ctx      context.Context //nolint:containedctx // lives for one call of sendSnapshot
+	ctx      context.Context
 	out      Outbox
 	page     *agentv1.InventorySnapshot
 	sequence int64

@@ -21,7 +21,7 @@ func nodeMetric(node *corev1.Node, pods []*corev1.Pod) *fleetv1.NodeMetric {
 	m.Ready = nodeReady(node)
 	m.Unschedulable = node.Spec.Unschedulable
 	m.Allocatable = resources(node.Status.Allocatable)
-	m.MaxPods = int32(node.Status.Allocatable.Pods().Value()) //nolint:gosec // the kubelet's limit is an int32
+	m.MaxPods = int32(node.Status.Allocatable.Pods().Value())
 	m.Architecture = node.Labels[corev1.LabelArchStable]
 	if m.Architecture == "" {
 		m.Architecture = node.Status.NodeInfo.Architecture

@@ -39,7 +39,7 @@ func podMessage(pod *corev1.Pod, zones []string) *fleetv1.Pod {
 		m.Priority = *pod.Spec.Priority
 	}
 	if g := pod.Spec.TerminationGracePeriodSeconds; g != nil {
-		m.GracePeriodSeconds = int32(max(0, min(*g, 1<<31-1))) //nolint:gosec // bounded here
+		m.GracePeriodSeconds = int32(max(0, min(*g, 1<<31-1)))
 	}
 	if owner := metav1.GetControllerOf(pod); owner != nil {
 		m.Owner = &fleetv1.Owner{Kind: owner.Kind, Name: owner.Name, Uid: string(owner.UID)}

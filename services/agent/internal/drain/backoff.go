@@ -36,5 +36,5 @@ func (b *callBackoff) next() time.Duration {
 	b.step = min(max(b.step*2, minBackoff), limit)
 	// The floor is the whole first step: a pod is asked about at most every
 	// 100 ms whatever the dice say.
-	return b.step/2 + rand.N(b.step/2+1) //nolint:gosec // spreads load, hides nothing
+	return b.step/2 + rand.N(b.step/2+1)
 }

@@ -50,7 +50,7 @@ func (b *backoff) next(err error, lived time.Duration) time.Duration {
 	}
 	// Full jitter: agents that lost the same replica must not come back in step.
 	ceiling := min(firstDelay<<min(b.failures-1, 20), limit)
-	delay := rand.N(ceiling) + 1 //nolint:gosec // spreads load, hides nothing
+	delay := rand.N(ceiling) + 1
 	return max(delay, askedDelay(err))
 }
 
@@ -60,7 +60,7 @@ func awayDelay(away *goAway) time.Duration {
 		// Another agent of this cluster is newer; coming back soon would throw it out.
 		after = max(after, refusedDelay)
 	}
-	return after + rand.N(after/5+firstDelay) //nolint:gosec // spreads load, hides nothing
+	return after + rand.N(after/5+firstDelay)
 }
 
 // refused tells answers that only a person or a new version will change. They

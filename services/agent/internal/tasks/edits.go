@@ -70,7 +70,7 @@ func (j *editJob) do(ctx context.Context) outcome {
 		if ctx.Err() == nil && !drain.Transient(err) {
 			return outcome{status: "failed", err: err.Error(), logs: j.notes.String()}
 		}
-		timer := time.NewTimer(wait/2 + rand.N(wait)) //nolint:gosec // spreads load, hides nothing
+		timer := time.NewTimer(wait/2 + rand.N(wait))
 		select {
 		case <-ctx.Done():
 			timer.Stop()

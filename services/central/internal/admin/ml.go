@@ -50,7 +50,7 @@ func fromML(err error) error {
 	if err == nil {
 		return nil
 	}
-	switch known := fault.From(err); known.Reason { //nolint:exhaustive // the rest is about the request
+	switch known := fault.From(err); known.Reason {
 	case faultv1.Reason_REASON_UNAVAILABLE, faultv1.Reason_REASON_UNAUTHENTICATED, faultv1.Reason_REASON_PERMISSION_DENIED:
 		return fault.Unavailable("ml", err)
 	case faultv1.Reason_REASON_DEADLINE_EXCEEDED:

@@ -23,7 +23,7 @@ import (
 // screen is a dashboard that keeps what it is sent, and can stop reading.
 type screen struct {
 	grpc.ServerStream
-	ctx   context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
+	ctx   context.Context // grpc.ServerStream hands its context out by method
 	shown chan *adminv1.StreamResponse
 }
 

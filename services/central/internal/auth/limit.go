@@ -38,7 +38,7 @@ func (l *Limiter) Allow(ctx context.Context) (time.Duration, bool) {
 }
 
 func (l *Limiter) perMinute(caller Caller) int {
-	switch caller.Kind { //nolint:exhaustive // the rest are people
+	switch caller.Kind {
 	case accessv1.Caller_CALLER_AGENT, accessv1.Caller_CALLER_SERVICE:
 		return max(AgentPerMinute, 10*l.people)
 	default:

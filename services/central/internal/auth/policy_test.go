@@ -98,7 +98,7 @@ func contract(t *testing.T, keys *Keys) *grpc.ClientConn {
 	return conn
 }
 
-func unwritten(_ any, ctx context.Context, decode func(any) error, chain grpc.UnaryServerInterceptor) (any, error) {
+func unwritten(_ any, ctx context.Context, decode func(any) error, chain grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // gRPC's order
 	req := &emptypb.Empty{}
 	if err := decode(req); err != nil {
 		return nil, err

@@ -149,7 +149,7 @@ func (r *relay) listen(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(pause/2 + rand.N(pause/2)): //nolint:gosec // jitter is no secret
+		case <-time.After(pause/2 + rand.N(pause/2)):
 		}
 	}
 }

@@ -69,7 +69,7 @@ func runInput(account Account, req Request) *ec2.RunInstancesInput {
 	for key, value := range req.Tags {
 		tags = append(tags, types.Tag{Key: aws.String(key), Value: aws.String(value)})
 	}
-	count := aws.Int32(int32(req.Count)) //nolint:gosec // a launch is small
+	count := aws.Int32(int32(req.Count))
 	in := &ec2.RunInstancesInput{
 		ClientToken: aws.String(req.ClientToken), MinCount: count, MaxCount: count,
 		LaunchTemplate: &types.LaunchTemplateSpecification{LaunchTemplateId: aws.String(req.LaunchTemplateID)},

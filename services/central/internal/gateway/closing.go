@@ -34,7 +34,7 @@ func closing(known *fault.Error) (websocket.StatusCode, string) {
 		_, size := utf8.DecodeLastRuneInString(reason)
 		reason = reason[:len(reason)-size]
 	}
-	switch known.Reason { //nolint:exhaustive // the rest has no code of WebSocket's own
+	switch known.Reason {
 	case faultv1.Reason_REASON_INTERNAL:
 		return websocket.StatusInternalError, reason
 	case faultv1.Reason_REASON_UNAVAILABLE:

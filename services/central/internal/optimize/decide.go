@@ -43,8 +43,10 @@ func (r *run) state(ctx context.Context) (outcome, error) {
 		DecisionType: r.story.Type, CurrentState: state, Requirements: r.story.Options.GetRequirements(), Constraints: r.constraints(),
 	}
 	return outcome{
-		detail: map[string]any{"nodes": state.TotalNodes, "spot_nodes": state.SpotNodes, "pods": state.TotalPods,
-			"pending_pods": state.PendingPods, "cost_per_hour": state.CurrentCostPerHour},
+		detail: map[string]any{
+			"nodes": state.TotalNodes, "spot_nodes": state.SpotNodes, "pods": state.TotalPods,
+			"pending_pods": state.PendingPods, "cost_per_hour": state.CurrentCostPerHour,
+		},
 		commit: func(tx *store.Store) error { return tx.SetRequest(ctx, r.story.ID, req, state.CurrentCostPerHour) },
 	}, nil
 }

@@ -32,6 +32,13 @@ func (r *run) drain(ctx context.Context) (outcome, error) {
 	if err := r.settle(ctx, nodes); err != nil {
 		return outcome{}, err
 	}
+	homeless, err := r.homeless(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	if len(homeless) > 0 {
+		return r.shelter(ctx, homeless, nodes)
+	}
 	if err := r.nextWave(ctx, nodes); err != nil {
 		return outcome{}, err
 	}
@@ -182,6 +189,13 @@ func (r *run) drained(ctx context.Context, nodes []store.Replaced) (outcome, err
 			wait: 300 * time.Millisecond, trouble: fmt.Sprintf("%d of %d nodes are left to drain", left, len(nodes)),
 			detail: map[string]any{"drained": count["drained"], "kept": count["kept"]},
 		}, nil
+	}
+	unplaced, err := r.Store.HomelessPods(ctx, r.story.Cluster)
+	if err != nil {
+		return outcome{}, err
+	}
+	if more := len(unplaced) - len(r.homelessBefore()); more > 0 { // the last evicted ones are being placed
+		return outcome{wait: 300 * time.Millisecond, trouble: fmt.Sprintf("%d pods are being placed", more)}, nil
 	}
 	kept, err := r.keptNodes(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // run again after a pause, after a failure and after a crash at any line.
 type step struct {
 	name string
-	run  func(r *run, ctx context.Context) (outcome, error) //nolint:revive // a method expression has its receiver first
+	run  func(r *run, ctx context.Context) (outcome, error)
 	// patience is how long the step may take in all.
 	patience time.Duration
 	// onFailure is the position of the step that follows a failure; 0 ends the story.

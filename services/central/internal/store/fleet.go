@@ -41,6 +41,19 @@ func (s *Store) pods(ctx context.Context, cluster uuid.UUID) ([]*fleetv1.Pod, er
 	if err != nil {
 		return nil, wrap("reading pods of cluster", cluster.String(), err)
 	}
+	return podMessages(cluster, rows)
+}
+
+// HomelessPods are those that the scheduler has found no node for.
+func (s *Store) HomelessPods(ctx context.Context, cluster uuid.UUID) ([]*fleetv1.Pod, error) {
+	rows, err := s.q.PodHomeless(ctx, s.db, cluster)
+	if err != nil {
+		return nil, wrap("reading pods of cluster", cluster.String(), err)
+	}
+	return podMessages(cluster, rows)
+}
+
+func podMessages(cluster uuid.UUID, rows [][]byte) ([]*fleetv1.Pod, error) {
 	pods := make([]*fleetv1.Pod, 0, len(rows))
 	for _, raw := range rows {
 		pod := &fleetv1.Pod{}

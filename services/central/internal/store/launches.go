@@ -28,8 +28,8 @@ type Launch struct {
 func (s *Store) AddLaunches(ctx context.Context, id uuid.UUID, launches []Launch) error {
 	for _, l := range launches {
 		err := s.q.LaunchCreate(ctx, s.db, centraldb.LaunchCreateParams{
-			OptimizationID: id, LaunchIndex: int32(l.Index), ClientToken: l.ClientToken, InstanceType: l.InstanceType, //nolint:gosec // small
-			AvailabilityZone: l.Zone, NodeType: l.NodeType, NodeCount: int32(l.Count), HourlyPrice: l.HourlyPrice, //nolint:gosec // small
+			OptimizationID: id, LaunchIndex: int32(l.Index), ClientToken: l.ClientToken, InstanceType: l.InstanceType,
+			AvailabilityZone: l.Zone, NodeType: l.NodeType, NodeCount: int32(l.Count), HourlyPrice: l.HourlyPrice,
 			OnDemandHourlyPrice: l.OnDemandPrice,
 		})
 		if err != nil {
@@ -59,7 +59,7 @@ func (s *Store) Launches(ctx context.Context, id uuid.UUID) ([]Launch, error) {
 // SetLaunch notes what became of a launch.
 func (s *Store) SetLaunch(ctx context.Context, id uuid.UUID, l Launch) error {
 	return wrap("writing a launch of optimization", id.String(), s.q.LaunchSet(ctx, s.db, centraldb.LaunchSetParams{
-		Status: l.Status, InstanceIds: orEmpty(l.InstanceIDs), Error: l.Error, OptimizationID: id, LaunchIndex: int32(l.Index), //nolint:gosec // small
+		Status: l.Status, InstanceIds: orEmpty(l.InstanceIDs), Error: l.Error, OptimizationID: id, LaunchIndex: int32(l.Index),
 	}))
 }
 
@@ -98,7 +98,7 @@ type Replaced struct {
 func (s *Store) AddReplaced(ctx context.Context, id uuid.UUID, nodes []Replaced) error {
 	rows := centraldb.ReplacedCreateManyParams{OptimizationID: id}
 	for _, n := range nodes {
-		rows.Positions = append(rows.Positions, int32(n.Position)) //nolint:gosec // small
+		rows.Positions = append(rows.Positions, int32(n.Position))
 		rows.NodeNames = append(rows.NodeNames, n.Node)
 		rows.InstanceIds = append(rows.InstanceIds, n.InstanceID)
 		rows.HourlyPrices = append(rows.HourlyPrices, n.HourlyPrice)

@@ -65,7 +65,7 @@ func (s *Store) AddOptimization(ctx context.Context, cluster uuid.UUID, req *adm
 	}
 	positions := make([]int32, len(steps))
 	for i := range steps {
-		positions[i] = int32(i) + 1 //nolint:gosec // nine steps
+		positions[i] = int32(i) + 1
 	}
 	err = s.q.OptimizationStepsCreate(ctx, s.db, centraldb.OptimizationStepsCreateParams{
 		OptimizationID: row.OptimizationID, Positions: positions, Names: steps,
@@ -79,7 +79,7 @@ func (s *Store) AddOptimization(ctx context.Context, cluster uuid.UUID, req *adm
 // Optimizations lists the newest first, without steps.
 func (s *Store) Optimizations(ctx context.Context, cluster, customer uuid.NullUUID, limit int) ([]*adminv1.Optimization, error) {
 	rows, err := s.q.OptimizationList(ctx, s.db, centraldb.OptimizationListParams{
-		CustomerID: customer, ClusterID: cluster, MaxRows: int32(limit), //nolint:gosec // validated, at most 500
+		CustomerID: customer, ClusterID: cluster, MaxRows: int32(limit),
 	})
 	if err != nil {
 		return nil, wrap("listing", "optimizations", err)
@@ -135,7 +135,7 @@ func (s *Store) Story(ctx context.Context, id uuid.UUID) (*Story, error) {
 // BeginStep notes the start of the step in hand.
 func (s *Store) BeginStep(ctx context.Context, story *Story) error {
 	return wrap("beginning a step of optimization", story.ID.String(), s.q.OptimizationStepBegin(ctx, s.db,
-		centraldb.OptimizationStepBeginParams{OptimizationID: story.ID, Position: int32(story.Step)})) //nolint:gosec // nine steps
+		centraldb.OptimizationStepBeginParams{OptimizationID: story.ID, Position: int32(story.Step)}))
 }
 
 // NoteStep adds facts and the last trouble to the step in hand.
@@ -145,7 +145,7 @@ func (s *Store) NoteStep(ctx context.Context, story *Story, detail map[string]an
 		return wrap("encoding a step of optimization", story.ID.String(), err)
 	}
 	return wrap("noting a step of optimization", story.ID.String(), s.q.OptimizationStepNote(ctx, s.db,
-		centraldb.OptimizationStepNoteParams{Detail: raw, Error: trouble, OptimizationID: story.ID, Position: int32(story.Step)})) //nolint:gosec // nine steps
+		centraldb.OptimizationStepNoteParams{Detail: raw, Error: trouble, OptimizationID: story.ID, Position: int32(story.Step)}))
 }
 
 // EndStep ends the step in hand and moves the story to next; false: another
@@ -156,13 +156,13 @@ func (s *Store) EndStep(ctx context.Context, story *Story, status string, detail
 		return false, wrap("encoding a step of optimization", story.ID.String(), err)
 	}
 	n, err := s.q.OptimizationAdvance(ctx, s.db, centraldb.OptimizationAdvanceParams{
-		NextStep: int32(next), OptimizationID: story.ID, CurrentStep: int32(story.Step), Generation: int32(story.Generation), //nolint:gosec // small
+		NextStep: int32(next), OptimizationID: story.ID, CurrentStep: int32(story.Step), Generation: int32(story.Generation),
 	})
 	if err != nil || n == 0 {
 		return false, wrap("advancing optimization", story.ID.String(), err)
 	}
 	err = s.q.OptimizationStepEnd(ctx, s.db, centraldb.OptimizationStepEndParams{
-		Status: status, Detail: raw, Error: trouble, OptimizationID: story.ID, Position: int32(story.Step), //nolint:gosec // nine steps
+		Status: status, Detail: raw, Error: trouble, OptimizationID: story.ID, Position: int32(story.Step),
 	})
 	return err == nil, wrap("ending a step of optimization", story.ID.String(), err)
 }
@@ -170,7 +170,7 @@ func (s *Store) EndStep(ctx context.Context, story *Story, status string, detail
 // WakeStory says that the story will be looked at again within d; false: it is not this generation's any more.
 func (s *Store) WakeStory(ctx context.Context, story *Story, d time.Duration) (bool, error) {
 	n, err := s.q.OptimizationWake(ctx, s.db, centraldb.OptimizationWakeParams{
-		Seconds: d.Seconds(), OptimizationID: story.ID, Generation: int32(story.Generation), //nolint:gosec // small
+		Seconds: d.Seconds(), OptimizationID: story.ID, Generation: int32(story.Generation),
 	})
 	return n > 0, wrap("waking optimization", story.ID.String(), err)
 }

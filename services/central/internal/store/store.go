@@ -37,7 +37,7 @@ func Open(ctx context.Context, dsn string, maxConns int) (*Store, error) {
 	if err != nil {
 		return nil, errors.New("reading the database's address: it is malformed") // its text may hold the password
 	}
-	cfg.MaxConns = int32(max(maxConns, 4)) //nolint:gosec // a configured pool size
+	cfg.MaxConns = int32(max(maxConns, 4))
 	cfg.ConnConfig.RuntimeParams["application_name"] = "cloudoptim-central"
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
@@ -186,14 +186,6 @@ func stamp(t *time.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(*t)
-}
-
-func moment(t *timestamppb.Timestamp) *time.Time {
-	if t == nil {
-		return nil
-	}
-	at := t.AsTime()
-	return &at
 }
 
 func text(s string) *string {

@@ -38,7 +38,7 @@ func (s *Store) AddTask(ctx context.Context, task *fleetv1.Task) (bool, error) {
 // LeaseTasks hands at most limit waiting tasks to a session, most urgent first.
 func (s *Store) LeaseTasks(ctx context.Context, cluster uuid.UUID, epoch int64, lease time.Duration, limit int) ([]*fleetv1.Task, error) {
 	rows, err := s.q.TaskLease(ctx, s.db, centraldb.TaskLeaseParams{
-		SessionEpoch: epoch, LeaseSeconds: lease.Seconds(), ClusterID: cluster, MaxTasks: int32(limit), //nolint:gosec // a small credit
+		SessionEpoch: epoch, LeaseSeconds: lease.Seconds(), ClusterID: cluster, MaxTasks: int32(limit),
 	})
 	if err != nil {
 		return nil, wrap("leasing tasks of cluster", cluster.String(), err)

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"maps"
 	"slices"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
@@ -37,6 +38,7 @@ type Cluster struct {
 	count   []tally            // by tracker
 	values  []map[string]int32 // by key: value of the label → its number
 	domains [][][]int32        // by scope and key: nodes with each value
+	open    []int              // nodes that take pods; nil: not known
 }
 
 // place is a node and what is on it.
@@ -91,6 +93,7 @@ func (c *Cluster) AddNode(n Node) int {
 		p.in[i] = s.includes(p)
 	}
 	c.nodes = append(c.nodes, p)
+	c.open = nil
 	c.countNode(p, 1)
 	return len(c.nodes) - 1
 }
@@ -164,7 +167,24 @@ func (c *Cluster) Spare(node int) Amounts {
 }
 
 // Close a node to pods, as cordoning does.
-func (c *Cluster) Close(node int) { c.nodes[node].Closed = true }
+func (c *Cluster) Close(node int) { c.nodes[node].Closed, c.open = true, nil }
+
+// candidates for a pod of the class: all nodes that are not closed to it.
+func (c *Cluster) candidates(kind *class) []int {
+	if c.open == nil || kind.cordoned {
+		var open []int
+		for i, p := range c.nodes {
+			if !p.gone && (!p.Closed || kind.cordoned) {
+				open = append(open, i)
+			}
+		}
+		if kind.cordoned {
+			return open
+		}
+		c.open = open
+	}
+	return c.open
+}
 
 // Place a pod without asking whether it fits.
 func (c *Cluster) Place(pod, node int) {
@@ -193,7 +213,7 @@ func (c *Cluster) RemoveNode(node int) {
 	for len(p.pods) > 0 {
 		c.Remove(p.pods[0])
 	}
-	p.gone = true
+	p.gone, c.open = true, nil
 	c.countNode(p, -1)
 }
 
@@ -309,4 +329,29 @@ func (c *Cluster) sociable(kind *class, p *place) bool {
 		}
 	}
 	return true
+}
+
+// Clone the cluster: what happens to one does not happen to the other.
+func (c *Cluster) Clone() *Cluster {
+	twin := &Cluster{book: c.book, at: slices.Clone(c.at), count: make([]tally, len(c.count)), values: make([]map[string]int32, len(c.values))}
+	for i, t := range c.count {
+		twin.count[i] = tally{seen: slices.Clone(t.seen), owners: slices.Clone(t.owners), total: t.total}
+	}
+	for i, v := range c.values {
+		twin.values[i] = maps.Clone(v)
+	}
+	for _, keys := range c.domains {
+		var copied [][]int32
+		for _, counters := range keys {
+			copied = append(copied, slices.Clone(counters))
+		}
+		twin.domains = append(twin.domains, copied)
+	}
+	places := make([]place, len(c.nodes)) // one allocation instead of many
+	for i, p := range c.nodes {
+		places[i] = *p // labels, value and in are never written to
+		places[i].pods, places[i].ports = slices.Clone(p.pods), maps.Clone(p.ports)
+		twin.nodes = append(twin.nodes, &places[i])
+	}
+	return twin
 }

@@ -30,11 +30,13 @@ const (
 func (s *Scheduler) Schedule(c *Cluster, pod int) int {
 	kind := c.book.classes[c.book.class[pod]]
 	minima := c.minima(kind)
-	enough := sample(len(c.nodes))
+	nodes := c.candidates(kind)
+	enough := sample(len(nodes))
 	best, bestScore, found := -1, 0.0, 0
 	start := s.next
-	for i := range c.nodes {
-		node := (start + i) % len(c.nodes)
+	for i := range nodes {
+		at := (start + i) % len(nodes)
+		node := nodes[at]
 		if !c.fits(kind, c.nodes[node], minima) {
 			continue
 		}
@@ -43,7 +45,7 @@ func (s *Scheduler) Schedule(c *Cluster, pod int) int {
 			best, bestScore = node, score
 		}
 		if found++; found >= enough {
-			s.next = node + 1
+			s.next = at + 1
 			break
 		}
 	}

@@ -8,9 +8,8 @@ import (
 )
 
 const (
-	rounds     = 6  // times nodes are taken out because their pods stay stuck
-	deepenings = 3  // times the result is optimized again
-	fewTrials  = 20 // below this many trials a cluster counts as large
+	rounds    = 6  // times nodes are taken out because their pods stay stuck
+	fewTrials = 20 // below this many trials a cluster counts as large
 )
 
 // choose the plan that is worth most, ok false if none is worth its disruption.
@@ -32,8 +31,9 @@ func (q *problem) choose() (outcome, bool) {
 	}
 	if found {
 		q.shrink(&best.plan)
+		q.harden(&best.plan)
 	}
-	return best, found
+	return best, found && q.saves(best.plan)
 }
 
 // settle tries to do without all the nodes; those whose pods stay stuck are

@@ -3,6 +3,7 @@ package spotoptimize
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
@@ -35,6 +36,9 @@ func (w *world) classify() {
 		if n.reason == "" && n.price == 0 {
 			n.reason, n.detail = reasonNoSaving, "no price is known for "+n.metric.GetInstanceType()
 		}
+		if n.reason == "" && w.fresh(n.metric) {
+			n.reason, n.detail = reasonNoSaving, "CloudOptim bought it only lately"
+		}
 		if n.reason == "" && blind && n.metric.GetPodCount() > 0 {
 			n.reason, n.detail = reasonUnschedulable, fmt.Sprintf("its %d pods are not in the state", n.metric.GetPodCount())
 		}
@@ -45,6 +49,18 @@ func (w *world) classify() {
 			n.reason, n.detail = podStays(w.book.Pod(i), budgets)
 		}
 	}
+}
+
+// settleFor is how long a node that CloudOptim bought is left alone. Plans carry
+// insurance against the scheduler's freedom; once the pods have landed, the next
+// decision would see that some of it was not needed, and move everyone again.
+const settleFor = 6 * time.Hour
+
+// fresh nodes carry the label that every plan gives its new nodes, and are young or
+// of unknown age.
+func (w *world) fresh(m *fleetv1.NodeMetric) bool {
+	_, ours := m.GetLabels()["cloudoptim.io/capacity-type"]
+	return ours && (m.GetCreatedAt() == nil || w.at.Sub(m.GetCreatedAt().AsTime()) < settleFor)
 }
 
 // nodeStays says why a node itself must stay.

@@ -40,7 +40,7 @@ func Decide(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (
 // capacity for requirements alone. Nodes of the state tell zones and
 // architectures, and stay as they are.
 func (a answer) capacity(want wants, l limits) (*mlv1.DecisionResponse, error) {
-	w := newWorld(a.req.GetCurrentState(), a.prices)
+	w := newWorld(a.req.GetCurrentState(), a.prices, a.now)
 	if want.urgent {
 		l.maxSpot = 1 // nothing is bought as spot, so no share of it can bind
 	}
@@ -60,20 +60,18 @@ func (a answer) capacity(want wants, l limits) (*mlv1.DecisionResponse, error) {
 
 // replacement of a cluster's nodes by cheaper ones.
 func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error) {
-	w := newWorld(a.req.GetCurrentState(), a.prices)
+	w := newWorld(a.req.GetCurrentState(), a.prices, a.now)
 	all := w.columns(want, l)
 	q := newProblem(w, l, want, all)
-	movable := len(w.replaceable())
-	q.excludeImmovable()
-	if movable > 0 && len(w.replaceable()) == 0 {
-		if constraint := w.binding(want, l); constraint != "" {
-			return nil, fault.Infeasible(constraint, "No instance that %s allows can take the pods of any node", constraint)
+	movable := w.replaceable()
+	if len(movable) > 0 && !q.anyUse(movable) {
+		if constraint := w.binding(want, l, movable); constraint != "" {
+			return nil, fault.Infeasible(constraint, "No instance that %s allows can take any pod that could move", constraint)
 		}
 	}
+	q.excludeImmovable()
 	o, ok := q.choose()
-	if ok {
-		o = q.deepen(o)
-	} else if broken := w.broken(plan{}, l); broken != "" && movable > 0 {
+	if broken := w.broken(plan{}, l); !ok && broken != "" && len(movable) > 0 {
 		return nil, fault.Infeasible(broken, "The cluster breaks %s today and no change that saves money mends it", broken)
 	}
 	if !ok {

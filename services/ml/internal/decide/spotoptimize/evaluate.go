@@ -176,6 +176,23 @@ func (q *problem) shrink(p *plan) {
 	}
 }
 
+// harden a plan against schedulers that it has not met: shrinking keeps whatever
+// survives the rehearsals, and so fits a plan to them.
+func (q *problem) harden(p *plan) {
+	first := q.w.rehearsals()
+	for round := range repairs {
+		stuck := q.w.failure(*p, q.waiting, first, q.w.freshRehearsals())
+		if len(stuck) == 0 {
+			return
+		}
+		more := plan{gone: p.gone, buy: slices.Clone(p.buy)}
+		if limit := q.addFor(&more, slices.Repeat(stuck, 1+round/2)); limit != "" || q.w.broken(more, q.l) != "" {
+			return
+		}
+		*p = more
+	}
+}
+
 // smaller plan, the first that holds; used counts the trials it took.
 func (q *problem) smaller(p plan, left int) (better plan, used int, ok bool) {
 	seen := map[string]bool{}

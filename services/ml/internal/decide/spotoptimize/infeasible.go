@@ -44,19 +44,36 @@ func (w *world) infeasible(want wants, l limits, stopped string) error {
 	return fault.Infeasible("requirements", "No instance type offers %g vCPU and %g GiB in %s", want.cpu, want.memoryGiB, w.state.GetRegion())
 }
 
-// binding names the constraint without which some node could go, empty if there
-// is none.
-func (w *world) binding(want wants, l limits) string {
+// anyUse of what may be bought for any pod of the nodes. Nodes without pods
+// need nothing bought.
+func (q *problem) anyUse(nodes []int) bool {
+	asked := map[int]bool{} // class
+	for _, n := range nodes {
+		if len(q.w.nodes[n].moves) == 0 {
+			return true
+		}
+		for _, pod := range q.w.nodes[n].moves {
+			if class := q.w.book.Class(pod); !asked[class] {
+				asked[class] = true
+				if q.placeable(pod, nil, nil) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// binding names the constraint without which some pod of the nodes could move,
+// empty if there is none.
+func (w *world) binding(want wants, l limits, nodes []int) string {
 	for _, r := range relaxations {
 		if !r.given(l) {
 			continue
 		}
 		looser := l
 		r.relax(&looser, w)
-		again := newWorld(w.state, w.market)
-		q := newProblem(again, looser, want, again.columns(want, looser))
-		q.excludeImmovable()
-		if len(again.replaceable()) > 0 {
+		if newProblem(w, looser, want, w.columns(want, looser)).anyUse(nodes) {
 			return r.name
 		}
 	}

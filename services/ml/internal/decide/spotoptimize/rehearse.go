@@ -36,6 +36,11 @@ type rehearsal struct {
 // rehearse a plan: the new nodes join, the old ones are drained in order, and the
 // scheduler puts each pod where it likes.
 func (w *world) rehearse(p plan, waiting []int, s fit.Scheduler) rehearsal {
+	return w.perform(w.stage(p), p, waiting, s)
+}
+
+// stage is the cluster with the new nodes, before anything moves.
+func (w *world) stage(p plan) *fit.Cluster {
 	c := w.today()
 	for i, column := range p.buy {
 		n := column.node(newName(i))
@@ -43,6 +48,11 @@ func (w *world) rehearse(p plan, waiting []int, s fit.Scheduler) rehearsal {
 		n.Room.Memory -= int64(margin * float64(n.Room.Memory))
 		c.AddNode(n)
 	}
+	return c
+}
+
+// perform a plan on a stage.
+func (w *world) perform(c *fit.Cluster, p plan, waiting []int, s fit.Scheduler) rehearsal {
 	pods := map[int][]int{}
 	for _, n := range p.gone {
 		pods[n] = w.nodes[n].moves
@@ -55,22 +65,29 @@ func newName(i int) string { return fmt.Sprintf("cloudoptim-new-%05d", i) }
 
 // today is the cluster as it is; node indices are those of world.nodes.
 func (w *world) today() *fit.Cluster {
-	c := fit.NewCluster(w.book)
-	for i, n := range w.nodes {
-		c.AddNode(n.at)
-		for _, pod := range n.pods {
-			c.Place(pod, i)
+	if w.now == nil {
+		w.now = fit.NewCluster(w.book)
+		for i, n := range w.nodes {
+			w.now.AddNode(n.at)
+			for _, pod := range n.pods {
+				w.now.Place(pod, i)
+			}
 		}
 	}
-	return c
+	return w.now.Clone()
 }
 
 // firstFailure rehearses with many schedulers and returns the pods that the first
-// failing one leaves stuck, nil if all succeed. The last, which are the hardest to
-// please, come first.
+// failing one leaves stuck, nil if all succeed.
 func (w *world) firstFailure(p plan, waiting []int) []int {
-	for i := w.rehearsals() - 1; i >= 0; i-- {
-		if r := w.rehearse(p, waiting, scheduler(i)); len(r.stuck) > 0 {
+	return w.failure(p, waiting, 0, w.rehearsals())
+}
+
+// failure of the rehearsals from first on, the plain scheduler last.
+func (w *world) failure(p plan, waiting []int, first, n int) []int {
+	stage := w.stage(p)
+	for i := first + n - 1; i >= first; i-- {
+		if r := w.perform(stage.Clone(), p, waiting, scheduler(i)); len(r.stuck) > 0 {
 			return r.stuck
 		}
 	}
@@ -91,6 +108,12 @@ const (
 // rehearsals that a plan must survive: the more, the fewer surprises.
 func (w *world) rehearsals() int {
 	return min(mostRehearsals, max(leastRehearsals, rehearsalEffort/w.size()))
+}
+
+// freshRehearsals are as many again and more, for a plan that was fitted to the
+// first.
+func (w *world) freshRehearsals() int {
+	return min(2*mostRehearsals, max(1, 3*rehearsalEffort/w.size()))
 }
 
 // trials of smaller plans that the size allows.

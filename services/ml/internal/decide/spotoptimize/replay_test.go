@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
@@ -81,6 +82,7 @@ func (r *replayer) launch(t testing.TB, prices *market.Snapshot, p map[string]an
 		n.Labels["eks.amazonaws.com/capacityType"], n.Labels["karpenter.sh/capacity-type"] = "SPOT", "spot"
 	}
 	n.Labels["cloudoptim.io/capacity-type"] = n.NodeType
+	n.CreatedAt = timestamppb.New(testNow)
 	r.world.Nodes = append(r.world.Nodes, n)
 	seen := map[string]bool{}
 	for _, pod := range slices.Clone(r.world.Pods) {

@@ -3,6 +3,7 @@ package spotoptimize
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,11 +16,14 @@ import (
 type world struct {
 	state   *fleetv1.ClusterState
 	market  *market.Snapshot
+	at      time.Time
 	book    *fit.Book
 	nodes   []*node
 	pending []int // pods that have no node yet
 	daemons []*daemon
 	disk    int64 // bytes that a new node's disk is taken to offer
+
+	now *fit.Cluster // see today
 }
 
 // node is one node of the cluster and what is decided about it.
@@ -51,8 +55,8 @@ const (
 
 // newWorld sorts the state: which pods are where, which move with their node,
 // which come with every node.
-func newWorld(state *fleetv1.ClusterState, prices *market.Snapshot) *world {
-	w := &world{state: state, market: prices}
+func newWorld(state *fleetv1.ClusterState, prices *market.Snapshot, now time.Time) *world {
+	w := &world{state: state, market: prices, at: now}
 	pods := slices.DeleteFunc(slices.Clone(state.GetPods()), finished)
 	// Whatever order the caller's maps had, the answer is the same.
 	slices.SortStableFunc(pods, func(a, b *fleetv1.Pod) int {
@@ -202,18 +206,4 @@ func (w *world) replaceable() []int {
 		}
 	}
 	return all
-}
-
-// daemonPods that a new node of the column gets.
-func (w *world) daemonPods(c *column, name string) []*fleetv1.Pod {
-	var pods []*fleetv1.Pod
-	n := c.node(name)
-	for _, d := range w.daemons {
-		if fit.Admits(d.pod, &n) {
-			pod := proto.CloneOf(d.pod)
-			pod.NodeName, pod.Name, pod.Uid = name, pod.GetOwner().GetName()+"-"+name, pod.GetOwner().GetName()+"-"+name
-			pods = append(pods, pod)
-		}
-	}
-	return pods
 }
