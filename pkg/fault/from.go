@@ -52,6 +52,9 @@ func fromStatus(st *status.Status, cause error) *Error {
 	if reason == faultv1.Reason_REASON_INTERNAL {
 		return New(reason, "internal error").Because(cause) // its text is not ours to show
 	}
+	if reason == faultv1.Reason_REASON_UNAVAILABLE { // gRPC's own text tells addresses
+		return Unavailable("the server", cause)
+	}
 	return New(reason, "%s", st.Message())
 }
 

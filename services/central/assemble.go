@@ -113,7 +113,7 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 		Store: d.store, Bus: d.bus, Log: telemetry.Log, Replica: replica, Settings: agents.DefaultSettings(),
 	}))
 	adminv1.RegisterAdminServiceServer(server, admin.New(admin.Config{
-		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, Log: telemetry.Log,
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(), Log: telemetry.Log,
 	}))
 	return c.listen(ctx, cfg, telemetry, server, d.store.Ping, keys)
 }

@@ -10,6 +10,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -241,6 +242,40 @@ func TestDrainThatABudgetHoldsEndsAtItsDeadline(t *testing.T) {
 	if !slices.ContainsFunc(r.out.all(), func(m msg) bool { return m.GetTaskProgress().GetDrain().GetBlocked() == 3 }) {
 		t.Fatal("no progress report said that three pods are blocked")
 	}
+}
+
+func TestForceNeedsARightOfItsOwn(t *testing.T) {
+	p := newPlot(t)
+	node := p.addNode("a")
+	p.deploy("web", 2, nil)
+	p.budget("web", 2)
+	r := startRooms(t, t.TempDir())
+	force := &fleetv1.DrainNodeParameters{NodeName: node, Force: true}
+
+	without := r.out.result(t, r.offer("drain_node", 8, force))
+	requireStatus(t, without, "timeout")
+	if p.podsOn(node)["web"] != 2 || !strings.Contains(without.GetLogs(), "may not be deleted") {
+		t.Fatalf("left %v, logs\n%s", p.podsOn(node), without.GetLogs())
+	}
+
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: p.name},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"delete"}}},
+	}
+	bound := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: p.name},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "cloudoptim-agent", Namespace: "cloudoptim"}},
+	}
+	_, err := kube.admin.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
+	require(t, err)
+	_, err = kube.admin.RbacV1().ClusterRoleBindings().Create(t.Context(), bound, metav1.CreateOptions{})
+	require(t, err)
+	t.Cleanup(func() {
+		require(t, kube.admin.RbacV1().ClusterRoleBindings().Delete(context.Background(), p.name, metav1.DeleteOptions{}))
+	})
+	with := r.out.result(t, r.offer("drain_node", 20, force))
+	requireStatus(t, with, "success")
+	requireEqual(t, "report", states(report(t, with)), map[string]int{"gone forced": 2})
 }
 
 func TestDrainSurvivesItsExecutor(t *testing.T) {

@@ -185,7 +185,7 @@ func (x *Task) GetTraceparent() string {
 // TaskResult ends a task.
 type TaskResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The task.
+	// The task. In REST it may be left out: the path names it.
 	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// How it ended.
 	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
@@ -959,10 +959,10 @@ const file_cloudoptim_fleet_v1_task_proto_rawDesc = "" +
 	" \x01(\x01R\fleaseSeconds\x12+\n" +
 	"\x11remaining_seconds\x18\v \x01(\x01R\x10remainingSeconds\x12\x16\n" +
 	"\x06status\x18\f \x01(\tR\x06status\x12 \n" +
-	"\vtraceparent\x18\r \x01(\tR\vtraceparent\"\x89\x03\n" +
+	"\vtraceparent\x18\r \x01(\tR\vtraceparent\"\x8c\x03\n" +
 	"\n" +
-	"TaskResult\x12!\n" +
-	"\atask_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06taskId\x12B\n" +
+	"TaskResult\x12$\n" +
+	"\atask_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\x06taskId\x12B\n" +
 	"\x06status\x18\x02 \x01(\tB*\xbaH'r%R\asuccessR\x06failedR\atimeoutR\tcancelledR\x06status\x12;\n" +
 	"\vexecuted_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"executedAt\x129\n" +

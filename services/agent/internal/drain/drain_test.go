@@ -398,6 +398,29 @@ func TestForceOfADeadKubeletLeavesNoGrace(t *testing.T) {
 	})
 }
 
+func TestForceWithoutTheRightToDeleteKeepsTryingToEvict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, pod("late"), pod("never"))
+		c.noDelete = true
+		begun := time.Now()
+		held := func(until time.Duration) func(int) *http.Response {
+			return func(int) *http.Response {
+				if time.Since(begun) < until {
+					return budgetSays(429, 0, "The disruption budget web needs")
+				}
+				return nil
+			}
+		}
+		c.answers["late"], c.answers["never"] = held(100*time.Second), held(time.Hour)
+		d, out := c.drain(&params{Force: true}, 2*time.Minute)
+		if out.Status != Timeout || len(c.asked("delete", "never")) != 1 {
+			t.Fatalf("%v, %d deletes", out, len(c.asked("delete", "never")))
+		}
+		requireState(t, d, "late", gone, "")
+		requireState(t, d, "never", blocked, "pdb web")
+	})
+}
+
 func (c *cluster) lockedCalls(verb string) []call {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -35,7 +35,8 @@ type cluster struct {
 	mu       sync.Mutex
 	node     *corev1.Node
 	pods     []*corev1.Pod
-	answers  map[string]func(attempt int) *http.Response // by pod name; nil evicts
+	answers  map[string]func(attempt int) *http.Response // to evictions by pod name; nil evicts
+	noDelete bool                                        // the right to delete pods is missing
 	calls    []call
 	inCall   int
 	most     int // calls at once
@@ -202,6 +203,9 @@ func (c *cluster) remove(r *http.Request) (*http.Response, error) {
 		} else if answer != nil {
 			return answer, nil
 		}
+	}
+	if asked.verb == "delete" && c.noDelete {
+		return refusal(apierrors.NewForbidden(podsResource, asked.pod, fmt.Errorf("cannot delete resource"))), nil
 	}
 	c.terminate(asked.pod)
 	w := httptest.NewRecorder()

@@ -262,6 +262,11 @@ func (d *Drain) refuse(st *podState, ans answer, name string, now time.Time) {
 	if ans.force {
 		reason = "delete: " + reason
 		st.cutNext = now.Add(max(minBackoff, ans.rest))
+		if ans.kind == forbidden { // eviction may still move it before the deadline
+			d.req.Note("pod %s may not be deleted: %s", name, ans.reason)
+			st.cutNext = d.req.Deadline
+			return
+		}
 	}
 	if st.leaving() || st.final() {
 		st.reason = reason

@@ -10,6 +10,7 @@ import (
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
@@ -52,7 +53,7 @@ func DefaultSettings() *agentv1.Settings {
 func (s *Server) finish(ctx context.Context, cluster uuid.UUID, result *fleetv1.TaskResult) (bool, error) {
 	id, err := uuid.Parse(result.GetTaskId())
 	if err != nil {
-		return false, err
+		return false, fault.Invalid("task_id", "must be valid UUID").Because(err)
 	}
 	task, err := s.Store.FinishTask(ctx, cluster, id, result)
 	if err != nil || task == nil {

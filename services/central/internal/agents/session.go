@@ -22,8 +22,9 @@ const (
 	// outbound bounds the messages that wait for a slow agent. One that does not
 	// drain them is disconnected: the rows are the truth.
 	outbound = 64
-	// lookEvery bounds the delay of a task whose announcement was lost.
-	lookEvery = time.Second
+	// lookEvery is a second look for cancels whose announcement was lost; waiting
+	// tasks are announced every second by the sweep of this same replica.
+	lookEvery = 10 * time.Second
 )
 
 // session is one live stream. speak alone sends after the welcome.

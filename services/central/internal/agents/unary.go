@@ -31,6 +31,9 @@ func (s *Server) ListTasks(ctx context.Context, req *agentv1.ListTasksRequest) (
 
 // SubmitTaskResult ends a task; repeating it changes nothing.
 func (s *Server) SubmitTaskResult(ctx context.Context, req *agentv1.SubmitTaskResultRequest) (*agentv1.SubmitTaskResultResponse, error) {
+	if req.GetResult().GetTaskId() == "" { // the guide's own example leaves it to the path
+		req.GetResult().TaskId = req.GetTaskId()
+	}
 	if req.GetResult().GetTaskId() != req.GetTaskId() {
 		return nil, fault.Invalid("task_id", "must be the task_id of the path")
 	}
@@ -98,13 +101,11 @@ func own(ctx context.Context, id string) (uuid.UUID, error) {
 
 // takeMetrics stores a report; one that is complete is also the inventory.
 func (s *Server) takeMetrics(ctx context.Context, cluster uuid.UUID, m *fleetv1.ClusterMetrics) error {
-	if m.GetComplete() {
-		err := s.Store.PutFleet(ctx, cluster, store.Fleet{
-			Nodes: m.GetNodes(), Pods: m.GetPods(), Budgets: m.GetPodDisruptionBudgets(), Complete: true,
-		})
-		if err != nil {
-			return err
-		}
+	err := s.Store.PutReport(ctx, cluster, store.Fleet{
+		Nodes: m.GetNodes(), Pods: m.GetPods(), Budgets: m.GetPodDisruptionBudgets(), Complete: m.GetComplete(),
+	})
+	if err != nil {
+		return err
 	}
 	cost, err := s.Store.Costs(ctx, uuid.NullUUID{UUID: cluster, Valid: true}, uuid.NullUUID{})
 	if err != nil {

@@ -94,14 +94,19 @@ func (s *Store) enforce(ctx context.Context, cluster uuid.UUID, epoch, sequence 
 	return s.setInventory(ctx, cluster, sequence)
 }
 
-// PutFleet puts a whole cluster in force that came in one report of an agent
-// that polls: a stream that comes later must send its inventory anew.
-func (s *Store) PutFleet(ctx context.Context, cluster uuid.UUID, all Fleet) error {
+// PutReport takes what came with an agent's metrics. A complete one is the whole
+// cluster, and a stream that comes later must send its inventory anew. Another
+// adds what it names, unless a stream keeps the inventory: that one knows more.
+func (s *Store) PutReport(ctx context.Context, cluster uuid.UUID, report Fleet) error {
 	return s.InTx(ctx, func(tx *Store) error {
-		if _, err := tx.q.ClusterInventory(ctx, tx.db, cluster); err != nil {
+		known, err := tx.q.ClusterInventory(ctx, tx.db, cluster)
+		if err != nil {
 			return wrap("cluster", cluster.String(), err)
 		}
-		if err := tx.put(ctx, cluster, all); err != nil {
+		if !report.Complete && known.InventorySequence > 0 {
+			return nil
+		}
+		if err := tx.put(ctx, cluster, report); err != nil {
 			return err
 		}
 		return tx.setInventory(ctx, cluster, 0)
@@ -115,9 +120,13 @@ func (s *Store) heard(ctx context.Context, cluster uuid.UUID, epoch int64) (int6
 		return 0, wrap("cluster", cluster.String(), err)
 	}
 	if row.SessionEpoch != epoch {
-		return 0, fault.New(faultv1.Reason_REASON_SUPERSEDED, "a newer session of this cluster has taken over")
+		return 0, errSuperseded()
 	}
 	return row.InventorySequence, nil
+}
+
+func errSuperseded() error {
+	return fault.New(faultv1.Reason_REASON_SUPERSEDED, "a newer session of this cluster has taken over")
 }
 
 func (s *Store) setInventory(ctx context.Context, cluster uuid.UUID, sequence int64) error {

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,7 +39,15 @@ func (s *Store) AddTask(ctx context.Context, task *fleetv1.Task) (bool, error) {
 }
 
 // LeaseTasks hands at most limit waiting tasks to a session, most urgent first.
+// A session that another has superseded gets none: its line may be dead.
 func (s *Store) LeaseTasks(ctx context.Context, cluster uuid.UUID, epoch int64, lease time.Duration, limit int) ([]*fleetv1.Task, error) {
+	row, err := s.q.ClusterByID(ctx, s.db, centraldb.ClusterByIDParams{ClusterID: cluster})
+	if err != nil {
+		return nil, wrap("cluster", cluster.String(), err)
+	}
+	if row.SessionEpoch != epoch {
+		return nil, errSuperseded()
+	}
 	rows, err := s.q.TaskLease(ctx, s.db, centraldb.TaskLeaseParams{
 		SessionEpoch: epoch, LeaseSeconds: lease.Seconds(), ClusterID: cluster, MaxTasks: int32(limit),
 	})
@@ -111,7 +122,11 @@ func (s *Store) FinishTask(ctx context.Context, cluster, task uuid.UUID, result 
 		if err != nil {
 			return wrap("task", task.String(), err)
 		}
-		if string(before.Result) == "" || before.Status != result.Status || before.Attempt != result.Attempt {
+		first := &fleetv1.TaskResult{}
+		if err := decode(before.Result, first); err != nil {
+			return wrap("reading the result of task", task.String(), err)
+		}
+		if first.Status != result.Status || first.Attempt != result.Attempt {
 			return wrap("keeping evidence of task", task.String(), tx.q.TaskLateResult(ctx, tx.db, centraldb.TaskLateResultParams{
 				TaskID: task, Attempt: result.Attempt, Result: raw,
 			}))
@@ -196,7 +211,11 @@ func (s *Store) PendingTasks(ctx context.Context, cluster uuid.UUID) (int32, err
 	return n, wrap("counting tasks of cluster", cluster.String(), err)
 }
 
+// taskMessages are most urgent first: RETURNING promises no order.
 func taskMessages(rows []centraldb.Task, lease time.Duration) ([]*fleetv1.Task, error) {
+	slices.SortFunc(rows, func(a, b centraldb.Task) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.CreatedAt.Compare(b.CreatedAt), bytes.Compare(a.TaskID[:], b.TaskID[:]))
+	})
 	tasks := make([]*fleetv1.Task, 0, len(rows))
 	for _, row := range rows {
 		task, err := taskMessage(row, lease)

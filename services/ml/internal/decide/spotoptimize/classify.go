@@ -51,9 +51,10 @@ func (w *world) classify() {
 	}
 }
 
-// settleFor is how long a node that CloudOptim bought is left alone. Plans carry
-// insurance against the scheduler's freedom; once the pods have landed, the next
-// decision would see that some of it was not needed, and move everyone again.
+// settleFor is how long a node that CloudOptim bought is left alone, and its spare
+// room not counted on. Plans carry insurance against the scheduler's freedom; once
+// the pods have landed, the next decision would see that some of it was not
+// needed, and move them again.
 const settleFor = 6 * time.Hour
 
 // fresh nodes carry the label that every plan gives its new nodes, and are young or

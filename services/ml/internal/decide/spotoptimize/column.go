@@ -181,7 +181,7 @@ func (w *world) furnish(c *column) {
 	c.full.Pods = left.Pods
 	c.blank = c.node("new")
 	for _, d := range w.daemons {
-		if fit.Admits(d.pod, &c.blank) {
+		if c.hosts(d) {
 			c.reserved = c.reserved.Plus(d.requests)
 			c.ports = append(c.ports, d.pod.GetHostPorts()...)
 		}
@@ -208,6 +208,9 @@ func (c *column) node(name string) fit.Node {
 	labels[fit.LabelHostname] = name
 	return fit.Node{Name: name, Labels: labels, Room: c.full, Reserved: c.reserved, Ports: c.ports}
 }
+
+// hosts says whether a pod of the DaemonSet comes with each node of the column.
+func (c *column) hosts(d *daemon) bool { return fit.Admits(d.pod, &c.blank) }
 
 // takeable columns only.
 func takeable(all []*column) []*column {

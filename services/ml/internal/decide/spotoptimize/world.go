@@ -106,7 +106,7 @@ func (w *world) newNode(m *fleetv1.NodeMetric) *node {
 	}
 	n.at = fit.Node{
 		Name: m.GetNodeName(), Labels: m.GetLabels(), Taints: m.GetTaints(), Room: amounts,
-		Closed: m.GetUnschedulable() || !m.GetReady(),
+		Closed: m.GetUnschedulable() || !m.GetReady() || w.fresh(m),
 	}
 	return n
 }
