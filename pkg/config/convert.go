@@ -123,22 +123,32 @@ func take(raw any, into reflect.Value) error {
 		return errors.New("must be a duration such as 30s or 5m")
 	case kind == reflect.String:
 		return errors.New("must be text: put it in quotes")
-	case kind == reflect.Bool && value.Kind() == reflect.Bool:
-		into.SetBool(value.Bool())
 	case kind == reflect.Bool:
-		return errors.New("must be true or false")
-	case value.CanInt() && (into.CanInt() || into.CanUint()):
-		return takeInt(value.Int(), into)
+		if value.Kind() != reflect.Bool {
+			return errors.New("must be true or false")
+		}
+		into.SetBool(value.Bool())
+		return nil
 	case into.CanInt(), into.CanUint():
-		return errors.New("must be a whole number")
-	case into.CanFloat() && value.CanInt():
-		into.SetFloat(float64(value.Int()))
-	case into.CanFloat() && value.CanFloat():
-		into.SetFloat(value.Float())
+		if !value.CanInt() {
+			return errors.New("must be a whole number")
+		}
+		return takeInt(value.Int(), into)
 	case into.CanFloat():
-		return errors.New("must be a number")
+		return takeFloat(value, into)
 	default:
 		return takeTree(raw, into)
+	}
+}
+
+func takeFloat(value, into reflect.Value) error {
+	switch {
+	case value.CanInt():
+		into.SetFloat(float64(value.Int()))
+	case value.CanFloat():
+		into.SetFloat(value.Float())
+	default:
+		return errors.New("must be a number")
 	}
 	return nil
 }

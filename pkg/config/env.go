@@ -9,7 +9,7 @@ import (
 )
 
 // outsiders are variables of ours which are no settings: other packages read them.
-var outsiders = []string{dirVariable, prefix + "CACHE", prefix + "PG_BIN"}
+var outsiders = []string{dirVariable, prefix + "CACHE", prefix + "PG_BIN", prefix + "DATA"}
 
 // readEnv reads the CLOUDOPTIM_… variables. Names are resolved against the known keys, because the
 // underscore both separates words and sections.

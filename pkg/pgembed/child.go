@@ -27,7 +27,7 @@ func startPostmaster(p place, port int, cfg Config) (*child, error) {
 		return nil, err
 	}
 	defer log.Close()
-	//nolint:gosec,noctx // the operator chose the program; it outlives the start's context on purpose
+	// The operator chose the program; it outlives the context of the start on purpose.
 	cmd := exec.Command(filepath.Join(p.bin, "postgres"), postmasterArgs(p, port, cfg)...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = cleanEnv(), "/", log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{

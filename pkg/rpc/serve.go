@@ -36,7 +36,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	case <-time.After(stopGrace):
 		s.Stop()
 	}
-	<-failed
+	_ = <-failed // told to stop, it has
 	return nil
 }
 

@@ -30,7 +30,6 @@ func agent(ctx context.Context) error {
 	var s settings
 	opts := config.Options{
 		Name: "agent", Args: os.Args[1:],
-		OtherVariables: []string{"CLOUDOPTIM_CACHE"}, // the lab's
 	}
 	if err := config.Load(&s, opts); err != nil {
 		return err

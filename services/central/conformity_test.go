@@ -53,7 +53,9 @@ const (
 		"task_id": "{task}", "status": "success", "executed_at": "2025-11-28T10:00:00Z", "duration_seconds": 45.2,
 		"logs": "drained", "error": null, "metadata": {"evicted": 12}
 	}`
-	eventsBody = `[{
+	// The guide's example 1, to the letter.
+	guidesResult = `{"status": "success", "logs": "...", "duration_seconds": 45.2}`
+	eventsBody   = `[{
 		"event_id": "e-1", "cluster_id": "{cluster}", "type": "Warning", "reason": "FailedScheduling", "message": "0/1 nodes",
 		"object_kind": "Pod", "object_namespace": "web", "object_name": "api-0", "count": 2, "last_seen": "{now}"
 	}]`
@@ -146,6 +148,7 @@ func TestEveryDocumentedPathAnswersAsDocumented(t *testing.T) {
 	complete := strings.Replace(metricsBody, `"estimated_cost_per_hour"`, `"complete": true, "estimated_cost_per_hour"`, 1)
 	h.visit(t, h.fill(), []request{
 		{"a documented report", "POST", "/api/v1/client/metrics", h.agent, metricsBody, 200, `{"received_at": "<time>"}`},
+		{"its nodes count", "GET", "/api/v1/admin/clusters/{cluster}/state", h.admin, "", 200, `{"total_nodes": 1, "on_demand_nodes": 1}`},
 		{"a complete report", "POST", "/api/v1/client/metrics", h.agent, complete, 200, `{"received_at": "<time>"}`},
 		{"events, a bare list", "POST", "/api/v1/client/events", h.agent, eventsBody, 200, `{"accepted": 1}`},
 		{"heartbeat", "POST", "/api/v1/client/heartbeat", h.agent, heartbeatBody, 200, `{"server_time": "<time>", "pending_tasks": 0}`},
@@ -164,7 +167,7 @@ func TestEveryDocumentedPathAnswersAsDocumented(t *testing.T) {
 	task := h.addTask(t)
 	h.visit(t, h.fill("{task}", task), []request{
 		{"tasks", "GET", "/api/v1/client/tasks?cluster_id={cluster}", h.agent, "", 200, `[` + taskAnswer + `]`},
-		{"result", "POST", "/api/v1/client/tasks/{task}/result", h.agent, resultBody, 200, `{"task_id": "{task}", "status": "success", "accepted": true}`},
+		{"result", "POST", "/api/v1/client/tasks/{task}/result", h.agent, guidesResult, 200, `{"task_id": "{task}", "status": "success", "accepted": true}`},
 		{"the same result", "POST", "/api/v1/client/tasks/{task}/result", h.agent, resultBody, 200, `{"task_id": "{task}", "status": "success", "accepted": false}`},
 		{"no more tasks", "GET", "/api/v1/client/tasks?cluster_id={cluster}", h.agent, "", 200, `[]`},
 		{"trigger", "POST", "/api/v1/admin/optimization/trigger", h.admin, triggerBody, 200, optimizationAnswer},

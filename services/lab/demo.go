@@ -60,7 +60,7 @@ func demoDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, os.Chmod(dir, 0o711)
+	return dir, os.Chmod(dir, 0o711) //nolint:gosec // as said above
 }
 
 func (f demoFlags) labArgs() []string {

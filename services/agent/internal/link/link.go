@@ -80,6 +80,7 @@ func New(cfg Config) *Client { return &Client{cfg: cfg} }
 
 // Run opens session after session until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
+	connected.Add(ctx, 0) // the metric is there before the first session is
 	var wait backoff
 	for {
 		lived, err := c.connect(ctx)

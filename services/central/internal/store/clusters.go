@@ -62,7 +62,7 @@ func (s *Store) Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv
 // ClusterState is the cluster with its nodes, pods and budgets, without the baseline.
 func (s *Store) ClusterState(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID) (*fleetv1.ClusterState, error) {
 	var state *fleetv1.ClusterState
-	err := s.InTx(ctx, func(tx *Store) error { // one moment for all four reads
+	err := s.inView(ctx, func(tx *Store) error { // one moment for all four reads
 		row, err := tx.q.ClusterByID(ctx, tx.db, centraldb.ClusterByIDParams{ClusterID: cluster, CustomerID: customer})
 		if err != nil {
 			return wrap("cluster", cluster.String(), err)

@@ -1,9 +1,8 @@
 package store
 
 import (
-	"context"
 	"crypto/sha256"
-	"fmt"
+
 	"testing"
 	"time"
 
@@ -181,17 +180,3 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 }
 
 func some(id uuid.UUID) uuid.NullUUID { return uuid.NullUUID{UUID: id, Valid: true} }
-
-// within fails when what is not so soon.
-func within(ctx context.Context, limit time.Duration, what func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for !what() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not within %s", limit)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	return nil
-}

@@ -2,11 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -36,8 +38,28 @@ func (s *Store) KeepPartitions(ctx context.Context, keep time.Duration) error {
 func (s *Store) makePartition(ctx context.Context, day time.Time) error {
 	name := pgx.Identifier{partitionPrefix + day.Format(partitionDay)}.Sanitize()
 	// DDL takes no parameters; both dates are made here.
-	_, err := s.db.Exec(ctx, fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s PARTITION OF cluster_metrics FOR VALUES FROM ('%s') TO ('%s')",
-		name, day.Format(time.DateOnly), day.AddDate(0, 0, 1).Format(time.DateOnly)))
+	from, to := day.Format(time.DateOnly), day.AddDate(0, 0, 1).Format(time.DateOnly)
+	bounds := fmt.Sprintf("FOR VALUES FROM ('%s') TO ('%s')", from, to)
+	_, err := s.db.Exec(ctx, fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s PARTITION OF cluster_metrics %s", name, bounds))
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Code != "23514" {
+		return wrap("making partition", name, err)
+	}
+	// An agent whose clock is ahead has put rows of that day into the default partition.
+	err = s.InTx(ctx, func(tx *Store) error {
+		for _, sql := range []string{
+			"LOCK TABLE cluster_metrics IN ACCESS EXCLUSIVE MODE",
+			fmt.Sprintf("CREATE TABLE %s (LIKE cluster_metrics INCLUDING ALL)", name),
+			fmt.Sprintf(`WITH moved AS (DELETE FROM cluster_metrics_default WHERE at >= '%s' AND at < '%s' RETURNING *)
+				INSERT INTO %s SELECT * FROM moved`, from, to, name),
+			fmt.Sprintf("ALTER TABLE cluster_metrics ATTACH PARTITION %s %s", name, bounds),
+		} {
+			if _, err := tx.db.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	return wrap("making partition", name, err)
 }
 
@@ -49,6 +71,9 @@ func (s *Store) dropPartitions(ctx context.Context, before time.Time) error {
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return wrap("listing", "partitions", err)
+	}
+	if _, err := s.db.Exec(ctx, "DELETE FROM cluster_metrics_default WHERE at < $1", before); err != nil {
+		return wrap("emptying", "the default partition", err)
 	}
 	for _, name := range names {
 		day, err := time.Parse(partitionDay, strings.TrimPrefix(name, partitionPrefix))

@@ -29,6 +29,9 @@ type Store struct {
 	db   centraldb.DBTX
 	tx   pgx.Tx
 	q    *centraldb.Queries
+	// locks has room for the locks that may be held at once: each keeps a
+	// connection, and its holder needs others to go on.
+	locks chan struct{}
 }
 
 // Open connects to dsn with at most maxConns connections.
@@ -52,7 +55,7 @@ func Open(ctx context.Context, dsn string, maxConns int) (*Store, error) {
 
 // New makes a store on a pool.
 func New(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, db: pool, q: centraldb.New()}
+	return &Store{pool: pool, db: pool, q: centraldb.New(), locks: make(chan struct{}, max(pool.Config().MaxConns/2, 1))}
 }
 
 // Close ends all connections.
@@ -67,13 +70,30 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Store) error) error {
 		return fn(s)
 	}
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		return fn(&Store{pool: s.pool, db: tx, tx: tx, q: s.q})
+		return fn(&Store{pool: s.pool, db: tx, tx: tx, q: s.q, locks: s.locks})
+	})
+}
+
+// inView runs fn in one read-only transaction that sees one moment.
+func (s *Store) inView(ctx context.Context, fn func(tx *Store) error) error {
+	if s.tx != nil {
+		return fn(s)
+	}
+	view := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	return pgx.BeginTxFunc(ctx, s.pool, view, func(tx pgx.Tx) error {
+		return fn(&Store{pool: s.pool, db: tx, tx: tx, q: s.q, locks: s.locks})
 	})
 }
 
 // Locked runs fn while holding a lock on key that ends with this process, or
-// returns false when another holds it.
+// returns false when another holds it. It waits while too many locks are held.
 func (s *Store) Locked(ctx context.Context, key string, fn func() error) (bool, error) {
+	select {
+	case s.locks <- struct{}{}:
+		defer func() { <-s.locks }()
+	case <-ctx.Done():
+		return false, wrap("locking", key, ctx.Err())
+	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return false, wrap("locking", key, err)

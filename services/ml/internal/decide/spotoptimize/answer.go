@@ -40,7 +40,7 @@ func (a answer) compose(q *problem, all []*column, p plan, fresh bool) *mlv1.Dec
 		Recommendations: recommendations(p, savings), ConfidenceScore: a.confidence(q.w), EstimatedSavings: savings,
 		RiskAssessment: q.w.risk(p), ExecutionPlan: q.w.steps(p, q.l),
 		Metadata:   a.metadata(q.w, before, after, led.kept+len(p.buy)),
-		Candidates: candidates(all, p), NodeVerdicts: q.w.verdicts(p),
+		Candidates: q.candidates(all, p), NodeVerdicts: q.w.verdicts(p),
 	}
 }
 
@@ -77,46 +77,6 @@ func recommendations(p plan, savings float64) []*mlv1.Recommendation {
 			cmp.Compare(a.GetNodeType(), b.GetNodeType()))
 	})
 	return all
-}
-
-// maxCandidates is the contract's limit.
-const maxCandidates = 500
-
-// candidates with what was thought of them: taken ones first, then those that
-// came nearest, the cheapest vCPU first.
-func candidates(all []*column, p plan) []*mlv1.Candidate {
-	taken := map[*column]bool{}
-	for _, c := range p.buy {
-		taken[c] = true
-	}
-	ordered := slices.Clone(all)
-	class := func(c *column) int {
-		switch {
-		case taken[c]:
-			return 0
-		case c.reason == "":
-			return 1
-		case c.reason == candidateExcluded || c.reason == candidateArchitecture || c.reason == candidateNoPrice:
-			return 3
-		}
-		return 2
-	}
-	slices.SortStableFunc(ordered, func(a, b *column) int {
-		return cmp.Or(cmp.Compare(class(a), class(b)),
-			cmp.Compare(a.price/float64(a.Type.VCPU), b.price/float64(b.Type.VCPU)))
-	})
-	var list []*mlv1.Candidate
-	for _, c := range ordered[:min(len(ordered), maxCandidates)] {
-		reason := cmp.Or(c.reason, candidateDearer)
-		if taken[c] {
-			reason = candidateTaken
-		}
-		list = append(list, &mlv1.Candidate{
-			InstanceType: c.Type.Name, AvailabilityZone: c.Zone, NodeType: c.nodeType(), HourlyPrice: c.price,
-			RiskScore: c.score, Taken: taken[c], Reason: reason,
-		})
-	}
-	return list
 }
 
 // verdicts on every node, in the order of their names.

@@ -46,8 +46,11 @@ func (a answer) capacity(want wants, l limits) (*mlv1.DecisionResponse, error) {
 	}
 	all := w.columns(want, l)
 	q := newProblem(w, l, want, all)
+	if len(q.columns) == 0 {
+		return nil, w.infeasible(want, l, "")
+	}
 	o := q.fromNothing()
-	if len(q.columns) == 0 || !o.ok() {
+	if !o.ok() {
 		return nil, w.infeasible(want, l, o.limit)
 	}
 	for _, n := range w.nodes {

@@ -1,0 +1,121 @@
+// Command bench measures the whole product and keeps the figures in results.json.
+//
+// Nobody writes that file by hand: a run replaces the figures that it took, keeps
+// the others, and makes the table of README.md anew.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// subject is something to measure.
+type subject struct {
+	name    string
+	measure func(b *bench, ctx context.Context) error
+}
+
+// subjects in the order they are measured: what needs quiet comes first.
+var subjects = []subject{
+	{"rest", (*bench).rest},
+	{"demo", (*bench).demo},
+	{"test", (*bench).test},
+}
+
+// bench is one run.
+type bench struct {
+	root    string
+	only    string
+	cold    bool
+	nodes   int
+	pods    int
+	calls   int
+	about   origin
+	results []Result
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	b := &bench{}
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.StringVar(&b.root, "root", ".", "the source tree")
+	fs.StringVar(&b.only, "only", "", "measure one subject: rest, demo or test; empty: all")
+	fs.BoolVar(&b.cold, "cold", false, "demo and test: in a clean clone of HEAD with empty caches, and once more with full ones;\ntakes about an hour and 15 GB")
+	fs.IntVar(&b.nodes, "nodes", 40, "rest: nodes of the generated cluster")
+	fs.IntVar(&b.pods, "pods", 300, "rest: pods of the generated cluster")
+	fs.IntVar(&b.calls, "calls", 2000, "rest: calls over REST, and as many over gRPC")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if err := b.prepare(ctx, args); err != nil {
+		return err
+	}
+	for _, s := range subjects {
+		if b.only != "" && b.only != s.name {
+			continue
+		}
+		if err := s.measure(b, ctx); err != nil {
+			return fmt.Errorf("measuring %s: %w", s.name, err)
+		}
+		if err := b.keep(); err != nil { // what was measured is kept even if the next subject fails
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) prepare(ctx context.Context, args []string) error {
+	if b.only != "" && !slices.ContainsFunc(subjects, func(s subject) bool { return s.name == b.only }) {
+		return fmt.Errorf("there is no subject %q", b.only)
+	}
+	if b.calls < 100 || b.calls > 20000 {
+		return fmt.Errorf("-calls must be 100 to 20000: fewer say nothing of the slowest hundredth")
+	}
+	var err error
+	if b.root, err = filepath.Abs(b.root); err != nil {
+		return err
+	}
+	b.about, err = describe(ctx, b.root, strings.Join(append([]string{"go run ./services/bench"}, args...), " "))
+	return err
+}
+
+// note takes a figure down.
+func (b *bench) note(name string, value float64, unit string, target *float64, against string) {
+	b.results = append(b.results, Result{
+		Name: name, Value: value, Unit: unit, Target: target, Against: against,
+		Machine: b.about.machine, Commit: b.about.commit, Command: b.about.command,
+	})
+	fmt.Printf("%-28s %10.2f %s\n", name, value, unit)
+}
+
+// atMost is a target.
+func atMost(v float64) *float64 { return &v }
+
+func (b *bench) keep() error {
+	dir := filepath.Join(b.root, "services", "bench")
+	old, err := load(filepath.Join(dir, "results.json"))
+	if err != nil {
+		return err
+	}
+	all := merge(old, b.results)
+	if err := save(filepath.Join(dir, "results.json"), all); err != nil {
+		return err
+	}
+	return intoReadme(filepath.Join(dir, "README.md"), table(all))
+}
