@@ -14,7 +14,8 @@ func TestARunReplacesWhatItMeasuredAndKeepsTheRest(t *testing.T) {
 	old := []Result{{Name: "demo.warm_s", Value: 100, Commit: "a"}, {Name: "rest.p99_over_grpc", Value: 2, Commit: "a"}}
 	got := merge(old, []Result{{Name: "rest.p99_over_grpc", Value: 1.5, Commit: "b"}, {Name: "a.new_s", Value: 7, Commit: "b"}})
 	want := []Result{
-		{Name: "a.new_s", Value: 7, Commit: "b"}, {Name: "demo.warm_s", Value: 100, Commit: "a"},
+		{Name: "a.new_s", Value: 7, Commit: "b"},
+		{Name: "demo.warm_s", Value: 100, Commit: "a"},
 		{Name: "rest.p99_over_grpc", Value: 1.5, Commit: "b"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -156,5 +157,64 @@ func TestSubjectsThatDoNotExistAreRefused(t *testing.T) {
 		if err := run(t.Context(), args); err == nil {
 			t.Errorf("%v was accepted", args)
 		}
+	}
+}
+
+func TestAColdRunSeesNoCacheOfThisMachine(t *testing.T) {
+	dir := t.TempDir()
+	makefile := "show:\n\t@echo $(GOCACHE) $(GOMODCACHE) $(CLOUDOPTIM_CACHE) $(PIP_CACHE_DIR) $(npm_config_cache) > seen\nbroken:\n\t@exit 3\n"
+	if err := os.WriteFile(filepath.Join(dir, "Makefile"), []byte(makefile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	at := place{dir: dir, scratch: dir, env: emptyCaches(dir)}
+	took, err := at.make(t.Context(), "show")
+	if err != nil || took <= 0 {
+		t.Fatalf("took %s, %v", took, err)
+	}
+	seen, err := os.ReadFile(filepath.Join(dir, "seen"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders := strings.Fields(string(seen))
+	if len(folders) != 5 {
+		t.Fatalf("caches are %q", folders)
+	}
+	for _, folder := range folders {
+		if filepath.Dir(folder) != dir {
+			t.Errorf("%s is not a fresh cache", folder)
+		}
+	}
+	if _, err := at.make(t.Context(), "broken"); err == nil {
+		t.Error("a command that failed was measured")
+	}
+}
+
+func TestTheDemosReportBecomesFigures(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "demo.json")
+	report := `{"steps_s":{"launch":11,"drain":76.5},"rss_bytes":{"central":104857600},"actual_savings_usd_month":9511,
+		"cost_before_usd_hour":20.46,"cost_after_usd_hour":7.432,"estimated_savings_usd_month":10600}`
+	if err := os.WriteFile(file, []byte(report), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{}
+	if err := b.story(file); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, r := range b.results {
+		got[r.Name] = r.Value
+	}
+	want := map[string]float64{
+		"demo.step.launch_s": 11, "demo.step.drain_s": 76.5, "memory.central_after_demo_mib": 100,
+		"demo.saved_usd_month": 9511, "demo.cost_before_usd_hour": 20.46, "demo.cost_after_usd_hour": 7.432,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+	if err := os.WriteFile(file, []byte(`{}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.story(file); err == nil {
+		t.Error("a demo without steps was taken for one")
 	}
 }

@@ -95,7 +95,7 @@ func (b *bench) journey(ctx context.Context, through func(ctx context.Context, a
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	if err := os.Chmod(scratch, 0o711); err != nil { // PostgreSQL runs as another user
+	if err := os.Chmod(scratch, 0o711); err != nil { //nolint:gosec // PostgreSQL runs as another user, who must get there
 		return err
 	}
 	at, whens := place{dir: b.root, scratch: scratch}, []string{"warm"}

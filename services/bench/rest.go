@@ -35,7 +35,7 @@ func (b *bench) rest(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL runs as another user
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL runs as another user, who must get there
 		return err
 	}
 	starting, cancel := context.WithTimeout(ctx, restStart)
@@ -82,7 +82,7 @@ func (b *bench) sideBySide(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	client := adminv1.NewAdminServiceClient(conn)
 	overGRPC := func() error {
 		resp, err := client.ListClusters(ctx, &adminv1.ListClustersRequest{})

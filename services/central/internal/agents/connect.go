@@ -110,7 +110,7 @@ func (s *Server) open(ctx context.Context, stream grpc.BidiStreamingServer[agent
 	}
 	sess := &session{
 		Server: s, stream: stream, cluster: cluster, epoch: opened.Epoch, out: make(chan *agentv1.ConnectResponse, outbound),
-		inflight: map[uuid.UUID]bool{}, cancelled: map[uuid.UUID]bool{},
+		outdated: make(chan struct{}, 1), inflight: map[uuid.UUID]bool{}, cancelled: map[uuid.UUID]bool{},
 	}
 	// Older sessions of this cluster, wherever they are, learn of it at once.
 	if err := s.Bus.Publish(ctx, sessionTopic(cluster), fmt.Append(nil, opened.Epoch)); err != nil {

@@ -2,6 +2,8 @@ package agents
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -34,7 +36,9 @@ type session struct {
 	cluster uuid.UUID
 	epoch   int64
 	out     chan *agentv1.ConnectResponse
-	sent    int64
+	// outdated gets a value when listen has learnt that a newer session is there.
+	outdated chan struct{}
+	sent     int64
 
 	mu       sync.Mutex
 	inflight map[uuid.UUID]bool
@@ -67,6 +71,9 @@ func (sess *session) speak(ctx context.Context) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for err := sess.deliver(ctx); ; {
+		if fault.ReasonOf(err) == faultv1.Reason_REASON_SUPERSEDED {
+			return sess.superseded()
+		}
 		if err != nil {
 			return err
 		}
@@ -79,6 +86,8 @@ func (sess *session) speak(ctx context.Context) error {
 			err = sess.deliver(ctx)
 		case <-look.C:
 			err = sess.deliver(ctx)
+		case <-sess.outdated:
+			return sess.superseded()
 		case epoch := <-newer:
 			if n, parseErr := strconv.ParseInt(string(epoch), 10, 64); parseErr == nil && n > sess.epoch {
 				return sess.superseded()
@@ -97,6 +106,12 @@ func (sess *session) superseded() error {
 // deliver offers waiting tasks as far as the agent has room, and asks for the end of cancelled ones.
 func (sess *session) deliver(ctx context.Context) error {
 	room := int(sess.Settings.GetMaxInflightTasks()) - sess.busy()
+	if room <= 0 {
+		if err := sess.forget(ctx); err != nil {
+			return err
+		}
+		room = int(sess.Settings.GetMaxInflightTasks()) - sess.busy()
+	}
 	if room > 0 {
 		tasks, err := sess.Store.LeaseTasks(ctx, sess.cluster, sess.epoch, dispatch.OfferLease, room)
 		if err != nil {
@@ -131,6 +146,24 @@ func (sess *session) cancel(ctx context.Context) error {
 		}})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// forget gives back the room of tasks that ended without a word of the agent,
+// such as at their deadline, and of offers that it never took.
+func (sess *session) forget(ctx context.Context) error {
+	sess.mu.Lock()
+	ids := slices.Collect(maps.Keys(sess.inflight))
+	sess.mu.Unlock()
+	outcomes, err := sess.Store.TaskOutcomes(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if outcome := outcomes[id]; outcome.Done() || outcome.Status == "pending" {
+			sess.hold(id.String(), false)
 		}
 	}
 	return nil
@@ -174,10 +207,27 @@ func (sess *session) listen(ctx context.Context, in <-chan received) error {
 			}
 			timer.Reset(silence)
 			if err := sess.handle(ctx, got.msg); err != nil {
-				return err
+				return sess.giveUp(ctx, err)
 			}
 		}
 	}
+}
+
+// giveUp ends the session with err. One that was superseded says so first, or
+// the agent would come back at once and drive the newer session away in turn;
+// speak says it, for it alone may.
+func (sess *session) giveUp(ctx context.Context, err error) error {
+	if fault.ReasonOf(err) != faultv1.Reason_REASON_SUPERSEDED {
+		return err
+	}
+	sess.outdated <- struct{}{} // has room: this happens once
+	slow := time.NewTimer(time.Second)
+	defer slow.Stop()
+	select {
+	case <-ctx.Done():
+	case <-slow.C: // an agent that does not read is not waited for
+	}
+	return err
 }
 
 // handle does what a message asks. One that is not understood or not valid is

@@ -60,6 +60,12 @@ func (c *Cloud) Launch(ctx context.Context, account Account, req Request) ([]str
 	return ids, nil
 }
 
+// Launched finds what was launched with a token and still lives, such as when
+// the answer to Launch was lost.
+func (c *Cloud) Launched(ctx context.Context, account Account, token string) ([]string, error) {
+	return launched(ctx, c.client(account), token)
+}
+
 func runInput(account Account, req Request) *ec2.RunInstancesInput {
 	tags := []types.Tag{
 		{Key: aws.String("kubernetes.io/cluster/" + account.ClusterName), Value: aws.String("owned")},

@@ -18,12 +18,14 @@ func (r *run) terminate(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	var ids, names []string
+	asked := true
 	for _, node := range nodes {
 		if node.Status == "drained" || node.Status == "terminated" {
 			ids, names = append(ids, node.InstanceID), append(names, node.Node)
 		}
+		asked = asked && node.Status != "drained"
 	}
-	if nodes[0].Status != "terminated" || r.age() > time.Minute { // once, and again when it seems lost
+	if !asked || r.age() > time.Minute { // once, and again when it seems lost
 		if err := r.Cloud.Terminate(ctx, r.aws(), ids); err != nil {
 			return outcome{}, err
 		}
@@ -132,7 +134,7 @@ func (r *run) endLaunched(ctx context.Context, drains progress) (outcome, error)
 			holds[parameters.GetInstanceId()] = ok
 		}
 	}
-	ids, err := r.launchedIDs(ctx)
+	ids, err := r.everLaunched(ctx)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -155,4 +157,26 @@ func (r *run) endLaunched(ctx context.Context, drains progress) (outcome, error)
 		return waiting(500*time.Millisecond, "%d of %d new nodes are still there", left, len(end)), nil
 	}
 	return outcome{detail: map[string]any{"terminated": end, "kept": keep}}, nil
+}
+
+// everLaunched are the launched instances, and those of launches whose answer
+// was lost: nobody else would end them.
+func (r *run) everLaunched(ctx context.Context) ([]string, error) {
+	launches, err := r.Store.Launches(ctx, r.story.ID)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, l := range launches {
+		if l.Status != "pending" {
+			ids = append(ids, l.InstanceIDs...)
+			continue
+		}
+		found, err := r.Cloud.Launched(ctx, r.aws(), l.ClientToken)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, found...)
+	}
+	return ids, nil
 }

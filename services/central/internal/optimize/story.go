@@ -24,6 +24,8 @@ const (
 	aliveFor   = 3 * aliveEvery
 	// Longest pause after a failure that may pass.
 	maxBackoff = 15 * time.Second
+	// Longest run of a step; the queue ends a job after a minute.
+	runWithin = 50 * time.Second
 )
 
 // storyJob carries a story on, as long as its generation is the story's.
@@ -133,7 +135,7 @@ func (s *Service) oneStep(ctx context.Context, story *store.Story) (time.Duratio
 		return 0, err
 	}
 	step := r.step
-	result, err := step.run(r, ctx)
+	result, err := r.once(ctx)
 	if err != nil { // it may pass: note it, and give up when it has lasted too long
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
@@ -151,7 +153,19 @@ func (s *Service) oneStep(ctx context.Context, story *store.Story) (time.Duratio
 		_, err := s.Store.WakeStory(ctx, story, result.wait+aliveFor)
 		return result.wait, err
 	}
-	return 0, s.end(ctx, r, result)
+	err = s.end(ctx, r, result)
+	if err != nil && ctx.Err() == nil && result.failure == "" && r.age() > step.patience { // what it did cannot be written down
+		return 0, s.end(ctx, r, failed("step %s could not be ended within %s: %s", step.name, step.patience, err))
+	}
+	return 0, err
+}
+
+// once runs the step, for less than a job may take: a call that is never
+// answered must count as trouble, or the step's patience would never end.
+func (r *run) once(ctx context.Context) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, runWithin)
+	defer cancel()
+	return r.step.run(r, ctx)
 }
 
 // alive tells the other replicas that the story is in good hands, until stop.

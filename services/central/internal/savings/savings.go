@@ -3,8 +3,11 @@ package savings
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +26,8 @@ const HoursPerMonth = 730
 const (
 	priceEvery   = time.Second
 	refreshEvery = time.Hour
+	// A price that ml does not know now it will hardly know in a second.
+	askAgain = time.Minute
 )
 
 // Book keeps the price of every node and adds up.
@@ -43,6 +48,7 @@ func (b *Book) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var refreshed time.Time
 	var told string
+	asked := questions{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -50,7 +56,7 @@ func (b *Book) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		every := time.Since(refreshed) > refreshEvery
-		err := b.Price(ctx, every)
+		err := b.priceDue(ctx, every, asked)
 		if err == nil && every {
 			refreshed = time.Now()
 		}
@@ -63,22 +69,54 @@ func (b *Book) Run(ctx context.Context) error {
 	}
 }
 
+// questions says which prices ml was asked for, and when, without knowing them.
+type questions map[store.UnpricedNode]time.Time
+
+// due are the nodes that ml was not asked about within the last minute.
+func (q questions) due(nodes []store.UnpricedNode, now time.Time) []store.UnpricedNode {
+	maps.DeleteFunc(q, func(_ store.UnpricedNode, at time.Time) bool { return now.Sub(at) >= askAgain })
+	return slices.DeleteFunc(slices.Clone(nodes), func(node store.UnpricedNode) bool {
+		_, recent := q[node]
+		return recent
+	})
+}
+
+func (b *Book) priceDue(ctx context.Context, every bool, asked questions) error {
+	nodes, err := b.store.UnpricedNodes(ctx, every)
+	if err != nil {
+		return err
+	}
+	if !every {
+		nodes = asked.due(nodes, time.Now())
+	}
+	if err := b.price(ctx, nodes); err != nil {
+		return err // to be asked again at once
+	}
+	for _, node := range nodes {
+		asked[node] = time.Now()
+	}
+	return nil
+}
+
 // Price asks for the prices of nodes that have none, or of all.
 func (b *Book) Price(ctx context.Context, every bool) error {
 	nodes, err := b.store.UnpricedNodes(ctx, every)
-	if err != nil || len(nodes) == 0 {
+	if err != nil {
 		return err
 	}
+	return b.price(ctx, nodes)
+}
+
+func (b *Book) price(ctx context.Context, nodes []store.UnpricedNode) error {
 	byRegion := map[string][]store.UnpricedNode{}
 	for _, node := range nodes {
 		byRegion[node.Region] = append(byRegion[node.Region], node)
 	}
+	var failed []error // one region's trouble is not another's
 	for region, nodes := range byRegion {
-		if err := b.priceRegion(ctx, region, nodes); err != nil {
-			return err
-		}
+		failed = append(failed, b.priceRegion(ctx, region, nodes))
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (b *Book) priceRegion(ctx context.Context, region string, nodes []store.UnpricedNode) error {
@@ -155,7 +193,7 @@ func counts(effect store.Effect) float64 {
 	if effect.Launched == 0 { // it only took nodes away
 		return effect.SavedPerHour
 	}
-	return effect.SavedPerHour * effect.Alive / effect.Launched
+	return effect.SavedPerHour * (effect.Alive / effect.Launched)
 }
 
 // ClusterState is the state with its baseline.

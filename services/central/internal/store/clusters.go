@@ -13,6 +13,9 @@ import (
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 )
 
+// maxVersion is what the column takes; an agent may say more, and is still heard.
+const maxVersion = 50
+
 // Session is an agent's line to central.
 type Session struct {
 	ID    uuid.UUID
@@ -100,6 +103,9 @@ func (s *Store) Seen(ctx context.Context, cluster uuid.UUID) error {
 // OpenSession makes a new session the one that is heard.
 func (s *Store) OpenSession(ctx context.Context, cluster uuid.UUID, replica, kubernetesVersion string) (*Session, error) {
 	id := uuid.New()
+	if runes := []rune(kubernetesVersion); len(runes) > maxVersion {
+		kubernetesVersion = string(runes[:maxVersion])
+	}
 	row, err := s.q.ClusterSessionOpen(ctx, s.db, centraldb.ClusterSessionOpenParams{
 		SessionID: uuid.NullUUID{UUID: id, Valid: true}, SessionReplica: text(replica), K8sVersion: kubernetesVersion, ClusterID: cluster,
 	})

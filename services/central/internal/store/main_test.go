@@ -2,7 +2,6 @@ package store
 
 import (
 	"crypto/sha256"
-
 	"testing"
 	"time"
 

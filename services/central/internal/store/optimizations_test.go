@@ -27,7 +27,7 @@ func (h *house) optimization(t *testing.T, cluster uuid.UUID) *Story {
 
 func (h *house) story(t *testing.T, id uuid.UUID) *Story {
 	t.Helper()
-	story, err := h.Store.Story(t.Context(), id)
+	story, err := h.Story(t.Context(), id)
 	must(t, err)
 	return story
 }

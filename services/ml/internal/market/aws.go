@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +41,7 @@ type account struct {
 }
 
 func (r *Refresher) connect(ctx context.Context) (*account, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(r.HTTP))
+	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the AWS configuration: %w", err)
 	}
@@ -133,15 +134,10 @@ func describe(info types.InstanceTypeInfo) (catalogue.Type, bool) {
 	if n := info.NetworkInfo; n != nil {
 		t.MaxPods = int(aws.ToInt32(n.MaximumNetworkInterfaces)*(aws.ToInt32(n.Ipv4AddressesPerInterface)-1)) + 2
 	}
-	if info.ProcessorInfo != nil {
-		for _, arch := range info.ProcessorInfo.SupportedArchitectures {
-			switch arch {
-			case types.ArchitectureTypeX8664:
-				t.Architecture = "amd64"
-			case types.ArchitectureTypeArm64:
-				t.Architecture = "arm64"
-			}
-		}
+	if p := info.ProcessorInfo; p != nil && slices.Contains(p.SupportedArchitectures, types.ArchitectureTypeArm64) {
+		t.Architecture = "arm64"
+	} else if p != nil && slices.Contains(p.SupportedArchitectures, types.ArchitectureTypeX8664) {
+		t.Architecture = "amd64"
 	}
 	if info.GpuInfo != nil {
 		for _, gpu := range info.GpuInfo.Gpus {

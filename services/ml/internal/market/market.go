@@ -25,3 +25,13 @@ func New() (*Market, error) {
 
 // Snapshot now. Keep it for as long as one answer takes.
 func (m *Market) Snapshot() *Snapshot { return m.current.Load() }
+
+// fail marks every source as not refreshed.
+func (m *Market) fail(why string) {
+	next := m.Snapshot().clone()
+	for name, source := range next.sources {
+		source.Err = why
+		next.sources[name] = source
+	}
+	m.current.Store(next)
+}

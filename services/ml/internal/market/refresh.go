@@ -22,8 +22,9 @@ type Refresher struct {
 	EndpointURL string
 	// Every so often.
 	Every time.Duration
-	HTTP  *http.Client
-	Log   *slog.Logger
+	// HTTP fetches the Spot Advisor's data; the AWS SDK has its own client.
+	HTTP *http.Client
+	Log  *slog.Logger
 }
 
 // Run refreshes now and then on, until ctx ends. Where no AWS credentials are found
@@ -36,7 +37,9 @@ func (r *Refresher) Run(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		r.Log.WarnContext(ctx, "prices stay those of the embedded snapshot", "error", err)
+		r.Market.fail("AWS could not be reached")
+		return nil
 	}
 	tick := time.NewTicker(r.Every)
 	defer tick.Stop()

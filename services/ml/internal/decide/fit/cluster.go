@@ -318,6 +318,12 @@ func (c *Cluster) sociable(kind *class, p *place) bool {
 			return false
 		}
 	}
+	return len(kind.affinity) == 0 || c.near(kind, p)
+}
+
+// near says whether the pods that the class wants near are there. Where there are
+// none anywhere, a pod that matches its own terms may be the first.
+func (c *Cluster) near(kind *class, p *place) bool {
 	alone := kind.selfAffine
 	for _, id := range kind.affinity {
 		alone = alone && c.count[id].total == 0

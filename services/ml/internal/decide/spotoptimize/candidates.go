@@ -16,40 +16,19 @@ const maxCandidates = 500
 // vCPU first, and those out of the question last.
 func (q *problem) candidates(all []*column, p plan) []*mlv1.Candidate {
 	taken := map[*column]bool{}
-	dearest := 0.0 // price of a vCPU, among those taken
 	for _, c := range p.buy {
 		taken[c] = true
-		dearest = max(dearest, perCPU(c))
 	}
 	ordered := slices.Clone(all)
-	class := func(c *column) int {
-		switch {
-		case taken[c]:
-			return 0
-		case c.reason == candidateExcluded || c.reason == candidateArchitecture || c.reason == candidateNoPrice:
-			return 2
-		}
-		return 1
-	}
 	slices.SortStableFunc(ordered, func(a, b *column) int {
-		return cmp.Or(cmp.Compare(class(a), class(b)), cmp.Compare(perCPU(a), perCPU(b)))
+		return cmp.Or(cmp.Compare(nearness(a, taken), nearness(b, taken)), cmp.Compare(perCPU(a), perCPU(b)))
 	})
-	small, crowded, full := q.smallest(p), q.crowded(p), !q.withOneMoreSpot(p)
+	why := q.whyNot(p)
 	var list []*mlv1.Candidate
 	for _, c := range ordered[:min(len(ordered), maxCandidates)] {
-		reason := c.reason
-		switch {
-		case taken[c]:
-			reason = candidateTaken
-		case reason != "":
-		case len(p.gone) > 0 && !small.Within(c.room):
-			reason = candidateTooSmall
-		case c.spot && full && perCPU(c) < dearest:
-			reason = candidateSpotShare
-		case c.spot && crowded(c):
-			reason = candidatePoolShare
-		default:
-			reason = candidateDearer
+		reason := candidateTaken
+		if !taken[c] {
+			reason = cmp.Or(c.reason, why(c))
 		}
 		list = append(list, &mlv1.Candidate{
 			InstanceType: c.Type.Name, AvailabilityZone: c.Zone, NodeType: c.nodeType(), HourlyPrice: c.price,
@@ -57,6 +36,37 @@ func (q *problem) candidates(all []*column, p plan) []*mlv1.Candidate {
 		})
 	}
 	return list
+}
+
+// nearness to being taken: 0 if it was, 2 if it was out of the question.
+func nearness(c *column, taken map[*column]bool) int {
+	switch {
+	case taken[c]:
+		return 0
+	case c.reason == candidateExcluded || c.reason == candidateArchitecture || c.reason == candidateNoPrice:
+		return 2
+	}
+	return 1
+}
+
+// whyNot says of a column that could have been taken why it was not.
+func (q *problem) whyNot(p plan) func(*column) string {
+	small, full, largest := q.smallest(p), !q.withOneMoreSpot(p), q.largest(p.gone)
+	dearest := 0.0 // price of a vCPU, among those taken
+	for _, c := range p.buy {
+		dearest = max(dearest, perCPU(c))
+	}
+	return func(c *column) string {
+		switch {
+		case len(p.gone) > 0 && !small.Within(c.room):
+			return candidateTooSmall
+		case c.spot && full && perCPU(c) < dearest:
+			return candidateSpotShare
+		case len(p.gone) > 0 && float64(c.Type.VCPU) > largest:
+			return candidatePoolShare // alone it would be too much of the whole
+		}
+		return candidateDearer
+	}
 }
 
 func perCPU(c *column) float64 { return c.price / float64(c.Type.VCPU) }
@@ -74,10 +84,4 @@ func (q *problem) smallest(p plan) fit.Amounts {
 		return fit.Amounts{}
 	}
 	return least
-}
-
-// crowded says whether one node of a column would be too much of the whole.
-func (q *problem) crowded(p plan) func(*column) bool {
-	largest := q.largest(p.gone)
-	return func(c *column) bool { return len(p.gone) > 0 && float64(c.Type.VCPU) > largest }
 }

@@ -53,38 +53,39 @@ func cheapestFor(rest wants, all fit.Amounts, ledger *ledger, shelf *shelf, spot
 	if dual := shelf.dual(all); dual >= 0 {
 		w = shelf.duals[dual]
 	}
-	deficit := ledger.l.floorCPU - ledger.onDemand
 	least := leastShare(rest, w, ledger)
 	var best *column
 	score := math.Inf(1)
 	for _, c := range shelf.columns {
-		if c.spot && (deficit > 0 || !ledger.spotAllowed() || ledger.poolRoom(c.pool(), spots) == 0) {
+		if c.spot && (!ledger.spotOpen(c, spots) || rest.nodes == 0 && tooLarge(c, all, ledger.l)) {
 			continue
 		}
-		gives := 1.0
-		if rest.nodes == 0 {
-			gives = w.value(fit.Amounts{
-				CPU:    int64(min(rest.cpu, float64(c.Type.VCPU)) * 1000),
-				Memory: int64(min(rest.memoryGiB, memoryGiB(c.Type)) * gib),
-			})
-			if gives < least || c.spot && tooLarge(c, all, ledger.l) {
-				continue
-			}
+		gives := rest.from(c, w)
+		if gives <= 0 || gives < least {
+			continue
 		}
-		cost := c.price + nodeCost + interruptionCost(c, typicalPods(c))
-		if ledger.new > 0 {
-			cost += concentration / 2 * c.price * float64(ledger.zones[c.Zone]) / float64(ledger.new)
-		}
-		if s := cost / gives; gives > 0 && s < score {
+		if s := ledger.cost(c, typicalPods(c)) / gives; s < score {
 			best, score = c, s
 		}
 	}
 	return best
 }
 
+// from a node, the value of what it gives of what is lacking; all nodes that are
+// large enough give the same where a number of nodes is lacking.
+func (rest wants) from(c *column, w weights) float64 {
+	if rest.nodes > 0 {
+		return 1
+	}
+	return w.value(fit.Amounts{
+		CPU:    int64(min(rest.cpu, float64(c.Type.VCPU)) * 1000),
+		Memory: int64(min(rest.memoryGiB, memoryGiB(c.Type)) * gib),
+	})
+}
+
 // leastShare that a node must give so that the nodes still allowed suffice.
 func leastShare(rest wants, w weights, ledger *ledger) float64 {
-	if ledger.l.maxNodes == 0 {
+	if ledger.l.maxNodes == 0 || rest.nodes > 0 {
 		return 0
 	}
 	return w.value(sums(rest)) / float64(max(1, ledger.l.maxNodes-ledger.new)) * (1 - defaultGranularity)

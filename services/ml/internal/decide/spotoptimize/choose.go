@@ -116,12 +116,20 @@ func (q *problem) byWaste(nodes []int) []int {
 	return ordered
 }
 
+// settlingSavings is the least share of the bill that is worth another change while
+// the nodes of the last one are still fresh.
+const settlingSavings = 0.25
+
 // saves says whether a plan is worth its disruption: the share of the bill that
 // was asked for, and within a month more than moving the pods costs.
 func (q *problem) saves(p plan) bool {
 	before := q.w.costPerHour()
 	saved := before - q.w.costAfter(p)
-	return saved > defaultGranularity && saved >= q.l.minSavings*before && saved*HoursPerMonth > float64(q.w.moved(p.gone))*MoveCost
+	least := q.l.minSavings
+	if q.w.settling() && !q.extending {
+		least = max(least, settlingSavings)
+	}
+	return saved > defaultGranularity && saved >= least*before && saved*HoursPerMonth > float64(q.w.moved(p.gone))*MoveCost
 }
 
 // excludeImmovable keeps the nodes with a pod that neither a new node nor one

@@ -64,6 +64,11 @@ func (w *world) fresh(m *fleetv1.NodeMetric) bool {
 	return ours && (m.GetCreatedAt() == nil || w.at.Sub(m.GetCreatedAt().AsTime()) < settleFor)
 }
 
+// settling says whether the cluster has just been changed.
+func (w *world) settling() bool {
+	return slices.ContainsFunc(w.nodes, func(n *node) bool { return w.fresh(n.metric) })
+}
+
 // nodeStays says why a node itself must stay.
 func nodeStays(m *fleetv1.NodeMetric) (reason, detail string) {
 	switch {

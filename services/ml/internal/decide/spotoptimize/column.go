@@ -125,14 +125,22 @@ func refuse(c *column, want wants, l limits, architectures []string) string {
 		return candidateArchitecture
 	case c.price <= 0 || c.OnDemand <= 0:
 		return candidateNoPrice
-	case c.spot && c.price > l.priceRatio*c.OnDemand+defaultGranularity:
-		return candidatePriceCeiling
-	case c.spot && c.score > l.maxRisk+defaultGranularity:
-		return candidateRiskCeiling
-	case c.spot && l.maxSpot == 0:
-		return candidateSpotShare
 	case want.nodes > 0 && (float64(c.Type.VCPU) < want.cpu || memoryGiB(c.Type) < want.memoryGiB):
 		return candidateTooSmall
+	case c.spot:
+		return refuseSpot(c, l)
+	}
+	return ""
+}
+
+func refuseSpot(c *column, l limits) string {
+	switch {
+	case c.price > l.priceRatio*c.OnDemand+defaultGranularity:
+		return candidatePriceCeiling
+	case c.score > l.maxRisk+defaultGranularity:
+		return candidateRiskCeiling
+	case l.maxSpot == 0:
+		return candidateSpotShare
 	}
 	return ""
 }

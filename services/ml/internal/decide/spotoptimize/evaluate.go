@@ -13,6 +13,8 @@ type problem struct {
 	columns []*column // takeable
 	shelf   *shelf    // the same, by value
 	waiting []int     // pending pods that can be placed at all
+
+	extending bool // a plan is carried on, so its new nodes are no reason to wait
 }
 
 func newProblem(w *world, l limits, want wants, columns []*column) *problem {

@@ -21,6 +21,7 @@ func (q *problem) extend(p plan) plan {
 		}
 		w := newWorld(q.after(p), q.w.market, q.w.at)
 		next := newProblem(w, q.l, q.want, w.columns(q.want, q.scope()))
+		next.extending = true
 		next.excludeImmovable()
 		more, ok := next.choose()
 		if !ok {

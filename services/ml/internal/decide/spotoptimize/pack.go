@@ -144,7 +144,7 @@ func (p *packer) best() filling {
 			break
 		}
 		c := p.columns[i]
-		if !p.open(c, deficit) {
+		if !p.open(c) {
 			continue
 		}
 		f := p.fill(i)
@@ -158,21 +158,17 @@ func (p *packer) best() filling {
 	return best
 }
 
-// cost of a node so filled: its price, interruptions expected, and something for
-// crowding into one zone.
+// cost of a node so filled; vCPU on demand beyond the floor would be cheaper as spot.
 func (p *packer) cost(c *column, f filling, deficit float64) float64 {
-	cost := c.price + nodeCost + interruptionCost(c, float64(f.pods))
-	if p.ledger.new > 0 {
-		cost += concentration / 2 * c.price * float64(p.ledger.zones[c.Zone]) / float64(p.ledger.new)
-	}
+	cost := p.ledger.cost(c, float64(f.pods))
 	if over := float64(c.Type.VCPU) - deficit; deficit > 0 && over > 0 {
-		cost += c.price * over / float64(c.Type.VCPU) // vCPU beyond the floor would be cheaper as spot
+		cost += c.price * over / float64(c.Type.VCPU)
 	}
 	return cost
 }
 
 // open says whether limits allow one more node of the column.
-func (p *packer) open(c *column, deficit float64) bool {
+func (p *packer) open(c *column) bool {
 	if p.ledger.l.maxNodes > 0 && p.ledger.new >= p.ledger.l.maxNodes {
 		return false
 	}
@@ -188,7 +184,7 @@ func (p *packer) open(c *column, deficit float64) bool {
 	if crowded > 0 && crowded+float64(c.Type.VCPU) > p.ledger.l.poolShare*p.demand {
 		return false
 	}
-	return deficit <= 0 && p.ledger.spotAllowed() && p.ledger.poolRoom(c.pool(), p.spots) > 0
+	return p.ledger.spotOpen(c, p.spots)
 }
 
 // leastValue a node must hold so that the nodes still allowed suffice.

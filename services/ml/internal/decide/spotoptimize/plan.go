@@ -79,6 +79,22 @@ func (led *ledger) poolRoom(pool string, n int) int {
 	return max(0, min(fresh, whole))
 }
 
+// spotOpen says whether one more spot node of the column may be bought: the floor
+// comes first, then the share of spot and that of the pool.
+func (led *ledger) spotOpen(c *column, spots int) bool {
+	return led.onDemand >= led.l.floorCPU && led.spotAllowed() && led.poolRoom(c.pool(), spots) > 0
+}
+
+// cost of one more node of the column, USD per hour: its price, its root volume,
+// interruptions to be expected, and something for crowding into one zone.
+func (led *ledger) cost(c *column, pods float64) float64 {
+	cost := c.price + nodeCost + interruptionCost(c, pods)
+	if led.new > 0 {
+		cost += concentration / 2 * c.price * float64(led.zones[c.Zone]) / float64(led.new)
+	}
+	return cost
+}
+
 // broken names the first limit that the plan breaks, empty if none.
 func (w *world) broken(p plan, l limits) string {
 	led := w.ledgerFor(p.gone, l)

@@ -112,26 +112,48 @@ func priceRows(all []instance, types [][]string, fresher map[string]map[string]f
 			if !known[i.Type] || !commercial.MatchString(region) {
 				continue
 			}
-			price := p.Linux.OnDemand
-			if newer, ok := fresher[region][i.Type]; ok {
-				price = strconv.FormatFloat(newer, 'f', -1, 64)
+			if row := priceRow(i, region, p, fresher[region][i.Type], letters[region]); row != nil {
+				rows = append(rows, row)
 			}
-			bucket := ""
-			if p.Linux.Interrupt != nil {
-				bucket = buckets[*p.Linux.Interrupt]
-			}
-			if onDemand, err := strconv.ParseFloat(price, 64); err != nil || onDemand <= 0 {
-				continue
-			}
-			rows = append(rows, []string{region, i.Type, trim(price), bucket, spotByZone(i, p.Linux.Spot, letters[region], region)})
 		}
 	}
+	rows = append(rows, newerTypes(known, fresher)...)
 	sort.Slice(rows, func(a, b int) bool {
 		if rows[a][0] != rows[b][0] {
 			return rows[a][0] < rows[b][0]
 		}
 		return rows[a][1] < rows[b][1]
 	})
+	return rows
+}
+
+// priceRow of a type in a region, nil if it has no on-demand price there.
+func priceRow(i instance, region string, p pricing, newer float64, letters []string) []string {
+	price := p.Linux.OnDemand
+	if newer > 0 {
+		price = strconv.FormatFloat(newer, 'f', -1, 64)
+	}
+	if onDemand, err := strconv.ParseFloat(price, 64); err != nil || onDemand <= 0 {
+		return nil
+	}
+	bucket := ""
+	if p.Linux.Interrupt != nil {
+		bucket = buckets[*p.Linux.Interrupt]
+	}
+	return []string{region, i.Type, trim(price), bucket, spotByZone(i, p.Linux.Spot, letters, region)}
+}
+
+// newerTypes have prices in one table only: their capacity is unknown here, so
+// they are never bought, but a node of such a type has its price.
+func newerTypes(known map[string]bool, fresher map[string]map[string]float64) [][]string {
+	var rows [][]string
+	for region, prices := range fresher {
+		for name, price := range prices {
+			if !known[name] && price > 0 && commercial.MatchString(region) {
+				rows = append(rows, []string{region, name, strconv.FormatFloat(price, 'f', -1, 64), "", ""})
+			}
+		}
+	}
 	return rows
 }
 

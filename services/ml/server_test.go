@@ -1,0 +1,245 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/observe"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
+)
+
+const testKey = "test-key-0123456789"
+
+func testServer(t *testing.T) *server {
+	t.Helper()
+	told, err := observe.Start(t.Context(), observe.Discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	prices, err := market.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s settings
+	s.Auth.APIKeys = []string{testKey}
+	srv, err := newServer(&s, told, prices, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.rpc.Stop)
+	return srv
+}
+
+// The guide's own example, completed to a valid request.
+const decisionBody = `{
+  "request_id": "req-12345", "cluster_id": "7f9c24e8-3b1a-4a6e-9d57-0c1f3a2b4d5e", "timestamp": "2025-11-28T10:00:00Z", "decision_type": "DECISION",
+  "current_state": {
+    "cluster_id": "7f9c24e8-3b1a-4a6e-9d57-0c1f3a2b4d5e", "cluster_name": "production", "region": "us-east-1",
+    "total_nodes": 10, "spot_nodes": 0, "on_demand_nodes": 10, "total_cpu_cores": 40, "total_memory_gb": 160,
+    "allocated_cpu_cores": 20, "allocated_memory_gb": 80, "total_pods": 100, "running_pods": 100, "pending_pods": 0,
+    "current_cost_per_hour": 1.92, "baseline_cost_per_hour": 1.92, "last_updated": "2025-11-28T10:00:00Z", "health_status": "GREEN"
+  },
+  "requirements": {"cpu_required": 2.0, "node_count": 10}, "constraints": {"max_spot_percentage": 0.80}, "metadata": {"seed": 7}
+}`
+
+func decision(kind, old, replacement string) string {
+	return strings.Replace(strings.Replace(decisionBody, "DECISION", kind, 1), old, replacement, 1)
+}
+
+func TestDocumentedPathsAnswerAsDocumented(t *testing.T) {
+	front := httptest.NewServer(testServer(t).http)
+	defer front.Close()
+	const post, get = http.MethodPost, http.MethodGet
+	spot := "/api/v1/ml/decision/spot-optimize"
+	for name, c := range map[string]struct {
+		method, path, key, body string
+		status                  int
+		code, field             string
+	}{
+		"spot-optimize":              {post, spot, testKey, decision("spot_optimize", "", ""), 200, "", ""},
+		"without a decision type":    {post, spot, testKey, decision("", "", ""), 200, "", ""},
+		"another decision type":      {post, spot, testKey, decision("bin_pack", "", ""), 422, "INVALID_REQUEST", "decision_type"},
+		"an unknown decision type":   {post, spot, testKey, decision("guess", "", ""), 422, "INVALID_REQUEST", "decision_type"},
+		"no key":                     {post, spot, "", decision("spot_optimize", "", ""), 401, "UNAUTHENTICATED", ""},
+		"a wrong key":                {post, spot, "wrong-key-0123456789", decision("spot_optimize", "", ""), 401, "UNAUTHENTICATED", ""},
+		"not JSON":                   {post, spot, testKey, "{", 400, "MALFORMED_REQUEST", ""},
+		"no body":                    {post, spot, testKey, "", 422, "INVALID_REQUEST", "request_id"},
+		"an unknown field":           {post, spot, testKey, decision("spot_optimize", `"metadata"`, `"metadatum"`), 400, "MALFORMED_REQUEST", ""},
+		"a field of the wrong type":  {post, spot, testKey, decision("spot_optimize", `"total_nodes": 10`, `"total_nodes": "many"`), 400, "MALFORMED_REQUEST", ""},
+		"a cluster id that is none":  {post, spot, testKey, decision("spot_optimize", "7f9c24e8-3b1a-4a6e-9d57-0c1f3a2b4d5e", "cluster-123"), 422, "INVALID_REQUEST", "cluster_id"},
+		"a share above one":          {post, spot, testKey, decision("spot_optimize", "0.80", "1.80"), 422, "INVALID_REQUEST", "constraints.max_spot_percentage"},
+		"an unknown constraint":      {post, spot, testKey, decision("spot_optimize", "max_spot_percentage", "max_spot"), 422, "INVALID_REQUEST", "constraints.max_spot"},
+		"an impossible request":      {post, spot, testKey, decision("spot_optimize", `"max_spot_percentage": 0.80`, `"max_nodes": 3`), 422, "INFEASIBLE", ""},
+		"bin-pack":                   {post, "/api/v1/ml/decision/bin-pack", testKey, decision("bin_pack", "", ""), 501, "UNIMPLEMENTED", ""},
+		"rightsize":                  {post, "/api/v1/ml/decision/rightsize", testKey, decision("rightsize", "", ""), 501, "UNIMPLEMENTED", ""},
+		"schedule":                   {post, "/api/v1/ml/decision/schedule", testKey, decision("schedule", "", ""), 501, "UNIMPLEMENTED", ""},
+		"bin-pack without a key":     {post, "/api/v1/ml/decision/bin-pack", "", decision("bin_pack", "", ""), 401, "UNAUTHENTICATED", ""},
+		"spot-interruption":          {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1"}`, 501, "UNIMPLEMENTED", ""},
+		"spot-interruption of what?": {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"region": "us-east-1"}`, 422, "INVALID_REQUEST", "instance_type"},
+		"fill-gaps":                  {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
+		"fill-gaps of no days":       {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z"}`, 422, "INVALID_REQUEST", "lookback_days"},
+		"health needs no key":        {get, "/api/v1/ml/health", "", "", 200, "", ""},
+		"health with a body":         {get, "/api/v1/ml/health", testKey, "", 200, "", ""},
+		"an unknown path":            {get, "/api/v1/ml/nothing", testKey, "", 404, "NOT_FOUND", ""},
+		"a path by another method":   {get, spot, testKey, "", 404, "NOT_FOUND", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, answer := call(t, front, c.method, c.path, c.key, c.body)
+			if code != c.status {
+				t.Fatalf("status %d, want %d: %v", code, c.status, answer)
+			}
+			if c.code != "" {
+				requireErrorBody(t, answer, c.code, c.field)
+			}
+		})
+	}
+}
+
+func call(t *testing.T, front *httptest.Server, method, path, key, body string) (int, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, front.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	resp, err := front.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := map[string]any{}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		t.Fatalf("status %d, not JSON: %s", resp.StatusCode, text)
+	}
+	return resp.StatusCode, answer
+}
+
+func requireErrorBody(t *testing.T, answer map[string]any, code, field string) {
+	t.Helper()
+	body, _ := answer["error"].(map[string]any)
+	details, _ := body["details"].(map[string]any)
+	for _, name := range []string{"code", "message", "details", "request_id", "timestamp"} {
+		if body[name] == nil || body[name] == "" {
+			t.Errorf("the error has no %s: %v", name, answer)
+		}
+	}
+	if body["code"] != code || field != "" && details["field"] != field {
+		t.Errorf("error %v, want code %s and field %q", body, code, field)
+	}
+}
+
+func TestADecisionHasTheDocumentedFields(t *testing.T) {
+	front := httptest.NewServer(testServer(t).http)
+	defer front.Close()
+	_, answer := call(t, front, http.MethodPost, "/api/v1/ml/decision/spot-optimize", testKey, decision("spot_optimize", "", ""))
+	for _, field := range []string{
+		"request_id", "timestamp", "decision_type", "recommendations", "confidence_score", "estimated_savings",
+		"risk_assessment", "execution_plan", "metadata",
+	} {
+		if answer[field] == nil {
+			t.Errorf("the decision has no %s", field)
+		}
+	}
+	if answer["request_id"] != "req-12345" || answer["decision_type"] != "spot_optimize" {
+		t.Errorf("request %v, type %v", answer["request_id"], answer["decision_type"])
+	}
+	first, _ := answer["recommendations"].([]any)[0].(map[string]any)
+	for _, field := range []string{"instance_type", "node_count", "risk_score", "hourly_price", "monthly_savings"} {
+		if first[field] == nil {
+			t.Errorf("the recommendation has no %s", field)
+		}
+	}
+	step, _ := answer["execution_plan"].([]any)[0].(map[string]any)
+	if step["step"] != 1.0 || !strings.HasPrefix(step["action"].(string), "launch_") || step["parameters"] == nil {
+		t.Errorf("first step %v", step)
+	}
+	if metadata := answer["metadata"].(map[string]any); metadata["seed"] != 7.0 {
+		t.Errorf("the request's metadata is not returned: %v", metadata)
+	}
+}
+
+func TestHealthAndOpenAPIAndMetricsAreServed(t *testing.T) {
+	front := httptest.NewServer(testServer(t).http)
+	defer front.Close()
+	if _, answer := call(t, front, http.MethodGet, "/api/v1/ml/health", "", ""); answer["status"] != "degraded" || answer["models_loaded"] != false {
+		t.Errorf("health %v", answer)
+	}
+	_, doc := call(t, front, http.MethodGet, "/openapi.json", "", "")
+	paths, _ := doc["paths"].(map[string]any)
+	if paths["/api/v1/ml/decision/spot-optimize"] == nil {
+		t.Error("the OpenAPI description lacks spot-optimize")
+	}
+	for _, path := range []string{"/healthz", "/metrics"} {
+		resp, err := front.Client().Get(front.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+}
+
+func TestGRPCDeniesByDefaultAndServesHealth(t *testing.T) {
+	srv := testServer(t)
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = srv.rpc.Server.Serve(lis) }()
+	for name, c := range map[string]struct {
+		key  string
+		want codes.Code
+	}{"with the key": {testKey, codes.OK}, "without": {"", codes.Unauthenticated}} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := rpc.Dial(lis.Addr().String(), rpc.DialConfig{APIKey: c.key})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_, err = mlv1.NewMarketServiceClient(conn).ListPrices(t.Context(), &mlv1.ListPricesRequest{Region: "us-east-1"})
+			if status.Code(err) != c.want {
+				t.Errorf("ListPrices: %v, want %s", err, c.want)
+			}
+			if _, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil {
+				t.Errorf("health: %v", err)
+			}
+		})
+	}
+}
+
+func TestSettingsWithoutAGoodKeyAreRefused(t *testing.T) {
+	t.Setenv(keyVariable, "")
+	for name, c := range map[string]struct {
+		keys []string
+		ok   bool
+	}{"none": {nil, false}, "a short one": {[]string{"short"}, false}, "a good one": {[]string{testKey}, true}} {
+		var s settings
+		s.Auth.APIKeys = c.keys
+		if err := s.Validate(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	t.Setenv(keyVariable, testKey)
+	if err := new(settings).Validate(); err != nil {
+		t.Errorf("a key from the environment: %v", err)
+	}
+}
