@@ -47,7 +47,7 @@ func (r *run) state(ctx context.Context) (outcome, error) {
 			"nodes": state.TotalNodes, "spot_nodes": state.SpotNodes, "pods": state.TotalPods,
 			"pending_pods": state.PendingPods, "cost_per_hour": state.CurrentCostPerHour,
 		},
-		commit: func(tx *store.Store) error { return tx.SetRequest(ctx, r.story.ID, req, state.CurrentCostPerHour) },
+		commit: func(ctx context.Context, tx *store.Store) error { return tx.SetRequest(ctx, r.story.ID, req, state.CurrentCostPerHour) },
 	}, nil
 }
 
@@ -96,7 +96,7 @@ func (r *run) decide(ctx context.Context) (outcome, error) {
 		"confidence_score": decision.GetConfidenceScore(), "risk_assessment": decision.GetRiskAssessment().AsMap(),
 		"metadata": decision.GetMetadata().AsMap(),
 	}
-	result := outcome{detail: detail, commit: func(tx *store.Store) error {
+	result := outcome{detail: detail, commit: func(ctx context.Context, tx *store.Store) error {
 		if err := tx.SetDecision(ctx, r.story.ID, decision); err != nil {
 			return err
 		}

@@ -82,6 +82,9 @@ func (r *run) verify(ctx context.Context) (outcome, error) {
 	if pending > 0 {
 		remarks = append(remarks, fmt.Sprintf("%d more pods are pending than before", pending))
 	}
+	if n := unpriced(state); n > 0 {
+		remarks = append(remarks, fmt.Sprintf("%d nodes have no price, they count nothing", n))
+	}
 	if len(kept) > 0 {
 		remarks = append(remarks, "kept "+strings.Join(kept, "; "))
 	}

@@ -164,10 +164,7 @@ func (r *run) label(ctx context.Context) (outcome, error) {
 	var work []work
 	for _, node := range nodes {
 		work = append(work, r.work("label_node", node.Name, 3, 5*time.Minute, &fleetv1.LabelNodeParameters{
-			NodeName: node.Name, InstanceId: node.InstanceID, Labels: map[string]string{
-				"cloudoptim.io/capacity-type": types[node.InstanceID], "cloudoptim.io/managed": "true",
-				"cloudoptim.io/optimization-id": r.story.ID.String(),
-			},
+			NodeName: node.Name, InstanceId: node.InstanceID, Labels: r.labels(types[node.InstanceID]),
 		}))
 	}
 	done, err := r.perform(ctx, work)
@@ -181,6 +178,17 @@ func (r *run) label(ctx context.Context) (outcome, error) {
 		return waiting(300*time.Millisecond, "%d of %d nodes are labelled", done.ended(), len(work)), nil
 	}
 	return outcome{detail: map[string]any{"nodes": len(work)}}, nil
+}
+
+// labels of a new node. Pods choose between spot and on demand by EKS's and
+// Karpenter's labels, which nobody else puts on nodes that we launch; ml counts on
+// them.
+func (r *run) labels(nodeType string) map[string]string {
+	eks := map[string]string{"spot": "SPOT", "on-demand": "ON_DEMAND"}
+	return map[string]string{
+		"cloudoptim.io/capacity-type": nodeType, "cloudoptim.io/managed": "true", "cloudoptim.io/optimization-id": r.story.ID.String(),
+		"eks.amazonaws.com/capacityType": eks[nodeType], "karpenter.sh/capacity-type": nodeType,
+	}
 }
 
 // nodeTypes by instance id.

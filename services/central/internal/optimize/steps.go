@@ -59,7 +59,7 @@ type outcome struct {
 	// detail is kept with the step.
 	detail map[string]any
 	// commit takes part in the transaction that ends the step.
-	commit func(tx *store.Store) error
+	commit func(ctx context.Context, tx *store.Store) error
 	// finished ends the whole story well.
 	finished *ending
 }

@@ -206,7 +206,7 @@ func (s *Service) end(ctx context.Context, r *run, result outcome) error {
 			return err
 		}
 		if result.commit != nil {
-			if err := result.commit(tx); err != nil {
+			if err := result.commit(ctx, tx); err != nil {
 				return err
 			}
 		}

@@ -28,7 +28,7 @@ func (r *Refresher) advisor(ctx context.Context, _ string) (func(*Snapshot), err
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to the end below
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("asking %s: %s", r.AdvisorURL, resp.Status)
 	}

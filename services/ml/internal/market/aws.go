@@ -134,11 +134,7 @@ func describe(info types.InstanceTypeInfo) (catalogue.Type, bool) {
 	if n := info.NetworkInfo; n != nil {
 		t.MaxPods = int(aws.ToInt32(n.MaximumNetworkInterfaces)*(aws.ToInt32(n.Ipv4AddressesPerInterface)-1)) + 2
 	}
-	if p := info.ProcessorInfo; p != nil && slices.Contains(p.SupportedArchitectures, types.ArchitectureTypeArm64) {
-		t.Architecture = "arm64"
-	} else if p != nil && slices.Contains(p.SupportedArchitectures, types.ArchitectureTypeX8664) {
-		t.Architecture = "amd64"
-	}
+	t.Architecture = architecture(info.ProcessorInfo)
 	if info.GpuInfo != nil {
 		for _, gpu := range info.GpuInfo.Gpus {
 			t.GPUs += int(aws.ToInt32(gpu.Count))
@@ -146,6 +142,19 @@ func describe(info types.InstanceTypeInfo) (catalogue.Type, bool) {
 		}
 	}
 	return t, t.Architecture != "" && t.VCPU > 0 && t.MemoryMiB > 0 && t.MaxPods > 2
+}
+
+// architecture in Kubernetes' words; a type has only one that it can run 64-bit Linux on.
+func architecture(info *types.ProcessorInfo) string {
+	switch {
+	case info == nil:
+		return ""
+	case slices.Contains(info.SupportedArchitectures, types.ArchitectureTypeArm64):
+		return "arm64"
+	case slices.Contains(info.SupportedArchitectures, types.ArchitectureTypeX8664):
+		return "amd64"
+	}
+	return ""
 }
 
 // category by the first letter of a family, for types the catalogue has not got.

@@ -24,7 +24,7 @@ func Open(ctx context.Context, dsn string, connections int) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's address: %w", err)
 	}
-	cfg.MaxConns = int32(min(max(1, connections), 1<<15)) //nolint:gosec // bounded on this line
+	cfg.MaxConns = int32(min(max(1, connections), 1<<15))
 	// A second wall beside the role's rights: the server refuses writes on these connections.
 	cfg.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)

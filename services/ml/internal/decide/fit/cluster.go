@@ -109,7 +109,7 @@ func (p *place) bind(port int32, n int) {
 func (c *Cluster) number(key int, text string) int32 {
 	n, ok := c.values[key][text]
 	if !ok {
-		n = int32(len(c.values[key])) //nolint:gosec // as many as there are nodes, at most
+		n = int32(len(c.values[key]))
 		c.values[key][text] = n
 	}
 	return n
@@ -231,13 +231,13 @@ func (c *Cluster) account(pod, node, sign int) {
 	for _, id := range kind.countedBy {
 		t := c.book.trackers[id]
 		if v := p.value[t.key]; v != none && p.in[t.scope] {
-			c.count[id].seen = add(c.count[id].seen, v, int32(sign)) //nolint:gosec // 1 or -1
+			c.count[id].seen = add(c.count[id].seen, v, int32(sign))
 			c.count[id].total += sign
 		}
 	}
 	for _, id := range kind.anti {
 		if v := p.value[c.book.trackers[id].key]; v != none {
-			c.count[id].owners = add(c.count[id].owners, v, int32(sign)) //nolint:gosec // 1 or -1
+			c.count[id].owners = add(c.count[id].owners, v, int32(sign))
 		}
 	}
 }
@@ -283,7 +283,7 @@ func (c *Cluster) minima(kind *class) []int {
 				continue
 			}
 			domains++
-			if n := at(c.count[s.tracker].seen, int32(v)); first || n < least[i] { //nolint:gosec // as many as there are nodes
+			if n := at(c.count[s.tracker].seen, int32(v)); first || n < least[i] {
 				least[i], first = n, false
 			}
 		}

@@ -35,9 +35,10 @@ func drawRequirement(t *rapid.T, keys, values []string) *fleetv1.LabelRequiremen
 		Key:      rapid.SampledFrom(keys).Draw(t, "key"),
 		Operator: rapid.SampledFrom([]string{"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt", "Odd"}).Draw(t, "operator"),
 	}
-	if r.Operator == "Gt" || r.Operator == "Lt" {
+	switch r.Operator {
+	case "Gt", "Lt":
 		r.Values = []string{rapid.SampledFrom([]string{"1", "2", "x"}).Draw(t, "number")}
-	} else if r.Operator == "In" || r.Operator == "NotIn" {
+	case "In", "NotIn":
 		r.Values = []string{rapid.SampledFrom(values).Draw(t, "value")}
 	}
 	return r

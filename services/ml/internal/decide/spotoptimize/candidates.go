@@ -51,7 +51,7 @@ func nearness(c *column, taken map[*column]bool) int {
 
 // whyNot says of a column that could have been taken why it was not.
 func (q *problem) whyNot(p plan) func(*column) string {
-	small, full, largest := q.smallest(p), !q.withOneMoreSpot(p), q.largest(p.gone)
+	small, full, largest := q.smallest(p), q.spotFull(p), q.largest(p.gone)
 	dearest := 0.0 // price of a vCPU, among those taken
 	for _, c := range p.buy {
 		dearest = max(dearest, perCPU(c))

@@ -15,7 +15,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
 
-func structOf(t testing.TB, values map[string]any) *structpb.Struct {
+func structOf(t *testing.T, values map[string]any) *structpb.Struct {
 	t.Helper()
 	s, err := structpb.NewStruct(values)
 	if err != nil {
@@ -25,7 +25,7 @@ func structOf(t testing.TB, values map[string]any) *structpb.Struct {
 }
 
 // asked for capacity alone, without a cluster.
-func capacityRequest(t testing.TB, requirements, constraints map[string]any) *mlv1.DecisionRequest {
+func capacityRequest(t *testing.T, requirements, constraints map[string]any) *mlv1.DecisionRequest {
 	t.Helper()
 	return &mlv1.DecisionRequest{
 		RequestId: "r", CurrentState: &fleetv1.ClusterState{Region: "us-east-1"},
@@ -34,7 +34,7 @@ func capacityRequest(t testing.TB, requirements, constraints map[string]any) *ml
 }
 
 // three is a cluster of three half-empty m5.xlarge with two pods each.
-func three(t testing.TB) *fleetv1.ClusterState {
+func three(t *testing.T) *fleetv1.ClusterState {
 	t.Helper()
 	prices := testMarket(t)
 	state := &fleetv1.ClusterState{Region: "us-east-1"}
@@ -53,7 +53,7 @@ func three(t testing.TB) *fleetv1.ClusterState {
 	return state
 }
 
-func decideOK(t testing.TB, req *mlv1.DecisionRequest) *mlv1.DecisionResponse {
+func decideOK(t *testing.T, req *mlv1.DecisionRequest) *mlv1.DecisionResponse {
 	t.Helper()
 	answer, err := Decide(req, testMarket(t), testNow)
 	if err != nil {
@@ -62,7 +62,7 @@ func decideOK(t testing.TB, req *mlv1.DecisionRequest) *mlv1.DecisionResponse {
 	return answer
 }
 
-func verdictOf(t testing.TB, a *mlv1.DecisionResponse, node string) *mlv1.NodeVerdict {
+func verdictOf(t *testing.T, a *mlv1.DecisionResponse, node string) *mlv1.NodeVerdict {
 	t.Helper()
 	for _, v := range a.NodeVerdicts {
 		if v.NodeName == node {

@@ -89,7 +89,7 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 
 // explain the nodes that could have gone and stay.
 func (q *problem) explain(p plan) {
-	spotFull := q.l.maxSpot < 1 && !q.withOneMoreSpot(p)
+	spotFull := q.spotFull(p)
 	for i, n := range q.w.nodes {
 		if n.reason != "" || slices.Contains(p.gone, i) {
 			continue
@@ -105,13 +105,14 @@ func (q *problem) explain(p plan) {
 	}
 }
 
-// withOneMoreSpot node in place of one that stays, would the share still hold?
-func (q *problem) withOneMoreSpot(p plan) bool {
+// spotFull says whether one more spot node, in place of one that stays, would break
+// the share.
+func (q *problem) spotFull(p plan) bool {
 	led := q.w.ledgerFor(p.gone, q.l)
 	for _, c := range p.buy {
 		led.add(c)
 	}
-	return float64(led.spot+1) <= q.l.maxSpot*float64(led.kept+led.new)+defaultGranularity
+	return q.l.maxSpot < 1 && float64(led.spot+1) > q.l.maxSpot*float64(led.kept+led.new)+defaultGranularity
 }
 
 // floorNeeds says whether on-demand vCPU would fall below the floor without the node.

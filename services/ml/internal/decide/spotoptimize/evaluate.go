@@ -31,12 +31,12 @@ type outcome struct {
 
 func (o outcome) ok() bool { return len(o.stuck) == 0 && o.limit == "" }
 
-const repairs = 10 // times capacity is added for pods that the scheduler left stuck
+const repairs = 4 // times capacity is added for pods that the scheduler left stuck
 
 // slacks are shares of a new node that the packer leaves free at first. The
 // scheduler spreads where the packer fills, so some must be; how much is cheapest
 // (too little is mended at a price) is tried out.
-var slacks = []float64{0.06, 0, 0.15, 0.25}
+var slacks = []float64{0.06, 0, 0.12, 0.18, 0.25, 0.3, 0.35, 0.42, 0.5}
 
 // without finds the cheapest plan that does without the nodes.
 func (q *problem) without(gone []int) outcome {

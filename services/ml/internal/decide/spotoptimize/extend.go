@@ -88,7 +88,7 @@ func (q *problem) metric(c *column, name string) *fleetv1.NodeMetric {
 	}
 	return &fleetv1.NodeMetric{
 		NodeName: name, InstanceType: c.Type.Name, InstanceId: name, AvailabilityZone: c.Zone, NodeType: c.nodeType(), Labels: n.Labels,
-		Ready: true, MaxPods: int32(n.Room.Pods), CreatedAt: timestamppb.New(q.w.at), //nolint:gosec // a catalogue's pod limit
+		Ready: true, MaxPods: int32(n.Room.Pods), CreatedAt: timestamppb.New(q.w.at),
 		CpuAllocatable: float64(n.Room.CPU) / 1000, MemoryAllocatableGb: float64(n.Room.Memory) / gib,
 		Allocatable: &fleetv1.Resources{
 			CpuMillicores: n.Room.CPU, MemoryBytes: n.Room.Memory, EphemeralStorageBytes: n.Room.Disk, Extended: extended,

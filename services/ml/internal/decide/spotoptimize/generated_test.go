@@ -18,11 +18,11 @@ import (
 
 var testNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-func testMarket(t testing.TB) *market.Snapshot {
-	t.Helper()
+func testMarket(tb testing.TB) *market.Snapshot {
+	tb.Helper()
 	m, err := market.New()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m.Snapshot()
 }
@@ -37,15 +37,15 @@ type sizes struct {
 
 // generate a cluster whose pods all run by the scheduler's rules: nodes with
 // DaemonSets, and deployments of pods put on them by the scheduler's own choice.
-func generate(t testing.TB, prices *market.Snapshot, s sizes) *fleetv1.ClusterState {
-	t.Helper()
+func generate(tb testing.TB, prices *market.Snapshot, s sizes) *fleetv1.ClusterState {
+	tb.Helper()
 	rng := rand.New(rand.NewPCG(s.seed, 7))
 	state := &fleetv1.ClusterState{ClusterId: "7f9c24e8-3b1a-4a6e-9d57-0c1f3a2b4d5e", ClusterName: "generated", Region: "us-east-1", LastUpdated: timestamppb.New(testNow)}
 	if len(s.types) == 0 {
 		s.types = []string{"m5.xlarge", "m5.2xlarge", "c5.2xlarge", "r5.xlarge"}
 	}
 	for i := range s.nodes {
-		n := testNode(t, prices, fmt.Sprintf("ip-10-0-%d-%d", i/250, i%250), s.types[rng.IntN(len(s.types))], "us-east-1"+string(rune('a'+i%3)))
+		n := testNode(tb, prices, fmt.Sprintf("ip-10-0-%d-%d", i/250, i%250), s.types[rng.IntN(len(s.types))], "us-east-1"+string(rune('a'+i%3)))
 		state.Nodes = append(state.Nodes, n)
 		for _, d := range []string{"aws-node", "kube-proxy", "ebs-csi-node"} {
 			state.Pods = append(state.Pods, &fleetv1.Pod{
@@ -63,15 +63,15 @@ func generate(t testing.TB, prices *market.Snapshot, s sizes) *fleetv1.ClusterSt
 	for app := 0; len(wanted) < s.pods; app++ {
 		wanted = append(wanted, deployment(rng, app, s.plain)...)
 	}
-	land(t, state, wanted[:s.pods])
+	land(tb, state, wanted[:s.pods])
 	return state
 }
 
-func testNode(t testing.TB, prices *market.Snapshot, name, typeName, zone string) *fleetv1.NodeMetric {
-	t.Helper()
+func testNode(tb testing.TB, prices *market.Snapshot, name, typeName, zone string) *fleetv1.NodeMetric {
+	tb.Helper()
 	kind, ok := prices.Type(typeName)
 	if !ok {
-		t.Fatalf("no type %s", typeName)
+		tb.Fatalf("no type %s", typeName)
 	}
 	left := kind.Allocatable()
 	return &fleetv1.NodeMetric{
@@ -132,8 +132,8 @@ func deployment(rng *rand.Rand, app int, plain bool) []*fleetv1.Pod {
 }
 
 // land the pods where the scheduler puts them; those without a place are left out.
-func land(t testing.TB, state *fleetv1.ClusterState, wanted []*fleetv1.Pod) {
-	t.Helper()
+func land(tb testing.TB, state *fleetv1.ClusterState, wanted []*fleetv1.Pod) {
+	tb.Helper()
 	all := append(append([]*fleetv1.Pod{}, state.Pods...), wanted...)
 	book := fit.NewBook(all)
 	c := fit.NewCluster(book)
@@ -166,7 +166,7 @@ func land(t testing.TB, state *fleetv1.ClusterState, wanted []*fleetv1.Pod) {
 func request(state *fleetv1.ClusterState, constraints map[string]any) *mlv1.DecisionRequest {
 	c, err := structpb.NewStruct(constraints)
 	if err != nil {
-		panic(err)
+		return nil // Decide refuses it, and the test fails
 	}
 	return &mlv1.DecisionRequest{RequestId: "req-1", ClusterId: state.ClusterId, CurrentState: state, Constraints: c}
 }

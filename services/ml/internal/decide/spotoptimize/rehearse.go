@@ -24,7 +24,7 @@ func scheduler(i int) fit.Scheduler {
 	if i == 0 {
 		return plain
 	}
-	return fit.Scheduler{Seed: uint64(i) + 1, Noise: noises[(i-1)%len(noises)]} //nolint:gosec // a small count
+	return fit.Scheduler{Seed: uint64(i) + 1, Noise: noises[(i-1)%len(noises)]}
 }
 
 // rehearsal is how the cluster looks after a plan was carried out.
@@ -119,21 +119,36 @@ func (w *world) freshRehearsals() int {
 // trials of smaller plans that the size allows.
 func (w *world) trials() int { return trialEffort / w.size() }
 
-// drainOrder puts the nodes first whose going disturbs least, but before those the
-// ones with pods that can only go to some nodes: while the new nodes are empty,
-// others have not taken their room.
+// drainOrder puts the nodes first with the pods that are hardest to place, while
+// the new nodes are empty and others have not taken their room: those that can go
+// to some nodes only, and large ones that want a node or zone of their own. Among
+// equals, the node whose going disturbs least.
 func (w *world) drainOrder(nodes []int) []int {
-	picky := map[int]int{}
+	hard := map[int]float64{}
 	for _, n := range nodes {
 		for _, pod := range w.nodes[n].moves {
-			if selectorKey(w.book.Pod(pod)) != "" {
-				picky[n]++
-			}
+			hard[n] += w.hardness(pod)
 		}
 	}
 	ordered := slices.Clone(nodes)
 	slices.SortStableFunc(ordered, func(a, b int) int {
-		return cmp.Or(cmp.Compare(picky[b], picky[a]), cmp.Compare(len(w.nodes[a].moves), len(w.nodes[b].moves)))
+		return cmp.Or(cmp.Compare(hard[b], hard[a]), cmp.Compare(len(w.nodes[a].moves), len(w.nodes[b].moves)))
 	})
 	return ordered
+}
+
+// selective is the hardness of a pod that some nodes alone can take.
+const selective = 100
+
+// hardness of finding a place for a pod among others, 0 for one that goes anywhere.
+func (w *world) hardness(pod int) float64 {
+	p := w.book.Pod(pod)
+	if selectorKey(p) != "" {
+		return selective
+	}
+	if len(p.GetPodAntiAffinity()) == 0 && len(p.GetPodAffinity()) == 0 && len(p.GetTopologySpread()) == 0 && len(p.GetHostPorts()) == 0 {
+		return 0
+	}
+	need := w.book.Requests(pod)
+	return 1 + max(float64(need.CPU)/1000, float64(need.Memory)/gib/gibPerCPU)
 }

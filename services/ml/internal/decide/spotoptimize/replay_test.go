@@ -18,7 +18,7 @@ import (
 // replay carries a decision out step by step, reading nothing but the answer, on
 // fittest's reading of the scheduler. It returns the cluster afterwards and the
 // pods that found no place.
-func replay(t testing.TB, prices *market.Snapshot, before *fleetv1.ClusterState, answer *mlv1.DecisionResponse, seed uint64) (*fleetv1.ClusterState, []*fleetv1.Pod) {
+func replay(t *testing.T, prices *market.Snapshot, before *fleetv1.ClusterState, answer *mlv1.DecisionResponse, seed uint64) (*fleetv1.ClusterState, []*fleetv1.Pod) {
 	t.Helper()
 	state := proto.CloneOf(before)
 	r := &replayer{world: &fittest.World{Nodes: state.Nodes, Pods: state.Pods}, rng: rand.New(rand.NewPCG(seed, seed)), noise: float64(seed%3) * 60}
@@ -71,7 +71,7 @@ func (r *replayer) node(name string) *fleetv1.NodeMetric {
 	return nil
 }
 
-func (r *replayer) launch(t testing.TB, prices *market.Snapshot, p map[string]any, spot bool) {
+func (r *replayer) launch(t *testing.T, prices *market.Snapshot, p map[string]any, spot bool) {
 	t.Helper()
 	r.launched++
 	typeName, zone := p["instance_type"].(string), p["availability_zone"].(string)

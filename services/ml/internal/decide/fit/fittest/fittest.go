@@ -55,18 +55,21 @@ func (w *World) taints(pod *fleetv1.Pod, node *fleetv1.NodeMetric) string {
 		taints = append(taints, &fleetv1.Taint{Key: "node.kubernetes.io/unschedulable", Effect: "NoSchedule"})
 	}
 	for _, t := range taints {
-		ok := t.GetEffect() == "PreferNoSchedule"
-		for _, tol := range pod.GetTolerations() {
-			keyOK := tol.GetKey() == t.GetKey() || tol.GetKey() == "" && tol.GetOperator() == "Exists"
-			valueOK := tol.GetOperator() == "Exists" || (tol.GetOperator() == "Equal" || tol.GetOperator() == "") && tol.GetValue() == t.GetValue()
-			effectOK := tol.GetEffect() == "" || tol.GetEffect() == t.GetEffect()
-			ok = ok || keyOK && valueOK && effectOK
-		}
-		if !ok {
+		soft := t.GetEffect() == "PreferNoSchedule"
+		if !soft && !slices.ContainsFunc(pod.GetTolerations(), func(tol *fleetv1.Toleration) bool { return tolerates(tol, t) }) {
 			return "taint " + t.GetKey()
 		}
 	}
 	return ""
+}
+
+func tolerates(tol *fleetv1.Toleration, t *fleetv1.Taint) bool {
+	exists := tol.GetOperator() == "Exists"
+	equal := tol.GetOperator() == "Equal" || tol.GetOperator() == ""
+	keyOK := tol.GetKey() == t.GetKey() || tol.GetKey() == "" && exists
+	valueOK := exists || equal && tol.GetValue() == t.GetValue()
+	effectOK := tol.GetEffect() == "" || tol.GetEffect() == t.GetEffect()
+	return keyOK && valueOK && effectOK
 }
 
 func (w *World) selectors(pod *fleetv1.Pod, node *fleetv1.NodeMetric) string {
@@ -103,30 +106,36 @@ func all(requirements []*fleetv1.LabelRequirement, labels map[string]string) boo
 
 func holds(r *fleetv1.LabelRequirement, labels map[string]string) bool {
 	value, has := labels[r.GetKey()]
-	listed := false
-	for _, v := range r.GetValues() {
-		listed = listed || v == value
-	}
-	number := func(text string) (int64, bool) {
-		n, err := strconv.ParseInt(text, 10, 64)
-		return n, err == nil
-	}
+	listed := slices.Contains(r.GetValues(), value)
 	switch r.GetOperator() {
 	case "In":
 		return has && listed
 	case "NotIn":
-		return !(has && listed)
+		return !has || !listed
 	case "Exists":
 		return has
 	case "DoesNotExist":
 		return !has
+	case "Gt":
+		have, want, ok := numbers(value, r.GetValues())
+		return ok && have > want
+	case "Lt":
+		have, want, ok := numbers(value, r.GetValues())
+		return ok && have < want
 	}
-	have, ok := number(value)
-	if !ok || len(r.GetValues()) != 1 {
-		return false
+	return false
+}
+
+func numbers(value string, values []string) (have, want int64, ok bool) {
+	if len(values) != 1 {
+		return 0, 0, false
 	}
-	want, ok := number(r.GetValues()[0])
-	return ok && (r.GetOperator() == "Gt" && have > want || r.GetOperator() == "Lt" && have < want)
+	have, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	want, err = strconv.ParseInt(values[0], 10, 64)
+	return have, want, err == nil
 }
 
 func selects(s *fleetv1.LabelSelector, labels map[string]string) bool {

@@ -21,32 +21,13 @@ func (w *World) spread(pod *fleetv1.Pod, node *fleetv1.NodeMetric) string {
 		if !ok {
 			return "no label " + s.GetTopologyKey()
 		}
-		counts := map[string]int{}
-		for _, n := range w.Nodes {
-			if !admits(pod, n) || slices.ContainsFunc(hard, func(h *fleetv1.TopologySpread) bool {
-				_, has := n.GetLabels()[h.GetTopologyKey()]
-				return !has
-			}) {
-				continue
-			}
-			counts[n.GetLabels()[s.GetTopologyKey()]] += 0
-			for _, p := range w.on(n.GetNodeName()) {
-				if !p.GetTerminating() && p.GetNamespace() == pod.GetNamespace() && selects(s.GetSelector(), p.GetLabels()) {
-					counts[n.GetLabels()[s.GetTopologyKey()]]++
-				}
-			}
-		}
-		least := -1
-		for _, n := range counts {
-			if least < 0 || n < least {
-				least = n
-			}
-		}
-		if least < 0 || len(counts) < int(s.GetMinDomains()) {
+		counts := w.domains(pod, s, hard)
+		least := counts[emptiest(counts)]
+		if len(counts) < int(s.GetMinDomains()) {
 			least = 0
 		}
 		self := 0
-		if !pod.GetTerminating() && selects(s.GetSelector(), pod.GetLabels()) {
+		if counted(pod, s, pod) {
 			self = 1
 		}
 		if counts[domain]+self-least > int(s.GetMaxSkew()) {
@@ -54,6 +35,44 @@ func (w *World) spread(pod *fleetv1.Pod, node *fleetv1.NodeMetric) string {
 		}
 	}
 	return ""
+}
+
+// counted says whether a constraint of owner's counts the pod.
+func counted(owner *fleetv1.Pod, s *fleetv1.TopologySpread, pod *fleetv1.Pod) bool {
+	return !pod.GetTerminating() && pod.GetNamespace() == owner.GetNamespace() && selects(s.GetSelector(), pod.GetLabels())
+}
+
+// domains with their pods: those of nodes that the pod could go to by its node
+// affinity and that have the labels of all its constraints.
+func (w *World) domains(pod *fleetv1.Pod, s *fleetv1.TopologySpread, hard []*fleetv1.TopologySpread) map[string]int {
+	counts := map[string]int{}
+	for _, n := range w.Nodes {
+		lacks := slices.ContainsFunc(hard, func(h *fleetv1.TopologySpread) bool {
+			_, has := n.GetLabels()[h.GetTopologyKey()]
+			return !has
+		})
+		if lacks || !admits(pod, n) {
+			continue
+		}
+		domain := n.GetLabels()[s.GetTopologyKey()]
+		counts[domain] += 0
+		for _, p := range w.on(n.GetNodeName()) {
+			if counted(pod, s, p) {
+				counts[domain]++
+			}
+		}
+	}
+	return counts
+}
+
+func emptiest(counts map[string]int) string {
+	best, found := "", false
+	for domain, n := range counts {
+		if !found || n < counts[best] {
+			best, found = domain, true
+		}
+	}
+	return best
 }
 
 // speaksOf says whether a term of owner's is about the pod.
