@@ -13,7 +13,7 @@ var migrations embed.FS
 func Migrations() fs.FS {
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		panic(err) // only a malformed path constant can cause this
+		panic(err) //nolint:forbidigo // only a malformed path constant can cause this
 	}
 	return sub
 }

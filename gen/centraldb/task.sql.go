@@ -336,15 +336,16 @@ func (q *Queries) TaskLateResult(ctx context.Context, db DBTX, arg TaskLateResul
 }
 
 const taskLease = `-- name: TaskLease :many
-UPDATE tasks SET status = 'leased', attempt = attempt + 1, session_epoch = $1,
-    lease_until = now() + make_interval(secs => $2::float8)
-WHERE task_id IN (
+WITH next AS MATERIALIZED (
     SELECT t.task_id FROM tasks t
     WHERE t.cluster_id = $3 AND t.status = 'pending' AND t.deadline > now() AND t.cancel_reason IS NULL
     ORDER BY t.priority, t.created_at, t.task_id
     LIMIT $4
     FOR UPDATE SKIP LOCKED)
-RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent
+UPDATE tasks SET status = 'leased', attempt = attempt + 1, session_epoch = $1,
+    lease_until = now() + make_interval(secs => $2::float8)
+FROM next WHERE tasks.task_id = next.task_id
+RETURNING tasks.task_id, tasks.cluster_id, tasks.task_type, tasks.parameters, tasks.priority, tasks.deadline, tasks.created_at, tasks.created_by, tasks.status, tasks.attempt, tasks.session_epoch, tasks.lease_until, tasks.cancel_reason, tasks.progress, tasks.result, tasks.finished_at, tasks.traceparent
 `
 
 type TaskLeaseParams struct {
@@ -355,6 +356,7 @@ type TaskLeaseParams struct {
 }
 
 // Hands the most urgent waiting tasks to a session.
+// Materialized: a plan that ran the subquery again would lease more than the limit.
 func (q *Queries) TaskLease(ctx context.Context, db DBTX, arg TaskLeaseParams) ([]Task, error) {
 	rows, err := db.Query(ctx, taskLease,
 		arg.SessionEpoch,
@@ -493,12 +495,13 @@ func (q *Queries) TaskProgress(ctx context.Context, db DBTX, arg TaskProgressPar
 }
 
 const taskRelease = `-- name: TaskRelease :many
-UPDATE tasks SET status = 'pending', lease_until = NULL
+UPDATE tasks SET status = CASE WHEN cancel_reason IS NULL THEN 'pending' ELSE 'cancelled' END,
+    finished_at = CASE WHEN cancel_reason IS NULL THEN NULL ELSE now() END, lease_until = NULL
 WHERE finished_at IS NULL AND status IN ('leased', 'running') AND lease_until < now()
 RETURNING cluster_id
 `
 
-// Leases that ran out: the next session gets the task.
+// Leases that ran out: the next session gets the task, unless nobody wants it any more.
 func (q *Queries) TaskRelease(ctx context.Context, db DBTX) ([]uuid.UUID, error) {
 	rows, err := db.Query(ctx, taskRelease)
 	if err != nil {

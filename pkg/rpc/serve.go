@@ -36,8 +36,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	case <-time.After(stopGrace):
 		s.Stop()
 	}
-	_ = <-failed // told to stop, it has
-	return nil
+	return <-failed // nil, for it was told to stop
 }
 
 // ServeHTTP runs handler on lis until ctx ends.

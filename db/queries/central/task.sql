@@ -6,15 +6,17 @@ ON CONFLICT (task_id) DO NOTHING;
 
 -- name: TaskLease :many
 -- Hands the most urgent waiting tasks to a session.
-UPDATE tasks SET status = 'leased', attempt = attempt + 1, session_epoch = @session_epoch,
-    lease_until = now() + make_interval(secs => @lease_seconds::float8)
-WHERE task_id IN (
+-- Materialized: a plan that ran the subquery again would lease more than the limit.
+WITH next AS MATERIALIZED (
     SELECT t.task_id FROM tasks t
     WHERE t.cluster_id = @cluster_id AND t.status = 'pending' AND t.deadline > now() AND t.cancel_reason IS NULL
     ORDER BY t.priority, t.created_at, t.task_id
     LIMIT @max_tasks
     FOR UPDATE SKIP LOCKED)
-RETURNING *;
+UPDATE tasks SET status = 'leased', attempt = attempt + 1, session_epoch = @session_epoch,
+    lease_until = now() + make_interval(secs => @lease_seconds::float8)
+FROM next WHERE tasks.task_id = next.task_id
+RETURNING tasks.*;
 
 -- name: TaskPoll :many
 -- What an agent that polls gets: everything not finished; waiting tasks are leased to it.
@@ -61,8 +63,9 @@ SELECT * FROM tasks WHERE task_id = @task_id AND cluster_id = @cluster_id;
 SELECT * FROM tasks WHERE task_id = ANY (@task_ids::uuid[]);
 
 -- name: TaskRelease :many
--- Leases that ran out: the next session gets the task.
-UPDATE tasks SET status = 'pending', lease_until = NULL
+-- Leases that ran out: the next session gets the task, unless nobody wants it any more.
+UPDATE tasks SET status = CASE WHEN cancel_reason IS NULL THEN 'pending' ELSE 'cancelled' END,
+    finished_at = CASE WHEN cancel_reason IS NULL THEN NULL ELSE now() END, lease_until = NULL
 WHERE finished_at IS NULL AND status IN ('leased', 'running') AND lease_until < now()
 RETURNING cluster_id;
 

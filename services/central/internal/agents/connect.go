@@ -40,7 +40,7 @@ func (s *Server) Connect(stream grpc.BidiStreamingServer[agentv1.ConnectRequest,
 	defer s.leave(sess)
 	s.Log.InfoContext(ctx, "agent connected", "cluster_id", sess.cluster, "agent_id", hello.GetAgentId(),
 		"session_epoch", sess.epoch, "version", hello.GetVersion())
-	go func() { cancel(sess.speak(ctx)) }()
+	go func() { cancel(sess.speakSafely(ctx)) }()
 	err = sess.listen(ctx, in)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause

@@ -2,6 +2,7 @@ package agents
 
 import (
 	"context"
+	"runtime/debug"
 	"maps"
 	"slices"
 	"strconv"
@@ -60,6 +61,18 @@ func (sess *session) say(msg *agentv1.ConnectResponse) error {
 	default:
 		return fault.New(faultv1.Reason_REASON_RATE_LIMITED, "the agent reads too slowly")
 	}
+}
+
+// speakSafely is speak where a panic ends the session, not the server: it runs
+// outside the call's own recovery.
+func (sess *session) speakSafely(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			sess.Log.ErrorContext(ctx, "a session panicked", "cluster_id", sess.cluster, "panic", p, "stack", string(debug.Stack()))
+			err = fault.New(faultv1.Reason_REASON_INTERNAL, "internal error")
+		}
+	}()
+	return sess.speak(ctx)
 }
 
 // speak sends answers, tasks and cancels until ctx ends or a newer session takes over.

@@ -252,6 +252,10 @@ func TestAnOlderSessionLearnsOfTheNewerWhenTheBusIsSilent(t *testing.T) {
 			wakes := &forgetful{Bus: bus.New(), lose: func(topic string) bool { return strings.HasPrefix(topic, "session:") }}
 			r := h.replica(t, wakes, DefaultSettings())
 			old, _ := r.session(t, h)
+			old.heartbeat(t) // once it is answered, the session's first look for tasks is behind it
+			if old.next(t).GetHeartbeatAck() == nil {
+				t.Fatal("no ack")
+			}
 			newest, _ := r.session(t, h)
 			old.quiet(t, 100*time.Millisecond)
 			word(t, h, r, old)

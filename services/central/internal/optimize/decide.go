@@ -47,7 +47,9 @@ func (r *run) state(ctx context.Context) (outcome, error) {
 			"nodes": state.TotalNodes, "spot_nodes": state.SpotNodes, "pods": state.TotalPods,
 			"pending_pods": state.PendingPods, "cost_per_hour": state.CurrentCostPerHour,
 		},
-		commit: func(ctx context.Context, tx *store.Store) error { return tx.SetRequest(ctx, r.story.ID, req, state.CurrentCostPerHour) },
+		commit: func(ctx context.Context, tx *store.Store) error {
+			return tx.SetRequest(ctx, r.story.ID, req, state.CurrentCostPerHour)
+		},
 	}, nil
 }
 

@@ -32,7 +32,7 @@ func (r *run) drain(ctx context.Context) (outcome, error) {
 	if err := r.settle(ctx, nodes); err != nil {
 		return outcome{}, err
 	}
-	homeless, err := r.homeless(ctx)
+	homeless, err := r.homeless(ctx, nodes)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -190,12 +190,12 @@ func (r *run) drained(ctx context.Context, nodes []store.Replaced) (outcome, err
 			detail: map[string]any{"drained": count["drained"], "kept": count["kept"]},
 		}, nil
 	}
-	unplaced, err := r.Store.HomelessPods(ctx, r.story.Cluster)
+	unplaced, err := r.unplaced(ctx, nodes)
 	if err != nil {
 		return outcome{}, err
 	}
-	if more := len(unplaced) - len(r.homelessBefore()); more > 0 { // the last evicted ones are being placed
-		return outcome{wait: 300 * time.Millisecond, trouble: fmt.Sprintf("%d pods are being placed", more)}, nil
+	if len(unplaced) > 0 {
+		return outcome{wait: 300 * time.Millisecond, trouble: fmt.Sprintf("%d pods are being placed", len(unplaced))}, nil
 	}
 	kept, err := r.keptNodes(ctx)
 	if err != nil {

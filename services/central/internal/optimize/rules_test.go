@@ -25,9 +25,13 @@ func TestTheNodeToGiveBackHasRoomAndHostedItsKindAndIsCheap(t *testing.T) {
 	}
 	known := []*fleetv1.NodeMetric{node("dear", 0, 0), node("cheap", 1, 2), node("full", 1.5, 0), node("no-memory", 0, 2.5), node("busy", 0, 0), node("kept", 0, 0)}
 	nodes := []store.Replaced{
-		{Node: "dear", HourlyPrice: 3, Status: "drained"}, {Node: "cheap", HourlyPrice: 2, Status: "pending"},
-		{Node: "full", HourlyPrice: 1, Status: "drained"}, {Node: "no-memory", HourlyPrice: 1, Status: "drained"},
-		{Node: "busy", HourlyPrice: 1, Status: "draining"}, {Node: "kept", HourlyPrice: 1, Status: "kept"}, {Node: "gone", HourlyPrice: 1, Status: "drained"},
+		{Node: "dear", HourlyPrice: 3, Status: "drained"},
+		{Node: "cheap", HourlyPrice: 2, Status: "pending"},
+		{Node: "full", HourlyPrice: 1, Status: "drained"},
+		{Node: "no-memory", HourlyPrice: 1, Status: "drained"},
+		{Node: "busy", HourlyPrice: 1, Status: "draining"},
+		{Node: "kept", HourlyPrice: 1, Status: "kept"},
+		{Node: "gone", HourlyPrice: 1, Status: "drained"},
 	}
 	for _, c := range []struct {
 		hosted []string

@@ -3,6 +3,7 @@ package optimize
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
@@ -17,22 +18,42 @@ const (
 	shelterEvery = homelessAfter
 )
 
-// homeless are pods that lost their place in this story and have not found
-// another. The scheduler spreads pods as it likes, so a plan that fits on paper
-// may leave one over.
-func (r *run) homeless(ctx context.Context) ([]*fleetv1.Pod, error) {
+// unplaced are pods that lost their place in this story and have no other yet:
+// what their controllers made for those that were evicted.
+func (r *run) unplaced(ctx context.Context, nodes []store.Replaced) ([]*fleetv1.Pod, error) {
 	pods, err := r.Store.HomelessPods(ctx, r.story.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	before := r.homelessBefore()
-	var out []*fleetv1.Pod
-	for _, pod := range pods {
-		if !before[pod.GetUid()] && !pod.GetTerminating() && time.Since(pod.GetCreatedAt().AsTime()) > homelessAfter {
-			out = append(out, pod)
+	before, moved := r.homelessBefore(), r.movedOwners(nodes)
+	return slices.DeleteFunc(pods, func(pod *fleetv1.Pod) bool {
+		return before[pod.GetUid()] || pod.GetTerminating() || !moved[pod.GetOwner().GetUid()]
+	}), nil
+}
+
+// homeless are those that the scheduler has had time to place. It spreads pods
+// as it likes, so a plan that fits on paper may leave one over.
+func (r *run) homeless(ctx context.Context, nodes []store.Replaced) ([]*fleetv1.Pod, error) {
+	pods, err := r.unplaced(ctx, nodes)
+	return slices.DeleteFunc(pods, func(pod *fleetv1.Pod) bool {
+		return time.Since(pod.GetCreatedAt().AsTime()) <= homelessAfter
+	}), err
+}
+
+// movedOwners are the controllers with pods on the nodes to take away. A pod of
+// another that finds no place is not this story's doing, and must not hold it.
+func (r *run) movedOwners(nodes []store.Replaced) map[string]bool {
+	leaving := map[string]bool{}
+	for _, node := range nodes {
+		leaving[node.Node] = true
+	}
+	owners := map[string]bool{}
+	for _, pod := range r.story.Request.GetCurrentState().GetPods() {
+		if uid := pod.GetOwner().GetUid(); uid != "" && leaving[pod.GetNodeName()] {
+			owners[uid] = true
 		}
 	}
-	return out, nil
+	return owners
 }
 
 // homelessBefore are the pods that had no place when the story began.

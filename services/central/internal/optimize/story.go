@@ -134,39 +134,61 @@ func (s *Service) oneStep(ctx context.Context, story *store.Story) (time.Duratio
 	if err != nil {
 		return 0, err
 	}
-	step := r.step
 	result, err := r.once(ctx)
-	if err != nil { // it may pass: note it, and give up when it has lasted too long
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		s.Log.WarnContext(ctx, "a step has trouble", "optimization_id", story.ID, "step", step.name, "error", err)
-		result = outcome{wait: backoff(r.age()), trouble: err.Error()}
-	}
-	if result.wait > 0 && r.age() > step.patience {
-		result = failed("step %s did not end within %s: %s", step.name, step.patience, orElse(result.trouble, "still waiting"))
+	if err != nil {
+		return 0, err
 	}
 	if result.wait > 0 {
-		if err := s.Store.NoteStep(ctx, story, result.detail, result.trouble); err != nil {
-			return 0, err
-		}
-		_, err := s.Store.WakeStory(ctx, story, result.wait+aliveFor)
-		return result.wait, err
+		return result.wait, s.pause(ctx, story, result)
 	}
-	err = s.end(ctx, r, result)
-	if err != nil && ctx.Err() == nil && result.failure == "" && r.age() > step.patience { // what it did cannot be written down
-		return 0, s.end(ctx, r, failed("step %s could not be ended within %s: %s", step.name, step.patience, err))
-	}
-	return 0, err
+	return 0, s.endOrFail(ctx, r, result)
 }
 
-// once runs the step, for less than a job may take: a call that is never
-// answered must count as trouble, or the step's patience would never end.
+// pause notes what the step waits for, and when it will be run again.
+func (s *Service) pause(ctx context.Context, story *store.Story, result outcome) error {
+	if err := s.Store.NoteStep(ctx, story, result.detail, result.trouble); err != nil {
+		return err
+	}
+	_, err := s.Store.WakeStory(ctx, story, result.wait+aliveFor)
+	return err
+}
+
+// endOrFail ends the step; when what it did cannot be written down for longer
+// than its patience, as failed.
+func (s *Service) endOrFail(ctx context.Context, r *run, result outcome) error {
+	err := s.end(ctx, r, result)
+	if err == nil || ctx.Err() != nil || result.failure != "" || !r.impatient() {
+		return err
+	}
+	return s.end(ctx, r, failed("step %s could not be ended within %s: %s", r.step.name, r.step.patience, err))
+}
+
+// once runs the step. An error may pass, so it is something to wait for; what
+// is waited for longer than the step's patience has failed.
 func (r *run) once(ctx context.Context) (outcome, error) {
+	result, err := r.bounded(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return outcome{}, ctx.Err()
+		}
+		r.Log.WarnContext(ctx, "a step has trouble", "optimization_id", r.story.ID, "step", r.step.name, "error", err)
+		result = outcome{wait: backoff(r.age()), trouble: err.Error()}
+	}
+	if result.wait > 0 && r.impatient() {
+		result = failed("step %s did not end within %s: %s", r.step.name, r.step.patience, orElse(result.trouble, "still waiting"))
+	}
+	return result, nil
+}
+
+// bounded runs the step for less than a job may take: a call that is never
+// answered must count as trouble, or the step's patience would never end.
+func (r *run) bounded(ctx context.Context) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, runWithin)
 	defer cancel()
 	return r.step.run(r, ctx)
 }
+
+func (r *run) impatient() bool { return r.age() > r.step.patience }
 
 // alive tells the other replicas that the story is in good hands, until stop.
 func (s *Service) alive(ctx context.Context, story *store.Story) (stop func(), err error) {

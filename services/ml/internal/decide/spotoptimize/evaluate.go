@@ -43,7 +43,11 @@ func (q *problem) without(gone []int) outcome {
 	gone = q.w.drainOrder(gone)
 	var best outcome
 	for i, slack := range slacks {
-		o := q.attempt(gone, slack)
+		limit := math.Inf(1)
+		if best.ok() && i > 0 {
+			limit = q.w.worth(best.plan)
+		}
+		o := q.attempt(gone, slack, limit)
 		if i == 0 || better(q.w, o, best) {
 			best = o
 		}
@@ -61,13 +65,17 @@ func better(w *world, a, b outcome) bool {
 	return w.worth(a.plan) < w.worth(b.plan)
 }
 
-// attempt packs, rehearses, and adds nodes for pods that got stuck.
-func (q *problem) attempt(gone []int, slack float64) outcome {
+// attempt packs, rehearses, and adds nodes for pods that got stuck. It gives up
+// once the plan is worth no less than another that is known, in USD per hour.
+func (q *problem) attempt(gone []int, slack, known float64) outcome {
 	o := q.pack(gone, slack)
 	if !o.ok() {
 		return o
 	}
 	for round := range repairs {
+		if q.w.worth(o.plan) >= known {
+			return outcome{plan: o.plan, limit: "dearer than another plan"}
+		}
 		stuck := q.w.firstFailure(o.plan, q.waiting)
 		if len(stuck) == 0 {
 			o.limit = q.w.broken(o.plan, q.l)
@@ -167,10 +175,9 @@ func (q *problem) addFor(p *plan, stuck []int) (limit string) {
 // shrink tries to do with less: without a node, or with a cheaper one in its
 // place, keeping what still survives the rehearsals.
 func (q *problem) shrink(p *plan) {
-	left := q.w.trials()
-	for left > 0 {
-		smaller, used, ok := q.smaller(*p, left)
-		left -= used
+	s := &shrinker{problem: q, left: q.w.trials(), refused: map[string]bool{}}
+	for {
+		smaller, ok := s.smaller(*p)
 		if !ok {
 			return
 		}
@@ -195,35 +202,42 @@ func (q *problem) harden(p *plan) {
 	}
 }
 
-// smaller plan, the first that holds; used counts the trials it took.
-func (q *problem) smaller(p plan, left int) (better plan, used int, ok bool) {
-	seen := map[string]bool{}
-	try := func(trial plan) bool {
-		used++
-		return q.w.broken(trial, q.l) == "" && q.satisfies(trial) && q.w.firstFailure(trial, q.waiting) == nil
-	}
+// shrinker tries smaller plans until it may try no more.
+type shrinker struct {
+	*problem
+	left    int             // trials
+	refused map[string]bool // what did not do for a larger plan will not do for a smaller one
+}
+
+// smaller plan, the first that holds.
+func (s *shrinker) smaller(p plan) (plan, bool) {
 	for _, i := range byPrice(p.buy) {
-		c := p.buy[i]
-		if seen[c.pool()+c.nodeType()] {
-			continue
-		}
-		seen[c.pool()+c.nodeType()] = true
-		if used >= left {
-			return p, used, false
-		}
-		if trial := p.with(i, nil); try(trial) {
-			return trial, used, true
-		}
-		for _, cheaper := range q.cheaper(p, i) {
-			if used >= left {
-				return p, used, false
+		for _, instead := range append([]*column{nil}, s.cheaper(p, i)...) {
+			if s.left <= 0 {
+				return p, false
 			}
-			if trial := p.with(i, cheaper); try(trial) {
-				return trial, used, true
+			if trial := p.with(i, instead); s.holds(trial, p.buy[i], instead) {
+				return trial, true
 			}
 		}
 	}
-	return p, used, false
+	return p, false
+}
+
+// holds says whether a plan with one node changed survives; each kind of change
+// that does not is tried once.
+func (s *shrinker) holds(trial plan, from, to *column) bool {
+	change := from.pool() + from.nodeType()
+	if to != nil {
+		change += " " + to.pool() + to.nodeType()
+	}
+	if s.refused[change] {
+		return false
+	}
+	s.left--
+	ok := s.w.broken(trial, s.l) == "" && s.satisfies(trial) && s.w.firstFailure(trial, s.waiting) == nil
+	s.refused[change] = !ok
+	return ok
 }
 
 // with one node taken out, and another in its place unless that is nil.

@@ -3,6 +3,7 @@ package spotoptimize
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +19,12 @@ import (
 
 var testNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
+// embedded is loaded once: it takes longer than most decisions here.
+var embedded = sync.OnceValues(market.New)
+
 func testMarket(tb testing.TB) *market.Snapshot {
 	tb.Helper()
-	m, err := market.New()
+	m, err := embedded()
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func (w *world) size() int { return max(1, len(w.state.GetPods())*(len(w.nodes)+
 // Effort is counted, not timed, so that the same question gets the same answer.
 const (
 	rehearsalEffort = 600_000   // pods × nodes that the rehearsals of one plan come to
-	trialEffort     = 2_500_000 // … and that trials of smaller plans come to
+	trialEffort     = 1_500_000 // … and that trials of smaller plans come to
 	leastRehearsals = 2
 	mostRehearsals  = 64
 )
