@@ -14,7 +14,7 @@ import (
 // database with it, each time the story has moved on to another step, and
 // starts it again: the story ends well, nothing is launched twice, no task lost.
 func TestCentralKilledAtEveryStep(t *testing.T) {
-	s := newStage(t, cluster("10", "60", "7")...)
+	s := newStage(t, cluster("10", "60", "2")...)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	before, err := s.State(ctx)
