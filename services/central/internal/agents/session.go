@@ -2,8 +2,8 @@ package agents
 
 import (
 	"context"
-	"runtime/debug"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"

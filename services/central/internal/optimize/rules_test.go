@@ -37,9 +37,9 @@ func TestTheNodeToGiveBackHasRoomAndHostedItsKindAndIsCheap(t *testing.T) {
 		hosted []string
 		want   string
 	}{{nil, "cheap"}, {[]string{"dear"}, "dear"}, {[]string{"dear", "cheap"}, "cheap"}, {[]string{"full", "gone", "busy"}, "cheap"}} {
-		hosted := map[string]bool{}
+		hosted := map[string]int{}
 		for _, name := range c.hosted {
-			hosted[name] = true
+			hosted[name] = 1
 		}
 		if got := roomFor(pod, nodes, known, hosted); got == nil || got.Node != c.want {
 			t.Errorf("hosted by %v: got %v, want %s", c.hosted, got, c.want)
@@ -58,10 +58,15 @@ func TestAHostIsANodeOfTheSameController(t *testing.T) {
 	r := &run{story: &store.Story{Request: &mlv1.DecisionRequest{CurrentState: &fleetv1.ClusterState{Pods: []*fleetv1.Pod{
 		pod("rs-1", "a"), pod("rs-1", "b"), pod("rs-2", "c"), pod("", "d"),
 	}}}}}
-	if diff := cmp.Diff(map[string]bool{"a": true, "b": true}, r.hosted(pod("rs-1", ""))); diff != "" {
+	now := &fleetv1.ClusterState{
+		Nodes: []*fleetv1.NodeMetric{{NodeName: "a", AvailabilityZone: "z1"}, {NodeName: "b", AvailabilityZone: "z2"}, {NodeName: "new", AvailabilityZone: "z1"}},
+		Pods:  []*fleetv1.Pod{pod("rs-1", "new"), pod("rs-2", "b"), pod("rs-1", "")},
+	}
+	// Zone z1 has a pod of the kind already, z2 has none.
+	if diff := cmp.Diff(map[string]int{"a": 1, "b": 2}, r.hosted(pod("rs-1", ""), now)); diff != "" {
 		t.Error(diff)
 	}
-	if got := r.hosted(&fleetv1.Pod{}); len(got) != 0 {
+	if got := r.hosted(&fleetv1.Pod{}, now); len(got) != 0 {
 		t.Errorf("a pod without a controller was hosted by %v", got)
 	}
 }

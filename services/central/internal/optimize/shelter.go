@@ -80,7 +80,7 @@ func (r *run) shelter(ctx context.Context, homeless []*fleetv1.Pod, nodes []stor
 	if err != nil {
 		return outcome{}, err
 	}
-	node := roomFor(pod, nodes, state.GetNodes(), r.hosted(pod))
+	node := roomFor(pod, nodes, state.GetNodes(), r.hosted(pod, state))
 	if node == nil {
 		wait.trouble += "; no old node has room for it"
 		return wait, nil
@@ -92,21 +92,41 @@ func (r *run) shelter(ctx context.Context, homeless []*fleetv1.Pod, nodes []stor
 }
 
 // hosted are the nodes that pods of the same controller were on when the story
-// began: they fit in ways that sizes do not tell, such as zone and spread.
-func (r *run) hosted(pod *fleetv1.Pod) map[string]bool {
-	nodes := map[string]bool{}
+// began: they fit in ways that sizes do not tell. They count 1, and 2 in a zone
+// where no such pod is now, for the pod may be spread over zones.
+func (r *run) hosted(pod *fleetv1.Pod, now *fleetv1.ClusterState) map[string]int {
+	zones := map[string]string{}
+	for _, node := range now.GetNodes() {
+		zones[node.GetNodeName()] = node.GetAvailabilityZone()
+	}
+	taken := map[string]bool{}
+	for _, other := range now.GetPods() {
+		if kin(other, pod) && other.GetNodeName() != "" && !other.GetTerminating() {
+			taken[zones[other.GetNodeName()]] = true
+		}
+	}
+	nodes := map[string]int{}
 	for _, other := range r.story.Request.GetCurrentState().GetPods() {
-		if other.GetOwner().GetUid() != "" && other.GetOwner().GetUid() == pod.GetOwner().GetUid() {
-			nodes[other.GetNodeName()] = true
+		if !kin(other, pod) {
+			continue
+		}
+		nodes[other.GetNodeName()] = 1
+		if !taken[zones[other.GetNodeName()]] {
+			nodes[other.GetNodeName()] = 2
 		}
 	}
 	return nodes
 }
 
+// kin are pods of one controller.
+func kin(a, b *fleetv1.Pod) bool {
+	return a.GetOwner().GetUid() != "" && a.GetOwner().GetUid() == b.GetOwner().GetUid()
+}
+
 // roomFor is the node to give back for the pod: of those that are not being
 // drained now and have room, one that hosted its kind before the others, then
 // the cheapest.
-func roomFor(pod *fleetv1.Pod, nodes []store.Replaced, known []*fleetv1.NodeMetric, hosted map[string]bool) *store.Replaced {
+func roomFor(pod *fleetv1.Pod, nodes []store.Replaced, known []*fleetv1.NodeMetric, hosted map[string]int) *store.Replaced {
 	free := map[string]*fleetv1.NodeMetric{}
 	for _, node := range known {
 		free[node.GetNodeName()] = node
@@ -127,9 +147,9 @@ func roomFor(pod *fleetv1.Pod, nodes []store.Replaced, known []*fleetv1.NodeMetr
 	return best
 }
 
-func better(a, b *store.Replaced, hosted map[string]bool) bool {
+func better(a, b *store.Replaced, hosted map[string]int) bool {
 	if hosted[a.Node] != hosted[b.Node] {
-		return hosted[a.Node]
+		return hosted[a.Node] > hosted[b.Node]
 	}
 	return a.HourlyPrice < b.HourlyPrice
 }
