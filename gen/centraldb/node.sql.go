@@ -11,52 +11,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const nodeByInstances = `-- name: NodeByInstances :many
-SELECT node_id, cluster_id, node_name, instance_id, instance_type, availability_zone, node_type, cpu_allocatable, memory_allocatable_gb, status, created_at, updated_at, terminated_at, hourly_price, on_demand_hourly_price, detail FROM nodes WHERE cluster_id = $1 AND instance_id = ANY ($2::text[]) AND terminated_at IS NULL
-`
-
-type NodeByInstancesParams struct {
-	ClusterID   uuid.UUID
-	InstanceIds []string
-}
-
-func (q *Queries) NodeByInstances(ctx context.Context, db DBTX, arg NodeByInstancesParams) ([]Node, error) {
-	rows, err := db.Query(ctx, nodeByInstances, arg.ClusterID, arg.InstanceIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Node
-	for rows.Next() {
-		var i Node
-		if err := rows.Scan(
-			&i.NodeID,
-			&i.ClusterID,
-			&i.NodeName,
-			&i.InstanceID,
-			&i.InstanceType,
-			&i.AvailabilityZone,
-			&i.NodeType,
-			&i.CpuAllocatable,
-			&i.MemoryAllocatableGb,
-			&i.Status,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.TerminatedAt,
-			&i.HourlyPrice,
-			&i.OnDemandHourlyPrice,
-			&i.Detail,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const nodeCosts = `-- name: NodeCosts :many
 SELECT c.cluster_id, c.cluster_name,
     coalesce(sum(n.hourly_price), 0)::float8 AS current_cost,

@@ -158,25 +158,6 @@ func (q *Queries) PodLive(ctx context.Context, db DBTX, clusterID uuid.UUID) ([]
 	return items, nil
 }
 
-const podPhases = `-- name: PodPhases :one
-SELECT count(*)::int AS total, count(*) FILTER (WHERE phase = 'Running')::int AS running,
-    count(*) FILTER (WHERE phase = 'Pending')::int AS pending
-FROM pods WHERE cluster_id = $1
-`
-
-type PodPhasesRow struct {
-	Total   int32
-	Running int32
-	Pending int32
-}
-
-func (q *Queries) PodPhases(ctx context.Context, db DBTX, clusterID uuid.UUID) (PodPhasesRow, error) {
-	row := db.QueryRow(ctx, podPhases, clusterID)
-	var i PodPhasesRow
-	err := row.Scan(&i.Total, &i.Running, &i.Pending)
-	return i, err
-}
-
 const podUpsertMany = `-- name: PodUpsertMany :exec
 INSERT INTO pods (cluster_id, pod_uid, namespace, pod_name, node_name, phase, ready, detail)
 SELECT $1, v.pod_uid, v.namespace, v.pod_name, v.node_name, v.phase, v.ready, v.detail::jsonb

@@ -29,9 +29,6 @@ WHERE cluster_id = @cluster_id AND terminated_at IS NULL AND NOT node_name = ANY
 -- name: NodeLive :many
 SELECT * FROM nodes WHERE cluster_id = @cluster_id AND terminated_at IS NULL ORDER BY node_name;
 
--- name: NodeByInstances :many
-SELECT * FROM nodes WHERE cluster_id = @cluster_id AND instance_id = ANY (@instance_ids::text[]) AND terminated_at IS NULL;
-
 -- name: NodeUnpriced :many
 SELECT c.cluster_id, c.region, n.node_name, n.node_type, n.availability_zone::text AS availability_zone, n.instance_type::text AS instance_type
 FROM nodes n JOIN clusters c USING (cluster_id)

@@ -16,11 +16,6 @@ DELETE FROM pods WHERE cluster_id = @cluster_id AND NOT pod_uid = ANY (@pod_uids
 -- name: PodLive :many
 SELECT detail FROM pods WHERE cluster_id = @cluster_id ORDER BY namespace, pod_name;
 
--- name: PodPhases :one
-SELECT count(*)::int AS total, count(*) FILTER (WHERE phase = 'Running')::int AS running,
-    count(*) FILTER (WHERE phase = 'Pending')::int AS pending
-FROM pods WHERE cluster_id = @cluster_id;
-
 -- name: BudgetUpsertMany :exec
 INSERT INTO pod_disruption_budgets (cluster_id, budget_uid, detail)
 SELECT @cluster_id, v.budget_uid, v.detail::jsonb

@@ -26,8 +26,7 @@ type Account struct {
 
 // Cloud makes clients for accounts and keeps them: the SDK renews their credentials.
 type Cloud struct {
-	base     aws.Config
-	endpoint string
+	base aws.Config
 
 	mu      sync.Mutex
 	clients map[Account]*ec2.Client
@@ -45,7 +44,7 @@ func New(ctx context.Context, region, endpoint string) (*Cloud, error) {
 	if endpoint != "" {
 		base.BaseEndpoint = aws.String(endpoint)
 	}
-	return &Cloud{base: base, endpoint: endpoint, clients: map[Account]*ec2.Client{}}, nil
+	return &Cloud{base: base, clients: map[Account]*ec2.Client{}}, nil
 }
 
 func (c *Cloud) client(account Account) *ec2.Client {
