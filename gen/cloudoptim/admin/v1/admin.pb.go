@@ -1295,7 +1295,7 @@ func (x *StreamRequest) GetClusterId() string {
 type StreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// optimization_started, optimization_step, optimization_complete,
-	// cluster_state, task_update, heartbeat.
+	// cluster_state, task_update, heartbeat, spot_event.
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// optimization_complete: USD per month.
 	Savings *float64 `protobuf:"fixed64,2,opt,name=savings,proto3,oneof" json:"savings,omitempty"`
@@ -1312,7 +1312,9 @@ type StreamResponse struct {
 	// When.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// cluster_state: the numbers, without nodes and pods.
-	State         *v1.ClusterState `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"`
+	State *v1.ClusterState `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"`
+	// spot_event: the event as it is now, each time its state or action changes.
+	SpotEvent     *v1.SpotEvent `protobuf:"bytes,10,opt,name=spot_event,json=spotEvent,proto3" json:"spot_event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1406,6 +1408,13 @@ func (x *StreamResponse) GetTimestamp() *timestamppb.Timestamp {
 func (x *StreamResponse) GetState() *v1.ClusterState {
 	if x != nil {
 		return x.State
+	}
+	return nil
+}
+
+func (x *StreamResponse) GetSpotEvent() *v1.SpotEvent {
+	if x != nil {
+		return x.SpotEvent
 	}
 	return nil
 }
@@ -1608,9 +1617,12 @@ type CreateCustomerRequest struct {
 	// Role CloudOptim assumes in the customer's account.
 	AwsRoleArn string `protobuf:"bytes,3,opt,name=aws_role_arn,json=awsRoleArn,proto3" json:"aws_role_arn,omitempty"`
 	// Queue with the account's EC2 events.
-	SqsQueueUrl   string `protobuf:"bytes,4,opt,name=sqs_queue_url,json=sqsQueueUrl,proto3" json:"sqs_queue_url,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	SqsQueueUrl string `protobuf:"bytes,4,opt,name=sqs_queue_url,json=sqsQueueUrl,proto3" json:"sqs_queue_url,omitempty"`
+	// Others read the queue too: messages about instances that are not of this
+	// customer's clusters are left in it. Otherwise they are deleted.
+	SqsQueueShared bool `protobuf:"varint,5,opt,name=sqs_queue_shared,json=sqsQueueShared,proto3" json:"sqs_queue_shared,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateCustomerRequest) Reset() {
@@ -1669,6 +1681,13 @@ func (x *CreateCustomerRequest) GetSqsQueueUrl() string {
 		return x.SqsQueueUrl
 	}
 	return ""
+}
+
+func (x *CreateCustomerRequest) GetSqsQueueShared() bool {
+	if x != nil {
+		return x.SqsQueueShared
+	}
+	return false
 }
 
 type CreateCustomerResponse struct {
@@ -2464,11 +2483,110 @@ func (x *GetOptimizationResponse) GetOptimization() *Optimization {
 	return nil
 }
 
+type ListSpotEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One cluster; empty: all of the caller's.
+	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// At most so many; 0: 50.
+	PageSize      int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSpotEventsRequest) Reset() {
+	*x = ListSpotEventsRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSpotEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSpotEventsRequest) ProtoMessage() {}
+
+func (x *ListSpotEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSpotEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListSpotEventsRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListSpotEventsRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *ListSpotEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+type ListSpotEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	SpotEvents    []*v1.SpotEvent `protobuf:"bytes,1,rep,name=spot_events,json=spotEvents,proto3" json:"spot_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSpotEventsResponse) Reset() {
+	*x = ListSpotEventsResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSpotEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSpotEventsResponse) ProtoMessage() {}
+
+func (x *ListSpotEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSpotEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListSpotEventsResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListSpotEventsResponse) GetSpotEvents() []*v1.SpotEvent {
+	if x != nil {
+		return x.SpotEvents
+	}
+	return nil
+}
+
 var File_cloudoptim_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/admin/v1/admin.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a&cloudoptim/admin/v1/optimization.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/ml/v1/decision.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
+	"\x1fcloudoptim/admin/v1/admin.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a&cloudoptim/admin/v1/optimization.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1fcloudoptim/ml/v1/decision.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
 	"\x13ListClustersRequest\"P\n" +
 	"\x14ListClustersResponse\x128\n" +
 	"\bclusters\x18\x01 \x03(\v2\x1c.cloudoptim.admin.v1.ClusterR\bclusters\"\xff\x03\n" +
@@ -2566,7 +2684,7 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\arecords\x18\x02 \x01(\x05R\arecords\";\n" +
 	"\rStreamRequest\x12*\n" +
 	"\n" +
-	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\"\xd0\x02\n" +
+	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\"\x8f\x03\n" +
 	"\x0eStreamResponse\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n" +
 	"\asavings\x18\x02 \x01(\x01H\x00R\asavings\x88\x01\x01\x12\x16\n" +
@@ -2577,7 +2695,10 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x04step\x18\x06 \x01(\tR\x04step\x12\x18\n" +
 	"\amessage\x18\a \x01(\tR\amessage\x128\n" +
 	"\ttimestamp\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x127\n" +
-	"\x05state\x18\t \x01(\v2!.cloudoptim.fleet.v1.ClusterStateR\x05stateB\n" +
+	"\x05state\x18\t \x01(\v2!.cloudoptim.fleet.v1.ClusterStateR\x05state\x12=\n" +
+	"\n" +
+	"spot_event\x18\n" +
+	" \x01(\v2\x1e.cloudoptim.fleet.v1.SpotEventR\tspotEventB\n" +
 	"\n" +
 	"\b_savings\"[\n" +
 	"\x14ProxyDecisionRequest\x12C\n" +
@@ -2589,14 +2710,15 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12#\n" +
 	"\rmodels_loaded\x18\x02 \x01(\bR\fmodelsLoaded\x12\x1d\n" +
 	"\n" +
-	"latency_ms\x18\x03 \x01(\x01R\tlatencyMs\"\xe8\x01\n" +
+	"latency_ms\x18\x03 \x01(\x01R\tlatencyMs\"\x92\x02\n" +
 	"\x15CreateCustomerRequest\x12-\n" +
 	"\fcompany_name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xff\x01R\vcompanyName\x12\x1d\n" +
 	"\x05email\x18\x02 \x01(\tB\a\xbaH\x04r\x02`\x01R\x05email\x12S\n" +
 	"\faws_role_arn\x18\x03 \x01(\tB1\xbaH.\xd8\x01\x01r)2'^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$R\n" +
 	"awsRoleArn\x12,\n" +
-	"\rsqs_queue_url\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\vsqsQueueUrl\"~\n" +
+	"\rsqs_queue_url\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\vsqsQueueUrl\x12(\n" +
+	"\x10sqs_queue_shared\x18\x05 \x01(\bR\x0esqsQueueShared\"~\n" +
 	"\x16CreateCustomerResponse\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12\x1f\n" +
@@ -2660,7 +2782,15 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x16GetOptimizationRequest\x121\n" +
 	"\x0foptimization_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0eoptimizationId\"`\n" +
 	"\x17GetOptimizationResponse\x12E\n" +
-	"\foptimization\x18\x01 \x01(\v2!.cloudoptim.admin.v1.OptimizationR\foptimization2\xcb\x14\n" +
+	"\foptimization\x18\x01 \x01(\v2!.cloudoptim.admin.v1.OptimizationR\foptimization\"l\n" +
+	"\x15ListSpotEventsRequest\x12*\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"Y\n" +
+	"\x16ListSpotEventsResponse\x12?\n" +
+	"\vspot_events\x18\x01 \x03(\v2\x1e.cloudoptim.fleet.v1.SpotEventR\n" +
+	"spotEvents2\xf1\x15\n" +
 	"\fAdminService\x12\x97\x01\n" +
 	"\fListClusters\x12(.cloudoptim.admin.v1.ListClustersRequest\x1a).cloudoptim.admin.v1.ListClustersResponse\"2\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02\"b\bclusters\x12\x16/api/v1/admin/clusters\x12\x91\x01\n" +
@@ -2676,7 +2806,9 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x11ListOptimizations\x12-.cloudoptim.admin.v1.ListOptimizationsRequest\x1a..cloudoptim.admin.v1.ListOptimizationsResponse\"<\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02,b\roptimizations\x12\x1b/api/v1/admin/optimizations\x12\xbb\x01\n" +
 	"\x0fGetOptimization\x12+.cloudoptim.admin.v1.GetOptimizationRequest\x1a,.cloudoptim.admin.v1.GetOptimizationResponse\"M\xea\xe0\x18\x06\n" +
-	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02=b\foptimization\x12-/api/v1/admin/optimizations/{optimization_id}\x12\x91\x01\n" +
+	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02=b\foptimization\x12-/api/v1/admin/optimizations/{optimization_id}\x12\xa3\x01\n" +
+	"\x0eListSpotEvents\x12*.cloudoptim.admin.v1.ListSpotEventsRequest\x1a+.cloudoptim.admin.v1.ListSpotEventsResponse\"8\xea\xe0\x18\x06\n" +
+	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02(b\vspot_events\x12\x19/api/v1/admin/spot-events\x12\x91\x01\n" +
 	"\vUploadModel\x12'.cloudoptim.admin.v1.UploadModelRequest\x1a(.cloudoptim.admin.v1.UploadModelResponse\"-\xea\xe0\x18\x03\n" +
 	"\x01\x06\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/api/v1/admin/models/upload(\x01\x12\x94\x01\n" +
 	"\vAnalyzeGaps\x12'.cloudoptim.admin.v1.AnalyzeGapsRequest\x1a(.cloudoptim.admin.v1.AnalyzeGapsResponse\"2\xea\xe0\x18\x03\n" +
@@ -2711,7 +2843,7 @@ func file_cloudoptim_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_admin_v1_admin_proto_rawDescData
 }
 
-var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*ListClustersRequest)(nil),         // 0: cloudoptim.admin.v1.ListClustersRequest
 	(*ListClustersResponse)(nil),        // 1: cloudoptim.admin.v1.ListClustersResponse
@@ -2753,84 +2885,91 @@ var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*ListOptimizationsResponse)(nil),   // 37: cloudoptim.admin.v1.ListOptimizationsResponse
 	(*GetOptimizationRequest)(nil),      // 38: cloudoptim.admin.v1.GetOptimizationRequest
 	(*GetOptimizationResponse)(nil),     // 39: cloudoptim.admin.v1.GetOptimizationResponse
-	nil,                                 // 40: cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
-	(*timestamppb.Timestamp)(nil),       // 41: google.protobuf.Timestamp
-	(*v1.ClusterState)(nil),             // 42: cloudoptim.fleet.v1.ClusterState
-	(*v11.DecisionRequest)(nil),         // 43: cloudoptim.ml.v1.DecisionRequest
-	(*v11.DecisionResponse)(nil),        // 44: cloudoptim.ml.v1.DecisionResponse
-	(*OptimizationOptions)(nil),         // 45: cloudoptim.admin.v1.OptimizationOptions
-	(*Optimization)(nil),                // 46: cloudoptim.admin.v1.Optimization
+	(*ListSpotEventsRequest)(nil),       // 40: cloudoptim.admin.v1.ListSpotEventsRequest
+	(*ListSpotEventsResponse)(nil),      // 41: cloudoptim.admin.v1.ListSpotEventsResponse
+	nil,                                 // 42: cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
+	(*timestamppb.Timestamp)(nil),       // 43: google.protobuf.Timestamp
+	(*v1.ClusterState)(nil),             // 44: cloudoptim.fleet.v1.ClusterState
+	(*v1.SpotEvent)(nil),                // 45: cloudoptim.fleet.v1.SpotEvent
+	(*v11.DecisionRequest)(nil),         // 46: cloudoptim.ml.v1.DecisionRequest
+	(*v11.DecisionResponse)(nil),        // 47: cloudoptim.ml.v1.DecisionResponse
+	(*OptimizationOptions)(nil),         // 48: cloudoptim.admin.v1.OptimizationOptions
+	(*Optimization)(nil),                // 49: cloudoptim.admin.v1.Optimization
 }
 var file_cloudoptim_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: cloudoptim.admin.v1.ListClustersResponse.clusters:type_name -> cloudoptim.admin.v1.Cluster
-	41, // 1: cloudoptim.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
-	41, // 2: cloudoptim.admin.v1.Cluster.last_seen_at:type_name -> google.protobuf.Timestamp
+	43, // 1: cloudoptim.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
+	43, // 2: cloudoptim.admin.v1.Cluster.last_seen_at:type_name -> google.protobuf.Timestamp
 	4,  // 3: cloudoptim.admin.v1.CreateClusterRequest.launch:type_name -> cloudoptim.admin.v1.LaunchSettings
-	40, // 4: cloudoptim.admin.v1.LaunchSettings.subnet_ids:type_name -> cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
+	42, // 4: cloudoptim.admin.v1.LaunchSettings.subnet_ids:type_name -> cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
 	2,  // 5: cloudoptim.admin.v1.CreateClusterResponse.cluster:type_name -> cloudoptim.admin.v1.Cluster
-	42, // 6: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	44, // 6: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
 	10, // 7: cloudoptim.admin.v1.GetSavingsResponse.clusters:type_name -> cloudoptim.admin.v1.ClusterSavings
-	41, // 8: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	43, // 8: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
 	12, // 9: cloudoptim.admin.v1.UploadModelRequest.file:type_name -> cloudoptim.admin.v1.ModelFile
-	41, // 10: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	43, // 10: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
 	16, // 11: cloudoptim.admin.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.admin.v1.DataGap
-	41, // 12: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
-	41, // 13: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
-	41, // 14: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	41, // 15: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
-	42, // 16: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
-	43, // 17: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	44, // 18: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	41, // 19: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
-	31, // 20: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
-	31, // 21: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
-	41, // 22: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
-	41, // 23: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
-	41, // 24: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
-	41, // 25: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
-	45, // 26: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
-	46, // 27: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	46, // 28: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
-	46, // 29: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	0,  // 30: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
-	3,  // 31: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
-	6,  // 32: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
-	8,  // 33: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
-	34, // 34: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
-	36, // 35: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
-	38, // 36: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
-	11, // 37: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
-	14, // 38: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
-	17, // 39: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
-	19, // 40: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
-	21, // 41: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
-	23, // 42: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
-	25, // 43: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
-	27, // 44: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
-	29, // 45: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
-	32, // 46: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
-	1,  // 47: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
-	5,  // 48: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
-	7,  // 49: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
-	9,  // 50: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
-	35, // 51: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
-	37, // 52: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
-	39, // 53: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
-	13, // 54: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
-	15, // 55: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
-	18, // 56: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
-	20, // 57: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
-	22, // 58: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
-	24, // 59: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
-	26, // 60: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
-	28, // 61: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
-	30, // 62: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
-	33, // 63: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
-	47, // [47:64] is the sub-list for method output_type
-	30, // [30:47] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	43, // 12: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
+	43, // 13: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
+	43, // 14: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	43, // 15: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
+	44, // 16: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	45, // 17: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
+	46, // 18: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
+	47, // 19: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	43, // 20: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
+	31, // 21: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
+	31, // 22: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
+	43, // 23: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
+	43, // 24: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
+	43, // 25: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
+	43, // 26: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
+	48, // 27: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
+	49, // 28: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	49, // 29: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
+	49, // 30: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	45, // 31: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
+	0,  // 32: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
+	3,  // 33: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
+	6,  // 34: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
+	8,  // 35: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
+	34, // 36: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
+	36, // 37: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
+	38, // 38: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
+	40, // 39: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
+	11, // 40: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
+	14, // 41: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
+	17, // 42: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
+	19, // 43: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
+	21, // 44: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
+	23, // 45: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
+	25, // 46: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
+	27, // 47: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
+	29, // 48: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
+	32, // 49: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
+	1,  // 50: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
+	5,  // 51: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
+	7,  // 52: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
+	9,  // 53: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
+	35, // 54: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
+	37, // 55: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
+	39, // 56: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
+	41, // 57: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
+	13, // 58: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
+	15, // 59: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
+	18, // 60: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
+	20, // 61: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
+	22, // 62: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
+	24, // 63: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
+	26, // 64: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
+	28, // 65: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
+	30, // 66: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
+	33, // 67: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
+	50, // [50:68] is the sub-list for method output_type
+	32, // [32:50] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_admin_v1_admin_proto_init() }
@@ -2850,7 +2989,7 @@ func file_cloudoptim_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_admin_v1_admin_proto_rawDesc), len(file_cloudoptim_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -258,6 +258,41 @@ func local_request_AdminService_GetOptimization_0(ctx context.Context, marshaler
 	return msg, metadata, err
 }
 
+var filter_AdminService_ListSpotEvents_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
+
+func request_AdminService_ListSpotEvents_0(ctx context.Context, marshaler runtime.Marshaler, client AdminServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq ListSpotEventsRequest
+		metadata runtime.ServerMetadata
+	)
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_AdminService_ListSpotEvents_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.ListSpotEvents(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_AdminService_ListSpotEvents_0(ctx context.Context, marshaler runtime.Marshaler, server AdminServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq ListSpotEventsRequest
+		metadata runtime.ServerMetadata
+	)
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_AdminService_ListSpotEvents_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.ListSpotEvents(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 func request_AdminService_UploadModel_0(ctx context.Context, marshaler runtime.Marshaler, client AdminServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var metadata runtime.ServerMetadata
 	stream, err := client.UploadModel(ctx)
@@ -675,6 +710,26 @@ func RegisterAdminServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		}
 		forward_AdminService_GetOptimization_0(annotatedContext, mux, outboundMarshaler, w, req, response_AdminService_GetOptimization_0{resp.(*GetOptimizationResponse)}, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_AdminService_ListSpotEvents_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cloudoptim.admin.v1.AdminService/ListSpotEvents", runtime.WithHTTPPathPattern("/api/v1/admin/spot-events"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_AdminService_ListSpotEvents_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_AdminService_ListSpotEvents_0(annotatedContext, mux, outboundMarshaler, w, req, response_AdminService_ListSpotEvents_0{resp.(*ListSpotEventsResponse)}, mux.GetForwardResponseOptions()...)
+	})
 
 	mux.Handle(http.MethodPost, pattern_AdminService_UploadModel_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
@@ -1001,6 +1056,23 @@ func RegisterAdminServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		}
 		forward_AdminService_GetOptimization_0(annotatedContext, mux, outboundMarshaler, w, req, response_AdminService_GetOptimization_0{resp.(*GetOptimizationResponse)}, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_AdminService_ListSpotEvents_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cloudoptim.admin.v1.AdminService/ListSpotEvents", runtime.WithHTTPPathPattern("/api/v1/admin/spot-events"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_AdminService_ListSpotEvents_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_AdminService_ListSpotEvents_0(annotatedContext, mux, outboundMarshaler, w, req, response_AdminService_ListSpotEvents_0{resp.(*ListSpotEventsResponse)}, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_AdminService_UploadModel_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1202,6 +1274,15 @@ func (m response_AdminService_GetOptimization_0) XXX_ResponseBody() interface{} 
 	return response.Optimization
 }
 
+type response_AdminService_ListSpotEvents_0 struct {
+	*ListSpotEventsResponse
+}
+
+func (m response_AdminService_ListSpotEvents_0) XXX_ResponseBody() interface{} {
+	response := m.ListSpotEventsResponse
+	return response.SpotEvents
+}
+
 type response_AdminService_ProxyDecision_0 struct {
 	*ProxyDecisionResponse
 }
@@ -1228,6 +1309,7 @@ var (
 	pattern_AdminService_TriggerOptimization_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"api", "v1", "admin", "optimization", "trigger"}, ""))
 	pattern_AdminService_ListOptimizations_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v1", "admin", "optimizations"}, ""))
 	pattern_AdminService_GetOptimization_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"api", "v1", "admin", "optimizations", "optimization_id"}, ""))
+	pattern_AdminService_ListSpotEvents_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v1", "admin", "spot-events"}, ""))
 	pattern_AdminService_UploadModel_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"api", "v1", "admin", "models", "upload"}, ""))
 	pattern_AdminService_AnalyzeGaps_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"api", "v1", "admin", "gap-filler", "analyze"}, ""))
 	pattern_AdminService_FillGaps_0            = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"api", "v1", "admin", "gap-filler", "fill"}, ""))
@@ -1247,6 +1329,7 @@ var (
 	forward_AdminService_TriggerOptimization_0 = runtime.ForwardResponseMessage
 	forward_AdminService_ListOptimizations_0   = runtime.ForwardResponseMessage
 	forward_AdminService_GetOptimization_0     = runtime.ForwardResponseMessage
+	forward_AdminService_ListSpotEvents_0      = runtime.ForwardResponseMessage
 	forward_AdminService_UploadModel_0         = runtime.ForwardResponseMessage
 	forward_AdminService_AnalyzeGaps_0         = runtime.ForwardResponseMessage
 	forward_AdminService_FillGaps_0            = runtime.ForwardResponseMessage

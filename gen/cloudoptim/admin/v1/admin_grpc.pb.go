@@ -28,6 +28,7 @@ const (
 	AdminService_TriggerOptimization_FullMethodName = "/cloudoptim.admin.v1.AdminService/TriggerOptimization"
 	AdminService_ListOptimizations_FullMethodName   = "/cloudoptim.admin.v1.AdminService/ListOptimizations"
 	AdminService_GetOptimization_FullMethodName     = "/cloudoptim.admin.v1.AdminService/GetOptimization"
+	AdminService_ListSpotEvents_FullMethodName      = "/cloudoptim.admin.v1.AdminService/ListSpotEvents"
 	AdminService_UploadModel_FullMethodName         = "/cloudoptim.admin.v1.AdminService/UploadModel"
 	AdminService_AnalyzeGaps_FullMethodName         = "/cloudoptim.admin.v1.AdminService/AnalyzeGaps"
 	AdminService_FillGaps_FullMethodName            = "/cloudoptim.admin.v1.AdminService/FillGaps"
@@ -61,6 +62,9 @@ type AdminServiceClient interface {
 	ListOptimizations(ctx context.Context, in *ListOptimizationsRequest, opts ...grpc.CallOption) (*ListOptimizationsResponse, error)
 	// GetOptimization returns one with its steps.
 	GetOptimization(ctx context.Context, in *GetOptimizationRequest, opts ...grpc.CallOption) (*GetOptimizationResponse, error)
+	// ListSpotEvents says what AWS said about the clusters' instances and what was
+	// done, newest first.
+	ListSpotEvents(ctx context.Context, in *ListSpotEventsRequest, opts ...grpc.CallOption) (*ListSpotEventsResponse, error)
 	// UploadModel uploads a new model.
 	UploadModel(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadModelRequest, UploadModelResponse], error)
 	// AnalyzeGaps finds holes in the training data.
@@ -157,6 +161,16 @@ func (c *adminServiceClient) GetOptimization(ctx context.Context, in *GetOptimiz
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetOptimizationResponse)
 	err := c.cc.Invoke(ctx, AdminService_GetOptimization_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListSpotEvents(ctx context.Context, in *ListSpotEventsRequest, opts ...grpc.CallOption) (*ListSpotEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSpotEventsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListSpotEvents_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -296,6 +310,9 @@ type AdminServiceServer interface {
 	ListOptimizations(context.Context, *ListOptimizationsRequest) (*ListOptimizationsResponse, error)
 	// GetOptimization returns one with its steps.
 	GetOptimization(context.Context, *GetOptimizationRequest) (*GetOptimizationResponse, error)
+	// ListSpotEvents says what AWS said about the clusters' instances and what was
+	// done, newest first.
+	ListSpotEvents(context.Context, *ListSpotEventsRequest) (*ListSpotEventsResponse, error)
 	// UploadModel uploads a new model.
 	UploadModel(grpc.ClientStreamingServer[UploadModelRequest, UploadModelResponse]) error
 	// AnalyzeGaps finds holes in the training data.
@@ -348,6 +365,9 @@ func (UnimplementedAdminServiceServer) ListOptimizations(context.Context, *ListO
 }
 func (UnimplementedAdminServiceServer) GetOptimization(context.Context, *GetOptimizationRequest) (*GetOptimizationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOptimization not implemented")
+}
+func (UnimplementedAdminServiceServer) ListSpotEvents(context.Context, *ListSpotEventsRequest) (*ListSpotEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSpotEvents not implemented")
 }
 func (UnimplementedAdminServiceServer) UploadModel(grpc.ClientStreamingServer[UploadModelRequest, UploadModelResponse]) error {
 	return status.Error(codes.Unimplemented, "method UploadModel not implemented")
@@ -522,6 +542,24 @@ func _AdminService_GetOptimization_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetOptimization(ctx, req.(*GetOptimizationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListSpotEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSpotEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListSpotEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListSpotEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListSpotEvents(ctx, req.(*ListSpotEventsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -722,6 +760,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetOptimization",
 			Handler:    _AdminService_GetOptimization_Handler,
+		},
+		{
+			MethodName: "ListSpotEvents",
+			Handler:    _AdminService_ListSpotEvents_Handler,
 		},
 		{
 			MethodName: "AnalyzeGaps",

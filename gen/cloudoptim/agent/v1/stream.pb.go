@@ -44,6 +44,7 @@ type ConnectRequest struct {
 	//	*ConnectRequest_InventorySnapshot
 	//	*ConnectRequest_InventoryDelta
 	//	*ConnectRequest_Unsupported
+	//	*ConnectRequest_NodeNotice
 	Kind          isConnectRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -183,6 +184,15 @@ func (x *ConnectRequest) GetUnsupported() *Unsupported {
 	return nil
 }
 
+func (x *ConnectRequest) GetNodeNotice() *v1.NodeNotice {
+	if x != nil {
+		if x, ok := x.Kind.(*ConnectRequest_NodeNotice); ok {
+			return x.NodeNotice
+		}
+	}
+	return nil
+}
+
 type isConnectRequest_Kind interface {
 	isConnectRequest_Kind()
 }
@@ -237,6 +247,11 @@ type ConnectRequest_Unsupported struct {
 	Unsupported *Unsupported `protobuf:"bytes,11,opt,name=unsupported,proto3,oneof"`
 }
 
+type ConnectRequest_NodeNotice struct {
+	// Sent again at every hello, and every ten seconds, until acknowledged.
+	NodeNotice *v1.NodeNotice `protobuf:"bytes,12,opt,name=node_notice,json=nodeNotice,proto3,oneof"`
+}
+
 func (*ConnectRequest_Hello) isConnectRequest_Kind() {}
 
 func (*ConnectRequest_TaskAccepted) isConnectRequest_Kind() {}
@@ -257,6 +272,8 @@ func (*ConnectRequest_InventoryDelta) isConnectRequest_Kind() {}
 
 func (*ConnectRequest_Unsupported) isConnectRequest_Kind() {}
 
+func (*ConnectRequest_NodeNotice) isConnectRequest_Kind() {}
+
 // ConnectResponse is one message from central.
 type ConnectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -276,6 +293,7 @@ type ConnectResponse struct {
 	//	*ConnectResponse_Settings
 	//	*ConnectResponse_GoAway
 	//	*ConnectResponse_Unsupported
+	//	*ConnectResponse_NodeNoticeAck
 	Kind          isConnectResponse_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -415,6 +433,15 @@ func (x *ConnectResponse) GetUnsupported() *Unsupported {
 	return nil
 }
 
+func (x *ConnectResponse) GetNodeNoticeAck() *NodeNoticeAck {
+	if x != nil {
+		if x, ok := x.Kind.(*ConnectResponse_NodeNoticeAck); ok {
+			return x.NodeNoticeAck
+		}
+	}
+	return nil
+}
+
 type isConnectResponse_Kind interface {
 	isConnectResponse_Kind()
 }
@@ -469,6 +496,11 @@ type ConnectResponse_Unsupported struct {
 	Unsupported *Unsupported `protobuf:"bytes,11,opt,name=unsupported,proto3,oneof"`
 }
 
+type ConnectResponse_NodeNoticeAck struct {
+	// The notice is committed.
+	NodeNoticeAck *NodeNoticeAck `protobuf:"bytes,12,opt,name=node_notice_ack,json=nodeNoticeAck,proto3,oneof"`
+}
+
 func (*ConnectResponse_Welcome) isConnectResponse_Kind() {}
 
 func (*ConnectResponse_Task) isConnectResponse_Kind() {}
@@ -488,6 +520,8 @@ func (*ConnectResponse_Settings) isConnectResponse_Kind() {}
 func (*ConnectResponse_GoAway) isConnectResponse_Kind() {}
 
 func (*ConnectResponse_Unsupported) isConnectResponse_Kind() {}
+
+func (*ConnectResponse_NodeNoticeAck) isConnectResponse_Kind() {}
 
 // Hello opens a session.
 type Hello struct {
@@ -510,8 +544,12 @@ type Hello struct {
 	Running []*RunningTask `protobuf:"bytes,8,rep,name=running,proto3" json:"running,omitempty"`
 	// Last inventory sequence that was acknowledged, 0 for none.
 	InventorySequence int64 `protobuf:"varint,9,opt,name=inventory_sequence,json=inventorySequence,proto3" json:"inventory_sequence,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// leaseTransitions of the lease by which this agent leads, plus 1; 0: it
+	// stands for no election. A hello with a lower one than the cluster's newest
+	// session is refused: that leader was replaced.
+	LeaderEpoch   int64 `protobuf:"varint,10,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -603,6 +641,13 @@ func (x *Hello) GetRunning() []*RunningTask {
 func (x *Hello) GetInventorySequence() int64 {
 	if x != nil {
 		return x.InventorySequence
+	}
+	return 0
+}
+
+func (x *Hello) GetLeaderEpoch() int64 {
+	if x != nil {
+		return x.LeaderEpoch
 	}
 	return 0
 }
@@ -775,8 +820,10 @@ type Settings struct {
 	InventorySeconds float64 `protobuf:"fixed64,4,opt,name=inventory_seconds,json=inventorySeconds,proto3" json:"inventory_seconds,omitempty"`
 	// Tasks offered at once at the most.
 	MaxInflightTasks int32 `protobuf:"varint,5,opt,name=max_inflight_tasks,json=maxInflightTasks,proto3" json:"max_inflight_tasks,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What the agent does by itself about a notice of a node.
+	Interruption  *InterruptionPolicy `protobuf:"bytes,6,opt,name=interruption,proto3" json:"interruption,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -844,6 +891,124 @@ func (x *Settings) GetMaxInflightTasks() int32 {
 	return 0
 }
 
+func (x *Settings) GetInterruption() *InterruptionPolicy {
+	if x != nil {
+		return x.Interruption
+	}
+	return nil
+}
+
+// InterruptionPolicy is kept by the agent over restarts: it counts when central
+// is away.
+type InterruptionPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node is cordoned as soon as its notice is seen.
+	Cordon bool `protobuf:"varint,1,opt,name=cordon,proto3" json:"cordon,omitempty"`
+	// The node is drained without waiting for central's task.
+	Drain bool `protobuf:"varint,2,opt,name=drain,proto3" json:"drain,omitempty"`
+	// How; node_name and instance_id are of the node in question.
+	Parameters    *v1.DrainNodeParameters `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterruptionPolicy) Reset() {
+	*x = InterruptionPolicy{}
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterruptionPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterruptionPolicy) ProtoMessage() {}
+
+func (x *InterruptionPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterruptionPolicy.ProtoReflect.Descriptor instead.
+func (*InterruptionPolicy) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *InterruptionPolicy) GetCordon() bool {
+	if x != nil {
+		return x.Cordon
+	}
+	return false
+}
+
+func (x *InterruptionPolicy) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
+func (x *InterruptionPolicy) GetParameters() *v1.DrainNodeParameters {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+// NodeNoticeAck answers node_notice.
+type NodeNoticeAck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The notice.
+	NoticeId      string `protobuf:"bytes,1,opt,name=notice_id,json=noticeId,proto3" json:"notice_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeNoticeAck) Reset() {
+	*x = NodeNoticeAck{}
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeNoticeAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeNoticeAck) ProtoMessage() {}
+
+func (x *NodeNoticeAck) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeNoticeAck.ProtoReflect.Descriptor instead.
+func (*NodeNoticeAck) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NodeNoticeAck) GetNoticeId() string {
+	if x != nil {
+		return x.NoticeId
+	}
+	return ""
+}
+
 // TaskAccepted: the agent has the task and will see it through.
 type TaskAccepted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -857,7 +1022,7 @@ type TaskAccepted struct {
 
 func (x *TaskAccepted) Reset() {
 	*x = TaskAccepted{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[6]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +1034,7 @@ func (x *TaskAccepted) String() string {
 func (*TaskAccepted) ProtoMessage() {}
 
 func (x *TaskAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[6]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +1047,7 @@ func (x *TaskAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskAccepted.ProtoReflect.Descriptor instead.
 func (*TaskAccepted) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{6}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TaskAccepted) GetTaskId() string {
@@ -915,7 +1080,7 @@ type TaskCancel struct {
 
 func (x *TaskCancel) Reset() {
 	*x = TaskCancel{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[7]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1092,7 @@ func (x *TaskCancel) String() string {
 func (*TaskCancel) ProtoMessage() {}
 
 func (x *TaskCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[7]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1105,7 @@ func (x *TaskCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCancel.ProtoReflect.Descriptor instead.
 func (*TaskCancel) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{7}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TaskCancel) GetTaskId() string {
@@ -977,7 +1142,7 @@ type ResultAck struct {
 
 func (x *ResultAck) Reset() {
 	*x = ResultAck{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[8]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1154,7 @@ func (x *ResultAck) String() string {
 func (*ResultAck) ProtoMessage() {}
 
 func (x *ResultAck) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[8]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1167,7 @@ func (x *ResultAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultAck.ProtoReflect.Descriptor instead.
 func (*ResultAck) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{8}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResultAck) GetTaskId() string {
@@ -1032,7 +1197,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[9]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1209,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[9]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1222,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{9}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Heartbeat) GetStatus() string {
@@ -1085,7 +1250,7 @@ type HeartbeatAck struct {
 
 func (x *HeartbeatAck) Reset() {
 	*x = HeartbeatAck{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[10]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1262,7 @@ func (x *HeartbeatAck) String() string {
 func (*HeartbeatAck) ProtoMessage() {}
 
 func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[10]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1275,7 @@ func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatAck.ProtoReflect.Descriptor instead.
 func (*HeartbeatAck) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{10}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeartbeatAck) GetServerTime() *timestamppb.Timestamp {
@@ -1131,7 +1296,7 @@ type EventBatch struct {
 
 func (x *EventBatch) Reset() {
 	*x = EventBatch{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[11]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1308,7 @@ func (x *EventBatch) String() string {
 func (*EventBatch) ProtoMessage() {}
 
 func (x *EventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[11]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1321,7 @@ func (x *EventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
 func (*EventBatch) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{11}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EventBatch) GetEvents() []*v1.Event {
@@ -1188,7 +1353,7 @@ type InventorySnapshot struct {
 
 func (x *InventorySnapshot) Reset() {
 	*x = InventorySnapshot{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[12]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1365,7 @@ func (x *InventorySnapshot) String() string {
 func (*InventorySnapshot) ProtoMessage() {}
 
 func (x *InventorySnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[12]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1378,7 @@ func (x *InventorySnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventorySnapshot.ProtoReflect.Descriptor instead.
 func (*InventorySnapshot) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{12}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InventorySnapshot) GetInventorySequence() int64 {
@@ -1281,7 +1446,7 @@ type InventoryDelta struct {
 
 func (x *InventoryDelta) Reset() {
 	*x = InventoryDelta{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[13]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1458,7 @@ func (x *InventoryDelta) String() string {
 func (*InventoryDelta) ProtoMessage() {}
 
 func (x *InventoryDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[13]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1471,7 @@ func (x *InventoryDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryDelta.ProtoReflect.Descriptor instead.
 func (*InventoryDelta) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{13}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InventoryDelta) GetInventorySequence() int64 {
@@ -1369,7 +1534,7 @@ type InventoryAck struct {
 
 func (x *InventoryAck) Reset() {
 	*x = InventoryAck{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[14]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1546,7 @@ func (x *InventoryAck) String() string {
 func (*InventoryAck) ProtoMessage() {}
 
 func (x *InventoryAck) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[14]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1559,7 @@ func (x *InventoryAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryAck.ProtoReflect.Descriptor instead.
 func (*InventoryAck) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{14}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InventoryAck) GetInventorySequence() int64 {
@@ -1415,7 +1580,7 @@ type InventoryResync struct {
 
 func (x *InventoryResync) Reset() {
 	*x = InventoryResync{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[15]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1592,7 @@ func (x *InventoryResync) String() string {
 func (*InventoryResync) ProtoMessage() {}
 
 func (x *InventoryResync) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[15]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1605,7 @@ func (x *InventoryResync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryResync.ProtoReflect.Descriptor instead.
 func (*InventoryResync) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{15}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InventoryResync) GetReason() string {
@@ -1464,7 +1629,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[16]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1641,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[16]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1654,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{16}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GoAway) GetReason() string {
@@ -1519,7 +1684,7 @@ type Unsupported struct {
 
 func (x *Unsupported) Reset() {
 	*x = Unsupported{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[17]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1696,7 @@ func (x *Unsupported) String() string {
 func (*Unsupported) ProtoMessage() {}
 
 func (x *Unsupported) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[17]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1709,7 @@ func (x *Unsupported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsupported.ProtoReflect.Descriptor instead.
 func (*Unsupported) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{17}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Unsupported) GetSequence() int64 {
@@ -1565,7 +1730,7 @@ var File_cloudoptim_agent_v1_stream_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_agent_v1_stream_proto_rawDesc = "" +
 	"\n" +
-	" cloudoptim/agent/v1/stream.proto\x12\x13cloudoptim.agent.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1dcloudoptim/fleet/v1/pod.proto\x1a\x1ecloudoptim/fleet/v1/task.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x05\n" +
+	" cloudoptim/agent/v1/stream.proto\x12\x13cloudoptim.agent.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1dcloudoptim/fleet/v1/pod.proto\x1a\x1ecloudoptim/fleet/v1/task.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x06\n" +
 	"\x0eConnectRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x03R\bsequence\x122\n" +
 	"\x05hello\x18\x02 \x01(\v2\x1a.cloudoptim.agent.v1.HelloH\x00R\x05hello\x12H\n" +
@@ -1579,8 +1744,10 @@ const file_cloudoptim_agent_v1_stream_proto_rawDesc = "" +
 	"\x12inventory_snapshot\x18\t \x01(\v2&.cloudoptim.agent.v1.InventorySnapshotH\x00R\x11inventorySnapshot\x12N\n" +
 	"\x0finventory_delta\x18\n" +
 	" \x01(\v2#.cloudoptim.agent.v1.InventoryDeltaH\x00R\x0einventoryDelta\x12D\n" +
-	"\vunsupported\x18\v \x01(\v2 .cloudoptim.agent.v1.UnsupportedH\x00R\vunsupportedB\x06\n" +
-	"\x04kind\"\xc7\x05\n" +
+	"\vunsupported\x18\v \x01(\v2 .cloudoptim.agent.v1.UnsupportedH\x00R\vunsupported\x12B\n" +
+	"\vnode_notice\x18\f \x01(\v2\x1f.cloudoptim.fleet.v1.NodeNoticeH\x00R\n" +
+	"nodeNoticeB\x06\n" +
+	"\x04kind\"\x95\x06\n" +
 	"\x0fConnectResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x03R\bsequence\x128\n" +
 	"\awelcome\x18\x02 \x01(\v2\x1c.cloudoptim.agent.v1.WelcomeH\x00R\awelcome\x12/\n" +
@@ -1595,8 +1762,9 @@ const file_cloudoptim_agent_v1_stream_proto_rawDesc = "" +
 	"\bsettings\x18\t \x01(\v2\x1d.cloudoptim.agent.v1.SettingsH\x00R\bsettings\x126\n" +
 	"\ago_away\x18\n" +
 	" \x01(\v2\x1b.cloudoptim.agent.v1.GoAwayH\x00R\x06goAway\x12D\n" +
-	"\vunsupported\x18\v \x01(\v2 .cloudoptim.agent.v1.UnsupportedH\x00R\vunsupportedB\x06\n" +
-	"\x04kind\"\x97\x03\n" +
+	"\vunsupported\x18\v \x01(\v2 .cloudoptim.agent.v1.UnsupportedH\x00R\vunsupported\x12L\n" +
+	"\x0fnode_notice_ack\x18\f \x01(\v2\".cloudoptim.agent.v1.NodeNoticeAckH\x00R\rnodeNoticeAckB\x06\n" +
+	"\x04kind\"\xc3\x03\n" +
 	"\x05Hello\x12#\n" +
 	"\bprotocol\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\bprotocol\x12'\n" +
 	"\n" +
@@ -1610,7 +1778,9 @@ const file_cloudoptim_agent_v1_stream_proto_rawDesc = "" +
 	"\n" +
 	"task_types\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\ttaskTypes\x12E\n" +
 	"\arunning\x18\b \x03(\v2 .cloudoptim.agent.v1.RunningTaskB\t\xbaH\x06\x92\x01\x03\x10\x90NR\arunning\x12-\n" +
-	"\x12inventory_sequence\x18\t \x01(\x03R\x11inventorySequence\"J\n" +
+	"\x12inventory_sequence\x18\t \x01(\x03R\x11inventorySequence\x12*\n" +
+	"\fleader_epoch\x18\n" +
+	" \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vleaderEpoch\"J\n" +
 	"\vRunningTask\x12!\n" +
 	"\atask_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06taskId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\xb3\x02\n" +
@@ -1623,13 +1793,22 @@ const file_cloudoptim_agent_v1_stream_proto_rawDesc = "" +
 	"serverTime\x129\n" +
 	"\bsettings\x18\x05 \x01(\v2\x1d.cloudoptim.agent.v1.SettingsR\bsettings\x12%\n" +
 	"\x0eneed_inventory\x18\x06 \x01(\bR\rneedInventory\x12(\n" +
-	"\x10abandon_task_ids\x18\a \x03(\tR\x0eabandonTaskIds\"\xe6\x01\n" +
+	"\x10abandon_task_ids\x18\a \x03(\tR\x0eabandonTaskIds\"\xb3\x02\n" +
 	"\bSettings\x12+\n" +
 	"\x11heartbeat_seconds\x18\x01 \x01(\x01R\x10heartbeatSeconds\x12'\n" +
 	"\x0fmetrics_seconds\x18\x02 \x01(\x01R\x0emetricsSeconds\x12)\n" +
 	"\x10progress_seconds\x18\x03 \x01(\x01R\x0fprogressSeconds\x12+\n" +
 	"\x11inventory_seconds\x18\x04 \x01(\x01R\x10inventorySeconds\x12,\n" +
-	"\x12max_inflight_tasks\x18\x05 \x01(\x05R\x10maxInflightTasks\"K\n" +
+	"\x12max_inflight_tasks\x18\x05 \x01(\x05R\x10maxInflightTasks\x12K\n" +
+	"\finterruption\x18\x06 \x01(\v2'.cloudoptim.agent.v1.InterruptionPolicyR\finterruption\"\x94\x01\n" +
+	"\x12InterruptionPolicy\x12\x16\n" +
+	"\x06cordon\x18\x01 \x01(\bR\x06cordon\x12\x14\n" +
+	"\x05drain\x18\x02 \x01(\bR\x05drain\x12P\n" +
+	"\n" +
+	"parameters\x18\x03 \x01(\v2(.cloudoptim.fleet.v1.DrainNodeParametersB\x06\xbaH\x03\xd8\x01\x03R\n" +
+	"parameters\",\n" +
+	"\rNodeNoticeAck\x12\x1b\n" +
+	"\tnotice_id\x18\x01 \x01(\tR\bnoticeId\"K\n" +
 	"\fTaskAccepted\x12!\n" +
 	"\atask_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06taskId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\"W\n" +
@@ -1688,7 +1867,7 @@ func file_cloudoptim_agent_v1_stream_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_agent_v1_stream_proto_rawDescData
 }
 
-var file_cloudoptim_agent_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_cloudoptim_agent_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_cloudoptim_agent_v1_stream_proto_goTypes = []any{
 	(*ConnectRequest)(nil),         // 0: cloudoptim.agent.v1.ConnectRequest
 	(*ConnectResponse)(nil),        // 1: cloudoptim.agent.v1.ConnectResponse
@@ -1696,66 +1875,74 @@ var file_cloudoptim_agent_v1_stream_proto_goTypes = []any{
 	(*RunningTask)(nil),            // 3: cloudoptim.agent.v1.RunningTask
 	(*Welcome)(nil),                // 4: cloudoptim.agent.v1.Welcome
 	(*Settings)(nil),               // 5: cloudoptim.agent.v1.Settings
-	(*TaskAccepted)(nil),           // 6: cloudoptim.agent.v1.TaskAccepted
-	(*TaskCancel)(nil),             // 7: cloudoptim.agent.v1.TaskCancel
-	(*ResultAck)(nil),              // 8: cloudoptim.agent.v1.ResultAck
-	(*Heartbeat)(nil),              // 9: cloudoptim.agent.v1.Heartbeat
-	(*HeartbeatAck)(nil),           // 10: cloudoptim.agent.v1.HeartbeatAck
-	(*EventBatch)(nil),             // 11: cloudoptim.agent.v1.EventBatch
-	(*InventorySnapshot)(nil),      // 12: cloudoptim.agent.v1.InventorySnapshot
-	(*InventoryDelta)(nil),         // 13: cloudoptim.agent.v1.InventoryDelta
-	(*InventoryAck)(nil),           // 14: cloudoptim.agent.v1.InventoryAck
-	(*InventoryResync)(nil),        // 15: cloudoptim.agent.v1.InventoryResync
-	(*GoAway)(nil),                 // 16: cloudoptim.agent.v1.GoAway
-	(*Unsupported)(nil),            // 17: cloudoptim.agent.v1.Unsupported
-	(*v1.TaskProgress)(nil),        // 18: cloudoptim.fleet.v1.TaskProgress
-	(*v1.TaskResult)(nil),          // 19: cloudoptim.fleet.v1.TaskResult
-	(*v1.ClusterMetrics)(nil),      // 20: cloudoptim.fleet.v1.ClusterMetrics
-	(*v1.Task)(nil),                // 21: cloudoptim.fleet.v1.Task
-	(*timestamppb.Timestamp)(nil),  // 22: google.protobuf.Timestamp
-	(*v1.Event)(nil),               // 23: cloudoptim.fleet.v1.Event
-	(*v1.NodeMetric)(nil),          // 24: cloudoptim.fleet.v1.NodeMetric
-	(*v1.Pod)(nil),                 // 25: cloudoptim.fleet.v1.Pod
-	(*v1.PodDisruptionBudget)(nil), // 26: cloudoptim.fleet.v1.PodDisruptionBudget
+	(*InterruptionPolicy)(nil),     // 6: cloudoptim.agent.v1.InterruptionPolicy
+	(*NodeNoticeAck)(nil),          // 7: cloudoptim.agent.v1.NodeNoticeAck
+	(*TaskAccepted)(nil),           // 8: cloudoptim.agent.v1.TaskAccepted
+	(*TaskCancel)(nil),             // 9: cloudoptim.agent.v1.TaskCancel
+	(*ResultAck)(nil),              // 10: cloudoptim.agent.v1.ResultAck
+	(*Heartbeat)(nil),              // 11: cloudoptim.agent.v1.Heartbeat
+	(*HeartbeatAck)(nil),           // 12: cloudoptim.agent.v1.HeartbeatAck
+	(*EventBatch)(nil),             // 13: cloudoptim.agent.v1.EventBatch
+	(*InventorySnapshot)(nil),      // 14: cloudoptim.agent.v1.InventorySnapshot
+	(*InventoryDelta)(nil),         // 15: cloudoptim.agent.v1.InventoryDelta
+	(*InventoryAck)(nil),           // 16: cloudoptim.agent.v1.InventoryAck
+	(*InventoryResync)(nil),        // 17: cloudoptim.agent.v1.InventoryResync
+	(*GoAway)(nil),                 // 18: cloudoptim.agent.v1.GoAway
+	(*Unsupported)(nil),            // 19: cloudoptim.agent.v1.Unsupported
+	(*v1.TaskProgress)(nil),        // 20: cloudoptim.fleet.v1.TaskProgress
+	(*v1.TaskResult)(nil),          // 21: cloudoptim.fleet.v1.TaskResult
+	(*v1.ClusterMetrics)(nil),      // 22: cloudoptim.fleet.v1.ClusterMetrics
+	(*v1.NodeNotice)(nil),          // 23: cloudoptim.fleet.v1.NodeNotice
+	(*v1.Task)(nil),                // 24: cloudoptim.fleet.v1.Task
+	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
+	(*v1.DrainNodeParameters)(nil), // 26: cloudoptim.fleet.v1.DrainNodeParameters
+	(*v1.Event)(nil),               // 27: cloudoptim.fleet.v1.Event
+	(*v1.NodeMetric)(nil),          // 28: cloudoptim.fleet.v1.NodeMetric
+	(*v1.Pod)(nil),                 // 29: cloudoptim.fleet.v1.Pod
+	(*v1.PodDisruptionBudget)(nil), // 30: cloudoptim.fleet.v1.PodDisruptionBudget
 }
 var file_cloudoptim_agent_v1_stream_proto_depIdxs = []int32{
 	2,  // 0: cloudoptim.agent.v1.ConnectRequest.hello:type_name -> cloudoptim.agent.v1.Hello
-	6,  // 1: cloudoptim.agent.v1.ConnectRequest.task_accepted:type_name -> cloudoptim.agent.v1.TaskAccepted
-	18, // 2: cloudoptim.agent.v1.ConnectRequest.task_progress:type_name -> cloudoptim.fleet.v1.TaskProgress
-	19, // 3: cloudoptim.agent.v1.ConnectRequest.task_result:type_name -> cloudoptim.fleet.v1.TaskResult
-	9,  // 4: cloudoptim.agent.v1.ConnectRequest.heartbeat:type_name -> cloudoptim.agent.v1.Heartbeat
-	20, // 5: cloudoptim.agent.v1.ConnectRequest.metrics:type_name -> cloudoptim.fleet.v1.ClusterMetrics
-	11, // 6: cloudoptim.agent.v1.ConnectRequest.events:type_name -> cloudoptim.agent.v1.EventBatch
-	12, // 7: cloudoptim.agent.v1.ConnectRequest.inventory_snapshot:type_name -> cloudoptim.agent.v1.InventorySnapshot
-	13, // 8: cloudoptim.agent.v1.ConnectRequest.inventory_delta:type_name -> cloudoptim.agent.v1.InventoryDelta
-	17, // 9: cloudoptim.agent.v1.ConnectRequest.unsupported:type_name -> cloudoptim.agent.v1.Unsupported
-	4,  // 10: cloudoptim.agent.v1.ConnectResponse.welcome:type_name -> cloudoptim.agent.v1.Welcome
-	21, // 11: cloudoptim.agent.v1.ConnectResponse.task:type_name -> cloudoptim.fleet.v1.Task
-	7,  // 12: cloudoptim.agent.v1.ConnectResponse.task_cancel:type_name -> cloudoptim.agent.v1.TaskCancel
-	8,  // 13: cloudoptim.agent.v1.ConnectResponse.result_ack:type_name -> cloudoptim.agent.v1.ResultAck
-	10, // 14: cloudoptim.agent.v1.ConnectResponse.heartbeat_ack:type_name -> cloudoptim.agent.v1.HeartbeatAck
-	14, // 15: cloudoptim.agent.v1.ConnectResponse.inventory_ack:type_name -> cloudoptim.agent.v1.InventoryAck
-	15, // 16: cloudoptim.agent.v1.ConnectResponse.inventory_resync:type_name -> cloudoptim.agent.v1.InventoryResync
-	5,  // 17: cloudoptim.agent.v1.ConnectResponse.settings:type_name -> cloudoptim.agent.v1.Settings
-	16, // 18: cloudoptim.agent.v1.ConnectResponse.go_away:type_name -> cloudoptim.agent.v1.GoAway
-	17, // 19: cloudoptim.agent.v1.ConnectResponse.unsupported:type_name -> cloudoptim.agent.v1.Unsupported
-	3,  // 20: cloudoptim.agent.v1.Hello.running:type_name -> cloudoptim.agent.v1.RunningTask
-	22, // 21: cloudoptim.agent.v1.Welcome.server_time:type_name -> google.protobuf.Timestamp
-	5,  // 22: cloudoptim.agent.v1.Welcome.settings:type_name -> cloudoptim.agent.v1.Settings
-	22, // 23: cloudoptim.agent.v1.Heartbeat.timestamp:type_name -> google.protobuf.Timestamp
-	22, // 24: cloudoptim.agent.v1.HeartbeatAck.server_time:type_name -> google.protobuf.Timestamp
-	23, // 25: cloudoptim.agent.v1.EventBatch.events:type_name -> cloudoptim.fleet.v1.Event
-	24, // 26: cloudoptim.agent.v1.InventorySnapshot.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
-	25, // 27: cloudoptim.agent.v1.InventorySnapshot.pods:type_name -> cloudoptim.fleet.v1.Pod
-	26, // 28: cloudoptim.agent.v1.InventorySnapshot.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
-	24, // 29: cloudoptim.agent.v1.InventoryDelta.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
-	25, // 30: cloudoptim.agent.v1.InventoryDelta.pods:type_name -> cloudoptim.fleet.v1.Pod
-	26, // 31: cloudoptim.agent.v1.InventoryDelta.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	8,  // 1: cloudoptim.agent.v1.ConnectRequest.task_accepted:type_name -> cloudoptim.agent.v1.TaskAccepted
+	20, // 2: cloudoptim.agent.v1.ConnectRequest.task_progress:type_name -> cloudoptim.fleet.v1.TaskProgress
+	21, // 3: cloudoptim.agent.v1.ConnectRequest.task_result:type_name -> cloudoptim.fleet.v1.TaskResult
+	11, // 4: cloudoptim.agent.v1.ConnectRequest.heartbeat:type_name -> cloudoptim.agent.v1.Heartbeat
+	22, // 5: cloudoptim.agent.v1.ConnectRequest.metrics:type_name -> cloudoptim.fleet.v1.ClusterMetrics
+	13, // 6: cloudoptim.agent.v1.ConnectRequest.events:type_name -> cloudoptim.agent.v1.EventBatch
+	14, // 7: cloudoptim.agent.v1.ConnectRequest.inventory_snapshot:type_name -> cloudoptim.agent.v1.InventorySnapshot
+	15, // 8: cloudoptim.agent.v1.ConnectRequest.inventory_delta:type_name -> cloudoptim.agent.v1.InventoryDelta
+	19, // 9: cloudoptim.agent.v1.ConnectRequest.unsupported:type_name -> cloudoptim.agent.v1.Unsupported
+	23, // 10: cloudoptim.agent.v1.ConnectRequest.node_notice:type_name -> cloudoptim.fleet.v1.NodeNotice
+	4,  // 11: cloudoptim.agent.v1.ConnectResponse.welcome:type_name -> cloudoptim.agent.v1.Welcome
+	24, // 12: cloudoptim.agent.v1.ConnectResponse.task:type_name -> cloudoptim.fleet.v1.Task
+	9,  // 13: cloudoptim.agent.v1.ConnectResponse.task_cancel:type_name -> cloudoptim.agent.v1.TaskCancel
+	10, // 14: cloudoptim.agent.v1.ConnectResponse.result_ack:type_name -> cloudoptim.agent.v1.ResultAck
+	12, // 15: cloudoptim.agent.v1.ConnectResponse.heartbeat_ack:type_name -> cloudoptim.agent.v1.HeartbeatAck
+	16, // 16: cloudoptim.agent.v1.ConnectResponse.inventory_ack:type_name -> cloudoptim.agent.v1.InventoryAck
+	17, // 17: cloudoptim.agent.v1.ConnectResponse.inventory_resync:type_name -> cloudoptim.agent.v1.InventoryResync
+	5,  // 18: cloudoptim.agent.v1.ConnectResponse.settings:type_name -> cloudoptim.agent.v1.Settings
+	18, // 19: cloudoptim.agent.v1.ConnectResponse.go_away:type_name -> cloudoptim.agent.v1.GoAway
+	19, // 20: cloudoptim.agent.v1.ConnectResponse.unsupported:type_name -> cloudoptim.agent.v1.Unsupported
+	7,  // 21: cloudoptim.agent.v1.ConnectResponse.node_notice_ack:type_name -> cloudoptim.agent.v1.NodeNoticeAck
+	3,  // 22: cloudoptim.agent.v1.Hello.running:type_name -> cloudoptim.agent.v1.RunningTask
+	25, // 23: cloudoptim.agent.v1.Welcome.server_time:type_name -> google.protobuf.Timestamp
+	5,  // 24: cloudoptim.agent.v1.Welcome.settings:type_name -> cloudoptim.agent.v1.Settings
+	6,  // 25: cloudoptim.agent.v1.Settings.interruption:type_name -> cloudoptim.agent.v1.InterruptionPolicy
+	26, // 26: cloudoptim.agent.v1.InterruptionPolicy.parameters:type_name -> cloudoptim.fleet.v1.DrainNodeParameters
+	25, // 27: cloudoptim.agent.v1.Heartbeat.timestamp:type_name -> google.protobuf.Timestamp
+	25, // 28: cloudoptim.agent.v1.HeartbeatAck.server_time:type_name -> google.protobuf.Timestamp
+	27, // 29: cloudoptim.agent.v1.EventBatch.events:type_name -> cloudoptim.fleet.v1.Event
+	28, // 30: cloudoptim.agent.v1.InventorySnapshot.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
+	29, // 31: cloudoptim.agent.v1.InventorySnapshot.pods:type_name -> cloudoptim.fleet.v1.Pod
+	30, // 32: cloudoptim.agent.v1.InventorySnapshot.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
+	28, // 33: cloudoptim.agent.v1.InventoryDelta.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
+	29, // 34: cloudoptim.agent.v1.InventoryDelta.pods:type_name -> cloudoptim.fleet.v1.Pod
+	30, // 35: cloudoptim.agent.v1.InventoryDelta.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_agent_v1_stream_proto_init() }
@@ -1774,6 +1961,7 @@ func file_cloudoptim_agent_v1_stream_proto_init() {
 		(*ConnectRequest_InventorySnapshot)(nil),
 		(*ConnectRequest_InventoryDelta)(nil),
 		(*ConnectRequest_Unsupported)(nil),
+		(*ConnectRequest_NodeNotice)(nil),
 	}
 	file_cloudoptim_agent_v1_stream_proto_msgTypes[1].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),
@@ -1786,6 +1974,7 @@ func file_cloudoptim_agent_v1_stream_proto_init() {
 		(*ConnectResponse_Settings)(nil),
 		(*ConnectResponse_GoAway)(nil),
 		(*ConnectResponse_Unsupported)(nil),
+		(*ConnectResponse_NodeNoticeAck)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1793,7 +1982,7 @@ func file_cloudoptim_agent_v1_stream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_agent_v1_stream_proto_rawDesc), len(file_cloudoptim_agent_v1_stream_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -48,8 +49,13 @@ type SpotEvent struct {
 	ActionTaken *string `protobuf:"bytes,10,opt,name=action_taken,json=actionTaken,proto3,oneof" json:"action_taken,omitempty"`
 	// Instance launched instead.
 	ReplacementInstanceId *string `protobuf:"bytes,11,opt,name=replacement_instance_id,json=replacementInstanceId,proto3,oneof" json:"replacement_instance_id,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// What AWS said: sources (sqs, imds, poll), detail, ids of its messages.
+	Metadata *structpb.Struct `protobuf:"bytes,12,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// Of the interruption this event belongs to: at_risk, draining, drained,
+	// gone, dismissed; empty for events that start none.
+	State         string `protobuf:"bytes,13,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SpotEvent) Reset() {
@@ -159,6 +165,140 @@ func (x *SpotEvent) GetReplacementInstanceId() string {
 	return ""
 }
 
+func (x *SpotEvent) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *SpotEvent) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// NodeNotice is what an instance said of itself through its metadata service
+// (IMDS), as the agent on that node read it.
+type NodeNotice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The same notice has the same id, whoever sends it and however often.
+	NoticeId string `protobuf:"bytes,1,opt,name=notice_id,json=noticeId,proto3" json:"notice_id,omitempty"`
+	// What happened.
+	EventType string `protobuf:"bytes,2,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// The node.
+	NodeName string `protobuf:"bytes,3,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	// Its instance.
+	InstanceId string `protobuf:"bytes,4,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// terminate, stop or hibernate for interruption_warning; AWS's code for
+	// scheduled_change, e.g. instance-retirement.
+	Action string `protobuf:"bytes,5,opt,name=action,proto3" json:"action,omitempty"`
+	// When AWS acts, by AWS's clock; unset: unknown.
+	ActionTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=action_time,json=actionTime,proto3" json:"action_time,omitempty"`
+	// Seconds to action_time when this was sent, by the node's own clock.
+	RemainingSeconds float64 `protobuf:"fixed64,7,opt,name=remaining_seconds,json=remainingSeconds,proto3" json:"remaining_seconds,omitempty"`
+	// When the agent first saw it, by its clock.
+	NoticedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=noticed_at,json=noticedAt,proto3" json:"noticed_at,omitempty"`
+	// Task by which the agent drains the node already; empty: it does not.
+	TaskId        string `protobuf:"bytes,9,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeNotice) Reset() {
+	*x = NodeNotice{}
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeNotice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeNotice) ProtoMessage() {}
+
+func (x *NodeNotice) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeNotice.ProtoReflect.Descriptor instead.
+func (*NodeNotice) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_fleet_v1_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *NodeNotice) GetNoticeId() string {
+	if x != nil {
+		return x.NoticeId
+	}
+	return ""
+}
+
+func (x *NodeNotice) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *NodeNotice) GetNodeName() string {
+	if x != nil {
+		return x.NodeName
+	}
+	return ""
+}
+
+func (x *NodeNotice) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *NodeNotice) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *NodeNotice) GetActionTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ActionTime
+	}
+	return nil
+}
+
+func (x *NodeNotice) GetRemainingSeconds() float64 {
+	if x != nil {
+		return x.RemainingSeconds
+	}
+	return 0
+}
+
+func (x *NodeNotice) GetNoticedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NoticedAt
+	}
+	return nil
+}
+
+func (x *NodeNotice) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
 // Event is a Kubernetes event about an object of the cluster
 // (events.k8s.io/v1, folded: repeats raise count).
 type Event struct {
@@ -188,14 +328,17 @@ type Event struct {
 	// First time.
 	FirstSeen *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=first_seen,json=firstSeen,proto3" json:"first_seen,omitempty"`
 	// Last time.
-	LastSeen      *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	LastSeen *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	// Set when the event tells of an instance's own notice: an agent without a
+	// stream reports it this way, and it is acted on before it is answered.
+	Notice        *NodeNotice `protobuf:"bytes,14,opt,name=notice,proto3" json:"notice,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[1]
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -207,7 +350,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[1]
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -220,7 +363,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_fleet_v1_event_proto_rawDescGZIP(), []int{1}
+	return file_cloudoptim_fleet_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Event) GetEventId() string {
@@ -314,11 +457,18 @@ func (x *Event) GetLastSeen() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Event) GetNotice() *NodeNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return nil
+}
+
 var File_cloudoptim_fleet_v1_event_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_fleet_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/fleet/v1/event.proto\x12\x13cloudoptim.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd4\x05\n" +
+	"\x1fcloudoptim/fleet/v1/event.proto\x12\x13cloudoptim.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x06\n" +
 	"\tSpotEvent\x12%\n" +
 	"\bevent_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\aeventId\x12\xb3\x01\n" +
@@ -336,12 +486,31 @@ const file_cloudoptim_fleet_v1_event_proto_rawDesc = "" +
 	"\tnode_name\x18\t \x01(\tH\x01R\bnodeName\x88\x01\x01\x12&\n" +
 	"\faction_taken\x18\n" +
 	" \x01(\tH\x02R\vactionTaken\x88\x01\x01\x12;\n" +
-	"\x17replacement_instance_id\x18\v \x01(\tH\x03R\x15replacementInstanceId\x88\x01\x01B\r\n" +
+	"\x17replacement_instance_id\x18\v \x01(\tH\x03R\x15replacementInstanceId\x88\x01\x01\x123\n" +
+	"\bmetadata\x18\f \x01(\v2\x17.google.protobuf.StructR\bmetadata\x12\x14\n" +
+	"\x05state\x18\r \x01(\tR\x05stateB\r\n" +
 	"\v_cluster_idB\f\n" +
 	"\n" +
 	"_node_nameB\x0f\n" +
 	"\r_action_takenB\x1a\n" +
-	"\x18_replacement_instance_id\"\xd9\x04\n" +
+	"\x18_replacement_instance_id\"\xf0\x03\n" +
+	"\n" +
+	"NodeNotice\x12'\n" +
+	"\tnotice_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\bnoticeId\x12x\n" +
+	"\n" +
+	"event_type\x18\x02 \x01(\tBY\xbaHVrTR\x14interruption_warningR\x18rebalance_recommendationR\x10scheduled_changeR\x10lifecycle_actionR\teventType\x12'\n" +
+	"\tnode_name\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\bnodeName\x12*\n" +
+	"\vinstance_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x182R\n" +
+	"instanceId\x12\x1f\n" +
+	"\x06action\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06action\x12;\n" +
+	"\vaction_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"actionTime\x12+\n" +
+	"\x11remaining_seconds\x18\a \x01(\x01R\x10remainingSeconds\x129\n" +
+	"\n" +
+	"noticed_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tnoticedAt\x12$\n" +
+	"\atask_id\x18\t \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\x06taskId\"\x92\x05\n" +
 	"\x05Event\x12$\n" +
 	"\bevent_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aeventId\x12*\n" +
 	"\n" +
@@ -363,7 +532,8 @@ const file_cloudoptim_fleet_v1_event_proto_rawDesc = "" +
 	"\x05count\x18\v \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x05count\x129\n" +
 	"\n" +
 	"first_seen\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tfirstSeen\x12?\n" +
-	"\tlast_seen\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\blastSeenBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1;fleetv1b\x06proto3"
+	"\tlast_seen\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\blastSeen\x127\n" +
+	"\x06notice\x18\x0e \x01(\v2\x1f.cloudoptim.fleet.v1.NodeNoticeR\x06noticeBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1;fleetv1b\x06proto3"
 
 var (
 	file_cloudoptim_fleet_v1_event_proto_rawDescOnce sync.Once
@@ -377,22 +547,28 @@ func file_cloudoptim_fleet_v1_event_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_fleet_v1_event_proto_rawDescData
 }
 
-var file_cloudoptim_fleet_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_cloudoptim_fleet_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_cloudoptim_fleet_v1_event_proto_goTypes = []any{
 	(*SpotEvent)(nil),             // 0: cloudoptim.fleet.v1.SpotEvent
-	(*Event)(nil),                 // 1: cloudoptim.fleet.v1.Event
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(*NodeNotice)(nil),            // 1: cloudoptim.fleet.v1.NodeNotice
+	(*Event)(nil),                 // 2: cloudoptim.fleet.v1.Event
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 4: google.protobuf.Struct
 }
 var file_cloudoptim_fleet_v1_event_proto_depIdxs = []int32{
-	2, // 0: cloudoptim.fleet.v1.SpotEvent.received_at:type_name -> google.protobuf.Timestamp
-	2, // 1: cloudoptim.fleet.v1.SpotEvent.interruption_time:type_name -> google.protobuf.Timestamp
-	2, // 2: cloudoptim.fleet.v1.Event.first_seen:type_name -> google.protobuf.Timestamp
-	2, // 3: cloudoptim.fleet.v1.Event.last_seen:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 0: cloudoptim.fleet.v1.SpotEvent.received_at:type_name -> google.protobuf.Timestamp
+	3, // 1: cloudoptim.fleet.v1.SpotEvent.interruption_time:type_name -> google.protobuf.Timestamp
+	4, // 2: cloudoptim.fleet.v1.SpotEvent.metadata:type_name -> google.protobuf.Struct
+	3, // 3: cloudoptim.fleet.v1.NodeNotice.action_time:type_name -> google.protobuf.Timestamp
+	3, // 4: cloudoptim.fleet.v1.NodeNotice.noticed_at:type_name -> google.protobuf.Timestamp
+	3, // 5: cloudoptim.fleet.v1.Event.first_seen:type_name -> google.protobuf.Timestamp
+	3, // 6: cloudoptim.fleet.v1.Event.last_seen:type_name -> google.protobuf.Timestamp
+	1, // 7: cloudoptim.fleet.v1.Event.notice:type_name -> cloudoptim.fleet.v1.NodeNotice
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_fleet_v1_event_proto_init() }
@@ -407,7 +583,7 @@ func file_cloudoptim_fleet_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_fleet_v1_event_proto_rawDesc), len(file_cloudoptim_fleet_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -664,8 +664,14 @@ type DrainNodeParameters struct {
 	KeepLocalStorage bool `protobuf:"varint,5,opt,name=keep_local_storage,json=keepLocalStorage,proto3" json:"keep_local_storage,omitempty"`
 	// If the drain does not finish, undo the cordon that it made.
 	UncordonOnFailure bool `protobuf:"varint,6,opt,name=uncordon_on_failure,json=uncordonOnFailure,proto3" json:"uncordon_on_failure,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// When the pods are gone, wait up to this many seconds, never past the
+	// deadline, until their volumes are detached; 0: do not wait.
+	VolumeDetachSeconds int32 `protobuf:"varint,7,opt,name=volume_detach_seconds,json=volumeDetachSeconds,proto3" json:"volume_detach_seconds,omitempty"`
+	// Seconds before the deadline that are kept in hand: what is left then is
+	// deleted, with force, so that it ends while the node still lives. 0: five.
+	SafetyMarginSeconds int32 `protobuf:"varint,8,opt,name=safety_margin_seconds,json=safetyMarginSeconds,proto3" json:"safety_margin_seconds,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *DrainNodeParameters) Reset() {
@@ -740,12 +746,26 @@ func (x *DrainNodeParameters) GetUncordonOnFailure() bool {
 	return false
 }
 
+func (x *DrainNodeParameters) GetVolumeDetachSeconds() int32 {
+	if x != nil {
+		return x.VolumeDetachSeconds
+	}
+	return 0
+}
+
+func (x *DrainNodeParameters) GetSafetyMarginSeconds() int32 {
+	if x != nil {
+		return x.SafetyMarginSeconds
+	}
+	return 0
+}
+
 // DrainReport is the state of a drain, pod by pod.
 type DrainReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node.
 	NodeName string `protobuf:"bytes,1,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
-	// draining, drained, blocked, node_gone.
+	// draining, detaching, drained, blocked, node_gone.
 	Phase string `protobuf:"bytes,2,opt,name=phase,proto3" json:"phase,omitempty"`
 	// Every pod seen on the node.
 	Pods []*PodDrain `protobuf:"bytes,3,rep,name=pods,proto3" json:"pods,omitempty"`
@@ -756,9 +776,17 @@ type DrainReport struct {
 	// Refused for now, mostly by a budget.
 	Blocked int32 `protobuf:"varint,6,opt,name=blocked,proto3" json:"blocked,omitempty"`
 	// Evicted and not gone yet.
-	Terminating   int32 `protobuf:"varint,7,opt,name=terminating,proto3" json:"terminating,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Terminating int32 `protobuf:"varint,7,opt,name=terminating,proto3" json:"terminating,omitempty"`
+	// Deleted past their budgets, of those counted as evicted or terminating.
+	Forced int32 `protobuf:"varint,8,opt,name=forced,proto3" json:"forced,omitempty"`
+	// Volumes still attached to the node when the report was made.
+	AttachedVolumes []string `protobuf:"bytes,9,rep,name=attached_volumes,json=attachedVolumes,proto3" json:"attached_volumes,omitempty"`
+	// When the node was cordoned, by the agent's clock.
+	CordonedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=cordoned_at,json=cordonedAt,proto3" json:"cordoned_at,omitempty"`
+	// When the first eviction was accepted, by the agent's clock.
+	FirstEvictionAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=first_eviction_at,json=firstEvictionAt,proto3" json:"first_eviction_at,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DrainReport) Reset() {
@@ -838,6 +866,34 @@ func (x *DrainReport) GetTerminating() int32 {
 		return x.Terminating
 	}
 	return 0
+}
+
+func (x *DrainReport) GetForced() int32 {
+	if x != nil {
+		return x.Forced
+	}
+	return 0
+}
+
+func (x *DrainReport) GetAttachedVolumes() []string {
+	if x != nil {
+		return x.AttachedVolumes
+	}
+	return nil
+}
+
+func (x *DrainReport) GetCordonedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CordonedAt
+	}
+	return nil
+}
+
+func (x *DrainReport) GetFirstEvictionAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstEvictionAt
+	}
+	return nil
 }
 
 // PodDrain is what happened to one pod.
@@ -1006,7 +1062,7 @@ const file_cloudoptim_fleet_v1_task_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\bnodeName\x12\x1f\n" +
 	"\vinstance_id\x18\x02 \x01(\tR\n" +
 	"instanceId\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\x82\x02\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x82\x03\n" +
 	"\x13DrainNodeParameters\x12'\n" +
 	"\tnode_name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\bnodeName\x12-\n" +
@@ -1016,7 +1072,11 @@ const file_cloudoptim_fleet_v1_task_proto_rawDesc = "" +
 	"instanceId\x12\x14\n" +
 	"\x05force\x18\x04 \x01(\bR\x05force\x12,\n" +
 	"\x12keep_local_storage\x18\x05 \x01(\bR\x10keepLocalStorage\x12.\n" +
-	"\x13uncordon_on_failure\x18\x06 \x01(\bR\x11uncordonOnFailure\"\xe3\x01\n" +
+	"\x13uncordon_on_failure\x18\x06 \x01(\bR\x11uncordonOnFailure\x12>\n" +
+	"\x15volume_detach_seconds\x18\a \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90\x1c(\x00R\x13volumeDetachSeconds\x12>\n" +
+	"\x15safety_margin_seconds\x18\b \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xd8\x04(\x00R\x13safetyMarginSeconds\"\xab\x03\n" +
 	"\vDrainReport\x12\x1b\n" +
 	"\tnode_name\x18\x01 \x01(\tR\bnodeName\x12\x14\n" +
 	"\x05phase\x18\x02 \x01(\tR\x05phase\x121\n" +
@@ -1024,7 +1084,13 @@ const file_cloudoptim_fleet_v1_task_proto_rawDesc = "" +
 	"\aevicted\x18\x04 \x01(\x05R\aevicted\x12\x18\n" +
 	"\askipped\x18\x05 \x01(\x05R\askipped\x12\x18\n" +
 	"\ablocked\x18\x06 \x01(\x05R\ablocked\x12 \n" +
-	"\vterminating\x18\a \x01(\x05R\vterminating\"\x98\x01\n" +
+	"\vterminating\x18\a \x01(\x05R\vterminating\x12\x16\n" +
+	"\x06forced\x18\b \x01(\x05R\x06forced\x12)\n" +
+	"\x10attached_volumes\x18\t \x03(\tR\x0fattachedVolumes\x12;\n" +
+	"\vcordoned_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"cordonedAt\x12F\n" +
+	"\x11first_eviction_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x0ffirstEvictionAt\"\x98\x01\n" +
 	"\bPodDrain\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -1073,11 +1139,13 @@ var file_cloudoptim_fleet_v1_task_proto_depIdxs = []int32{
 	13, // 7: cloudoptim.fleet.v1.TaintNodeParameters.taints:type_name -> cloudoptim.fleet.v1.Taint
 	13, // 8: cloudoptim.fleet.v1.TaintNodeParameters.remove:type_name -> cloudoptim.fleet.v1.Taint
 	9,  // 9: cloudoptim.fleet.v1.DrainReport.pods:type_name -> cloudoptim.fleet.v1.PodDrain
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	12, // 10: cloudoptim.fleet.v1.DrainReport.cordoned_at:type_name -> google.protobuf.Timestamp
+	12, // 11: cloudoptim.fleet.v1.DrainReport.first_eviction_at:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_fleet_v1_task_proto_init() }

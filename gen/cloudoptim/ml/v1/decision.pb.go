@@ -618,8 +618,10 @@ type SpotOptimizeConstraints struct {
 	MaxNodes int32 `protobuf:"varint,10,opt,name=max_nodes,json=maxNodes,proto3" json:"max_nodes,omitempty"`
 	// Least saving, as a share of today's cost, that is worth the disruption. Default 0.05.
 	MinSavingsRatio *float64 `protobuf:"fixed64,11,opt,name=min_savings_ratio,json=minSavingsRatio,proto3,oneof" json:"min_savings_ratio,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Pools that lately had no capacity, as type/zone/spot or type/zone/on-demand.
+	ExcludedPools []string `protobuf:"bytes,12,rep,name=excluded_pools,json=excludedPools,proto3" json:"excluded_pools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SpotOptimizeConstraints) Reset() {
@@ -727,6 +729,13 @@ func (x *SpotOptimizeConstraints) GetMinSavingsRatio() float64 {
 		return *x.MinSavingsRatio
 	}
 	return 0
+}
+
+func (x *SpotOptimizeConstraints) GetExcludedPools() []string {
+	if x != nil {
+		return x.ExcludedPools
+	}
+	return nil
 }
 
 // DecisionResponse is an engine's answer.
@@ -989,7 +998,7 @@ type ExecutionStep struct {
 	// From 1.
 	Step int32 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
 	// launch_spot_instances, launch_on_demand_instances, wait_nodes_ready,
-	// label_node, cordon_node, drain_node, terminate_instances, verify.
+	// label_node, taint_node, cordon_node, drain_node, terminate_instances, verify.
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// launch: instance_type, availability_zone, node_count, max_price. The rest:
 	// node_names, instance_ids.
@@ -1384,7 +1393,7 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x00R\tnodeCount\x12 \n" +
 	"\x03cpu\x18\x04 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\x03cpu\x12&\n" +
 	"\x06memory\x18\x05 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\x06memory\x12\x16\n" +
-	"\x06urgent\x18\x06 \x01(\bR\x06urgent\"\xc0\x06\n" +
+	"\x06urgent\x18\x06 \x01(\bR\x06urgent\"\xa1\a\n" +
 	"\x17SpotOptimizeConstraints\x12L\n" +
 	"\x13max_spot_percentage\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x11maxSpotPercentage\x88\x01\x01\x12\x1e\n" +
 	"\x05zones\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\x05zones\x12@\n" +
@@ -1397,7 +1406,8 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x17excluded_instance_types\x18\t \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x15excludedInstanceTypes\x12$\n" +
 	"\tmax_nodes\x18\n" +
 	" \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bmaxNodes\x12H\n" +
-	"\x11min_savings_ratio\x18\v \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x05R\x0fminSavingsRatio\x88\x01\x01B\x16\n" +
+	"\x11min_savings_ratio\x18\v \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x05R\x0fminSavingsRatio\x88\x01\x01\x12_\n" +
+	"\x0eexcluded_pools\x18\f \x03(\tB8\xbaH5\x92\x012\x10\x80\b\"-r+2)^[a-z0-9.-]+/[a-z0-9-]+/(spot|on-demand)$R\rexcludedPoolsB\x16\n" +
 	"\x14_max_spot_percentageB\x11\n" +
 	"\x0f_max_pool_shareB\x12\n" +
 	"\x10_max_price_ratioB\x16\n" +
