@@ -11,11 +11,15 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
-// terminate ends the instances of drained nodes and waits until the nodes are gone.
+// terminate ends the instances of drained nodes that are still empty and waits
+// until the nodes are gone.
 func (r *run) terminate(ctx context.Context) (outcome, error) {
 	nodes, err := r.Store.ReplacedNodes(ctx, r.story.ID)
 	if err != nil {
 		return outcome{}, err
+	}
+	if wait, err := r.onlyEmpty(ctx, nodes); wait != nil || err != nil {
+		return *orDone(wait), err
 	}
 	var ids, names []string
 	asked := true

@@ -3,6 +3,8 @@ package optimize
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -151,6 +153,10 @@ func (r *run) lost(ctx context.Context, ids []string) ([]string, error) {
 	return lost, err
 }
 
+// preferSpot leaves new on-demand nodes to the pods that need them: the others go
+// there only when the spot nodes are full. ml counts on it.
+var preferSpot = &fleetv1.Taint{Key: "cloudoptim.io/prefer-spot", Value: "true", Effect: "PreferNoSchedule"}
+
 // label marks the new nodes as CloudOptim's.
 func (r *run) label(ctx context.Context) (outcome, error) {
 	nodes, err := r.readyNodes(ctx)
@@ -161,11 +167,17 @@ func (r *run) label(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	mixed := slices.Contains(slices.Collect(maps.Values(types)), "spot")
 	var work []work
 	for _, node := range nodes {
 		work = append(work, r.work("label_node", node.Name, 3, 5*time.Minute, &fleetv1.LabelNodeParameters{
 			NodeName: node.Name, InstanceId: node.InstanceID, Labels: r.labels(types[node.InstanceID]),
 		}))
+		if types[node.InstanceID] == "on-demand" && mixed {
+			work = append(work, r.work("taint_node", node.Name, 3, 5*time.Minute, &fleetv1.TaintNodeParameters{
+				NodeName: node.Name, InstanceId: node.InstanceID, Taints: []*fleetv1.Taint{preferSpot},
+			}))
+		}
 	}
 	done, err := r.perform(ctx, work)
 	if err != nil {

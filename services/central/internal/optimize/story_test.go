@@ -10,6 +10,7 @@ import (
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
@@ -60,6 +61,57 @@ func TestANodeThatCannotBeDrainedIsKeptAndTheOthersGo(t *testing.T) {
 	equal(t, "calls to terminate", len(w.ec2.Calls("TerminateInstances")), 1)
 }
 
+func TestADrainedNodeThatGotAPodAgainIsKept(t *testing.T) {
+	w := newWorld(t)
+	w.after["drain_node old-1"] = func() { w.pods["late"] = "old-1" }
+	told := w.impatientStory(t, w.start(t), "terminate")
+	equal(t, "status", told.GetStatus(), "completed")
+	mentions(t, told.GetErrorMessage(), "kept old-1: pod web/late came after the drain")
+	equal(t, "alive", w.alive(), "i-old-1 on-demand, i-0002 spot")
+	equal(t, "given back", w.did("uncordon_node old-1"), 1)
+}
+
+func TestADrainedNodeThatSomebodyUncordonedIsKept(t *testing.T) {
+	w := newWorld(t)
+	w.after["drain_node old-2"] = func() { delete(w.cordoned, "old-2") }
+	told := w.impatientStory(t, w.start(t), "terminate")
+	mentions(t, told.GetErrorMessage(), "kept old-2: somebody uncordoned it after the drain")
+	equal(t, "alive", w.alive(), "i-old-2 on-demand, i-0002 spot")
+}
+
+func TestAnInventoryThatIsBehindTheDrainOnlyDelaysTheTermination(t *testing.T) {
+	w := newWorld(t)
+	id := w.start(t)
+	w.after["drain_node old-1"] = func() { w.pods["ghost"] = "old-1" }
+	w.until(t, id, "terminate")
+	equal(t, "terminated while it looks occupied", len(w.ec2.Calls("TerminateInstances")), 0)
+	w.mu.Lock()
+	delete(w.pods, "ghost")
+	w.mu.Unlock()
+	told := w.story(t, id)
+	equal(t, "message", told.GetErrorMessage(), "")
+	equal(t, "alive", w.alive(), "i-0002 spot")
+}
+
+func TestWhatADrainLeavesDoesNotHoldATermination(t *testing.T) {
+	for name, c := range map[string]struct {
+		pod  *fleetv1.Pod
+		want bool
+	}{
+		"a pod":                         {&fleetv1.Pod{Phase: "Running"}, true},
+		"one that ends":                 {&fleetv1.Pod{Phase: "Running", Terminating: true}, true},
+		"of a DaemonSet":                {&fleetv1.Pod{Owner: &fleetv1.Owner{Kind: "DaemonSet"}}, false},
+		"mirror":                        {&fleetv1.Pod{Mirror: true}, false},
+		"finished":                      {&fleetv1.Pod{Phase: "Succeeded"}, false},
+		"tolerates all":                 {&fleetv1.Pod{Tolerations: []*fleetv1.Toleration{{Operator: "Exists"}}}, false},
+		"tolerates a cordon":            {&fleetv1.Pod{Tolerations: []*fleetv1.Toleration{{Key: unschedulableTaint, Operator: "Exists", Effect: "NoSchedule"}}}, false},
+		"tolerates something else":      {&fleetv1.Pod{Tolerations: []*fleetv1.Toleration{{Key: "gpu", Operator: "Exists"}}}, true},
+		"tolerates only what evicts it": {&fleetv1.Pod{Tolerations: []*fleetv1.Toleration{{Operator: "Exists", Effect: "NoExecute"}}}, true},
+	} {
+		equal(t, name, movable(c.pod), c.want)
+	}
+}
+
 func TestANodeThatCannotBeCordonedIsNotDrained(t *testing.T) {
 	w := newWorld(t)
 	w.fails["cordon_node old-2"] = "another instance has the name"
@@ -89,6 +141,21 @@ func TestARollbackKeepsANewNodeThatStillHoldsPods(t *testing.T) {
 	told := w.story(t, w.start(t))
 	equal(t, "status", told.GetStatus(), "failed")
 	equal(t, "alive", w.alive(), "i-old-1 on-demand, i-old-2 on-demand, i-0002 spot")
+}
+
+func TestNewOnDemandNodesBesideSpotOnesAreLeftToThePodsThatNeedThem(t *testing.T) {
+	w := newWorld(t)
+	w.decide = func(req *mlv1.DecisionRequest) (*mlv1.DecisionResponse, error) {
+		decision, err := swap(req)
+		decision.Recommendations = append(decision.Recommendations, &mlv1.Recommendation{
+			InstanceType: "c5.large", AvailabilityZone: "us-east-1a", NodeType: "on-demand", NodeCount: 1, HourlyPrice: onDemand, OnDemandHourlyPrice: onDemand,
+		})
+		return decision, err
+	}
+	equal(t, "status", w.story(t, w.start(t)).GetStatus(), "completed")
+	equal(t, "alive", w.alive(), "i-0002 spot, i-0003 on-demand")
+	equal(t, "the spot node", w.did("taint_node 0002"), 0)
+	equal(t, "the on-demand node", w.did("taint_node 0003"), 1)
 }
 
 func TestWithoutSpotCapacityTheNodeIsBoughtOnDemand(t *testing.T) {

@@ -68,8 +68,11 @@ type world struct {
 	fails map[string]string
 	// stuck nodes are drained, and their pods find no other place.
 	stuck map[string]bool
-	done  []string
-	news  []*adminv1.StreamResponse
+	// cordoned nodes; after says what happens when a task is done, by kind and node.
+	cordoned map[string]bool
+	after    map[string]func()
+	done     []string
+	news     []*adminv1.StreamResponse
 
 	decide func(*mlv1.DecisionRequest) (*mlv1.DecisionResponse, error)
 }
@@ -106,7 +109,7 @@ func newWorld(t *testing.T) *world {
 	t.Parallel()
 	w := &world{
 		db: pgtest.New(t), ec2: ec2test.New(t), pods: map[string]string{"p1": "old-1", "p2": "old-2"},
-		fails: map[string]string{}, stuck: map[string]bool{}, decide: swap,
+		fails: map[string]string{}, stuck: map[string]bool{}, cordoned: map[string]bool{}, after: map[string]func(){}, decide: swap,
 	}
 	s, log := store.New(w.db.Pool), slog.New(slog.DiscardHandler)
 	aws, err := cloud.New(t.Context(), "us-east-1", w.ec2.URL)
@@ -180,6 +183,7 @@ func (w *world) report(ctx context.Context) error {
 		all.Nodes = append(all.Nodes, &fleetv1.NodeMetric{
 			NodeName: strings.TrimPrefix(one.ID, "i-"), InstanceId: one.ID, InstanceType: one.Type, AvailabilityZone: "us-east-1a",
 			NodeType: nodeType, CpuAllocatable: 2, MemoryAllocatableGb: 4, Ready: true,
+			Unschedulable: w.cordoned[strings.TrimPrefix(one.ID, "i-")],
 		})
 	}
 	for _, uid := range slices.Sorted(maps.Keys(w.pods)) {
@@ -220,6 +224,15 @@ func (w *world) perform(task *fleetv1.Task) *fleetv1.TaskResult {
 	if why := w.fails[what]; why != "" {
 		result.Status, result.Error = "failed", &why
 		return result
+	}
+	switch task.GetTaskType() {
+	case "cordon_node", "drain_node":
+		w.cordoned[node] = true
+	case "uncordon_node":
+		delete(w.cordoned, node)
+	}
+	if happens := w.after[what]; happens != nil {
+		defer happens()
 	}
 	for uid, on := range w.pods {
 		switch {
@@ -263,6 +276,32 @@ func (w *world) story(t *testing.T, id uuid.UUID) *adminv1.Optimization {
 	must(t, err)
 	t.Fatalf("the story hangs at %s: %+v", steps[story.Step-1].name, story.Steps[story.Step-1])
 	return nil
+}
+
+// until carries the optimization on until the step of that name waits for something.
+func (w *world) until(t *testing.T, id uuid.UUID, step string) {
+	t.Helper()
+	stop := time.Now().Add(20 * time.Second)
+	for time.Now().Before(stop) {
+		w.carryOn(t.Context(), storyJob{OptimizationID: id, Generation: 1})
+		must(t, w.agent(t.Context()))
+		must(t, w.Book.Price(t.Context(), false))
+		story, err := w.Store.Story(t.Context(), id)
+		must(t, err)
+		if steps[story.Step-1].name == step && story.Steps[story.Step-1].StartedAt != nil {
+			return
+		}
+	}
+	t.Fatalf("the story never comes to %s", step)
+}
+
+// impatientStory is story where the named step has been at it for fifteen seconds.
+func (w *world) impatientStory(t *testing.T, id uuid.UUID, step string) *adminv1.Optimization {
+	t.Helper()
+	w.until(t, id, step)
+	_, err := w.db.Pool.Exec(t.Context(), "UPDATE optimization_steps SET started_at = now() - interval '15 seconds' WHERE optimization_id = $1 AND status = 'running'", id)
+	must(t, err)
+	return w.story(t, id)
 }
 
 // age makes the step in hand look as if it had begun long ago.

@@ -120,6 +120,14 @@ func tolerated(taints []*fleetv1.Taint, tolerations []*fleetv1.Toleration) bool 
 	return true
 }
 
+// discouraged says whether a taint asks the scheduler to put the pod elsewhere if it can.
+func discouraged(pod *fleetv1.Pod, taints []*fleetv1.Taint) bool {
+	return slices.ContainsFunc(taints, func(taint *fleetv1.Taint) bool {
+		return taint.GetEffect() == "PreferNoSchedule" &&
+			!slices.ContainsFunc(pod.GetTolerations(), func(t *fleetv1.Toleration) bool { return tolerates(t, taint) })
+	})
+}
+
 func tolerates(t *fleetv1.Toleration, taint *fleetv1.Taint) bool {
 	if t.GetEffect() != "" && t.GetEffect() != taint.GetEffect() {
 		return false

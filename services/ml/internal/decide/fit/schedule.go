@@ -8,7 +8,8 @@ import (
 // Scheduler foretells where the kube-scheduler puts pods. It filters exactly as
 // Fits does and scores as the default profile's LeastAllocated does, so it
 // spreads where a packer would fill: a plan that only works if pods land as packed
-// fails here. What it leaves out (balanced allocation, image locality, soft
+// fails here. Nodes with a PreferNoSchedule taint come last, as its TaintToleration
+// has them. What it leaves out (balanced allocation, image locality, soft
 // spreading) is stood in for by Noise: a plan should hold for several seeds.
 type Scheduler struct {
 	// Seed of the noise and of ties.
@@ -24,6 +25,9 @@ const (
 	sampleAbove = 100
 	// Pods that ask for nothing count as this much in scores, as in Kubernetes.
 	defaultCPU, defaultMemory = 100, 200 << 20
+	// A node without a PreferNoSchedule taint scores so much more: 100 by
+	// TaintToleration, which weighs three times LeastAllocated.
+	untaintedScore = 300
 )
 
 // Schedule puts the pod on the best node and says which, or -1 if none takes it.
@@ -41,6 +45,9 @@ func (s *Scheduler) Schedule(c *Cluster, pod int) int {
 			continue
 		}
 		score := leastAllocated(c.nodes[node], kind.requests) + s.noise(pod, node)
+		if !discouraged(kind.pod, c.nodes[node].Taints) {
+			score += untaintedScore
+		}
 		if best < 0 || score > bestScore {
 			best, bestScore = node, score
 		}

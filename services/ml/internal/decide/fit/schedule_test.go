@@ -133,6 +133,24 @@ func TestTheSchedulerSpreadsWhereAPackerWouldFill(t *testing.T) {
 
 // While nodes drain, the emptied ones still count as domains: with one pod per
 // node allowed beyond the emptiest, those left over wait until the nodes are gone.
+func TestDiscouragedNodesAreTakenLastAndBlockedToNobody(t *testing.T) {
+	kept := node("kept", "a", 16)
+	kept.Taints = []*fleetv1.Taint{{Key: "kept", Effect: "PreferNoSchedule"}}
+	pods := replicas(6, func(*fleetv1.Pod) {})
+	pods[5].Tolerations = []*fleetv1.Toleration{{Key: "kept", Operator: "Exists"}}
+	cluster := fit.NewCluster(fit.NewBook(pods))
+	last, first := cluster.AddNode(kept), cluster.AddNode(node("plain", "a", 4))
+	s := fit.Scheduler{Seed: 1}
+	for pod, want := range []int{first, first, first, first, last, last} {
+		if pod == 5 { // it does not mind the taint, and the other node is full anyway
+			cluster.Remove(0)
+		}
+		if got := s.Schedule(cluster, pod); got != want {
+			t.Errorf("pod %d goes to node %d, want %d", pod, got, want)
+		}
+	}
+}
+
 func TestPodsThatWaitForTheOldNodesToGoArePlacedInTheEnd(t *testing.T) {
 	pods := replicas(4, func(p *fleetv1.Pod) {
 		p.TopologySpread = []*fleetv1.TopologySpread{{MaxSkew: 1, TopologyKey: fit.LabelHostname, WhenUnsatisfiable: "DoNotSchedule", Selector: web}}

@@ -119,7 +119,7 @@ func (w *world) architectures() []string {
 // refuse says why a column cannot be taken at all, empty if it can.
 func refuse(c *column, want wants, l limits, architectures []string) string {
 	switch {
-	case !allowedType(c.Type, l):
+	case !allowedType(c.Type, l), slices.Contains(l.excludedPools, c.pool()+"/"+c.nodeType()):
 		return candidateExcluded
 	case !slices.Contains(architectures, c.Type.Architecture):
 		return candidateArchitecture
@@ -209,6 +209,11 @@ func capacityLabels(nodeType string) map[string]any {
 		"cloudoptim.io/capacity-type":    nodeType,
 	}
 }
+
+// forOnDemand asks the scheduler to leave new on-demand nodes to the pods that need
+// them, where there are new spot nodes too: the plan's taint step names it, and plans
+// count on it. Pods are kept out of nothing by it.
+var forOnDemand = &fleetv1.Taint{Key: "cloudoptim.io/prefer-spot", Value: "true", Effect: "PreferNoSchedule"}
 
 // node of the column with a name.
 func (c *column) node(name string) fit.Node {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
 
 // extensions is how often a plan is carried on from its own result.
@@ -62,7 +63,7 @@ func (q *problem) after(p plan) *fleetv1.ClusterState {
 		}
 	}
 	for i, c := range p.buy {
-		state.Nodes = append(state.Nodes, q.metric(c, newName(i)))
+		state.Nodes = append(state.Nodes, q.metric(c, p.newNode(i)))
 		state.Pods = append(state.Pods, q.w.daemonPods(c, newName(i))...)
 	}
 	for i := range q.w.book.Pods() {
@@ -80,14 +81,13 @@ func (q *problem) after(p plan) *fleetv1.ClusterState {
 }
 
 // metric of a node that was bought.
-func (q *problem) metric(c *column, name string) *fleetv1.NodeMetric {
-	n := c.node(name)
+func (q *problem) metric(c *column, n fit.Node) *fleetv1.NodeMetric {
 	extended := map[string]int64{}
 	if left := c.Type.Allocatable(); left.Accelerators > 0 {
 		extended[left.Accelerator] = left.Accelerators
 	}
 	return &fleetv1.NodeMetric{
-		NodeName: name, InstanceType: c.Type.Name, InstanceId: name, AvailabilityZone: c.Zone, NodeType: c.nodeType(), Labels: n.Labels,
+		NodeName: n.Name, InstanceType: c.Type.Name, InstanceId: n.Name, AvailabilityZone: c.Zone, NodeType: c.nodeType(), Labels: n.Labels, Taints: n.Taints,
 		Ready: true, MaxPods: int32(n.Room.Pods), CreatedAt: timestamppb.New(q.w.at),
 		CpuAllocatable: float64(n.Room.CPU) / 1000, MemoryAllocatableGb: float64(n.Room.Memory) / gib,
 		Allocatable: &fleetv1.Resources{

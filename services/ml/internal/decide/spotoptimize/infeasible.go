@@ -15,6 +15,7 @@ var relaxations = []struct {
 }{
 	{"instance_types", func(l limits) bool { return len(l.types) > 0 }, func(l *limits, _ *world) { l.types = nil }},
 	{"excluded_instance_types", func(l limits) bool { return len(l.excluded) > 0 }, func(l *limits, _ *world) { l.excluded = nil }},
+	{"excluded_pools", func(l limits) bool { return len(l.excludedPools) > 0 }, func(l *limits, _ *world) { l.excludedPools = nil }},
 	{"architectures", func(l limits) bool { return len(l.architectures) > 0 }, func(l *limits, _ *world) { l.architectures = []string{"amd64", "arm64"} }},
 	{"zones", func(l limits) bool { return len(l.zones) > 0 }, func(l *limits, w *world) { l.zones = w.market.Zones(w.state.GetRegion()) }},
 	{"max_nodes", func(l limits) bool { return l.maxNodes > 0 }, func(l *limits, _ *world) { l.maxNodes = 0 }},

@@ -4,12 +4,24 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
 
 // plan is which nodes go and what is bought instead.
 type plan struct {
 	gone []int     // indices of world.nodes
 	buy  []*column // one for each new node
+}
+
+// newNode is the i-th new node of the plan.
+func (p plan) newNode(i int) fit.Node {
+	n := p.buy[i].node(newName(i))
+	if !p.buy[i].spot && p.mixed() {
+		n.Taints = []*fleetv1.Taint{forOnDemand}
+	}
+	return n
 }
 
 // ledger counts what the limits speak of, for a plan that grows.

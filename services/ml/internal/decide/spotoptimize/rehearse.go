@@ -42,8 +42,8 @@ func (w *world) rehearse(p plan, waiting []int, s fit.Scheduler) rehearsal {
 // stage is the cluster with the new nodes, before anything moves.
 func (w *world) stage(p plan) *fit.Cluster {
 	c := w.today()
-	for i, column := range p.buy {
-		n := column.node(newName(i))
+	for i := range p.buy {
+		n := p.newNode(i)
 		n.Room.CPU -= int64(margin * float64(n.Room.CPU))
 		n.Room.Memory -= int64(margin * float64(n.Room.Memory))
 		c.AddNode(n)

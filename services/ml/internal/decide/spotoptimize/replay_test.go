@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -29,6 +30,8 @@ func replay(t *testing.T, prices *market.Snapshot, before *fleetv1.ClusterState,
 			for range int(p["node_count"].(float64)) {
 				r.launch(t, prices, p, step.Action == "launch_spot_instances")
 			}
+		case "taint_node":
+			r.taint(p["node_type"].(string), p["taints"].([]any))
 		case "cordon_node":
 			for _, name := range p["node_names"].([]any) {
 				r.node(name.(string)).Unschedulable = true
@@ -96,6 +99,19 @@ func (r *replayer) launch(t *testing.T, prices *market.Snapshot, p map[string]an
 	}
 }
 
+// taint the launched nodes of a type.
+func (r *replayer) taint(nodeType string, taints []any) {
+	for _, n := range r.world.Nodes {
+		if n.NodeType != nodeType || !strings.HasPrefix(n.NodeName, "fresh-") {
+			continue
+		}
+		for _, one := range taints {
+			t := one.(map[string]any)
+			n.Taints = append(n.Taints, &fleetv1.Taint{Key: t["key"].(string), Value: t["value"].(string), Effect: t["effect"].(string)})
+		}
+	}
+}
+
 // take the pods off that a drain evicts.
 func (r *replayer) drain(name string) {
 	var stay []*fleetv1.Pod
@@ -138,7 +154,8 @@ func (r *replayer) settle() {
 	}
 }
 
-// choose the node with most room left, with noise.
+// choose the node with most room left, with noise; those that a taint speaks
+// against come last.
 func (r *replayer) choose(pod *fleetv1.Pod) *fleetv1.NodeMetric {
 	var best *fleetv1.NodeMetric
 	score := 0.0
@@ -154,6 +171,9 @@ func (r *replayer) choose(pod *fleetv1.Pod) *fleetv1.NodeMetric {
 			}
 		}
 		free := 100 - 50*cpu/float64(n.Allocatable.CpuMillicores) - 50*memory/float64(n.Allocatable.MemoryBytes)
+		if r.world.Discouraged(pod, n) {
+			free -= 300
+		}
 		if s := free + r.noise*r.rng.Float64(); best == nil || s > score {
 			best, score = n, s
 		}

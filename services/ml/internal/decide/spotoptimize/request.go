@@ -38,7 +38,7 @@ type limits struct {
 	floorCPU, maxRisk, minSavings  float64
 	maxNodes                       int
 	zones, architectures           []string
-	types, excluded                []string
+	types, excluded, excludedPools []string
 }
 
 // decode reads the two Structs of a request strictly: an unknown key or a wrong
@@ -60,7 +60,7 @@ func decode(req *mlv1.DecisionRequest) (wants, limits, error) {
 		priceRatio: or(c.MaxPriceRatio, defaultPriceRatio), floorCPU: or(c.OnDemandFloorCpu, 0),
 		maxRisk: or(c.MaxRiskScore, defaultMaxRisk), minSavings: or(c.MinSavingsRatio, defaultMinSavings),
 		maxNodes: int(c.GetMaxNodes()), zones: c.GetZones(), architectures: c.GetArchitectures(),
-		types: c.GetInstanceTypes(), excluded: c.GetExcludedInstanceTypes(),
+		types: c.GetInstanceTypes(), excluded: c.GetExcludedInstanceTypes(), excludedPools: c.GetExcludedPools(),
 	}
 	return w, l, checkPatterns(l)
 }

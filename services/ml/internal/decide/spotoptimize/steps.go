@@ -29,6 +29,11 @@ func (w *world) steps(p plan, l limits) []*mlv1.ExecutionStep {
 				add("label_node", map[string]any{"node_type": kind, "node_count": float64(n), "labels": capacityLabels(kind)})
 			}
 		}
+		if p.mixed() {
+			add("taint_node", map[string]any{"node_type": onDemandNode, "node_count": float64(p.count(onDemandNode)), "taints": []any{map[string]any{
+				"key": forOnDemand.GetKey(), "value": forOnDemand.GetValue(), "effect": forOnDemand.GetEffect(),
+			}}})
+		}
 	}
 	if len(p.gone) > 0 {
 		var names, ids []any
@@ -46,6 +51,9 @@ func (w *world) steps(p plan, l limits) []*mlv1.ExecutionStep {
 	}
 	return all
 }
+
+// mixed plans buy both spot and on-demand nodes.
+func (p plan) mixed() bool { return p.count(spotNode) > 0 && p.count(onDemandNode) > 0 }
 
 // count of new nodes bought so.
 func (p plan) count(nodeType string) int {

@@ -49,6 +49,17 @@ func (w *World) node(name string) *fleetv1.NodeMetric {
 	return nil
 }
 
+// Discouraged says whether a taint of the node asks for another one, if there is any.
+func (w *World) Discouraged(pod *fleetv1.Pod, node *fleetv1.NodeMetric) bool {
+	for _, t := range node.GetTaints() {
+		mind := !slices.ContainsFunc(pod.GetTolerations(), func(tol *fleetv1.Toleration) bool { return tolerates(tol, t) })
+		if mind && t.GetEffect() == "PreferNoSchedule" {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *World) taints(pod *fleetv1.Pod, node *fleetv1.NodeMetric) string {
 	taints := slices.Clone(node.GetTaints())
 	if node.GetUnschedulable() || !node.GetReady() {
