@@ -14,9 +14,10 @@ import (
 // generateFlags are the same for `generate` and `up`.
 func generateFlags(fs *flag.FlagSet, c *generate.Config) {
 	fs.Uint64Var(&c.Seed, "seed", 1, "the same seed gives the same cluster")
-	fs.IntVar(&c.Nodes, "nodes", 40, "on-demand m5, m6i, c5 and r5 nodes, 2xlarge and 4xlarge, in three zones")
+	fs.IntVar(&c.Nodes, "nodes", 40, "m5, m6i, c5 and r5 nodes, 2xlarge and 4xlarge, in three zones")
 	fs.IntVar(&c.Pods, "pods", 300, "pods of workloads (replicas P(r)~1/r^1.5; CPU log-normal, sigma 0.9; 1 to 8 GiB a core);\nthree DaemonSets' pods come on top")
 	fs.Float64Var(&c.Fill, "fill", 0.38, "requested share of the nodes' CPU")
+	fs.Float64Var(&c.Spot, "spot", 0, "share of the nodes that are spot")
 }
 
 func generateCluster(_ context.Context, args []string) error {

@@ -1,4 +1,4 @@
-// Package generate makes up a cluster as companies run them: on demand, in three zones, two thirds idle.
+// Package generate makes up a cluster as companies run them: on demand unless told otherwise, in three zones, two thirds idle.
 //
 // All of it follows from a seed. What is drawn, and how:
 //
@@ -32,6 +32,7 @@ type Config struct {
 	Nodes  int
 	Pods   int
 	Fill   float64 // requested share of the fleet's CPU, DaemonSets and all
+	Spot   float64 // share of the nodes that are spot, spread evenly over them
 	Region string
 }
 
@@ -47,8 +48,8 @@ type generator struct {
 
 // Cluster makes the cluster of a config.
 func Cluster(c Config) (*dump.Dump, error) {
-	if c.Nodes < 1 || c.Pods < 1 || c.Fill <= 0 || c.Fill > 0.9 {
-		return nil, fmt.Errorf("making a cluster of %d nodes, %d pods, %.2f full: want some of each, and a fill up to 0.9", c.Nodes, c.Pods, c.Fill)
+	if c.Nodes < 1 || c.Pods < 1 || c.Fill <= 0 || c.Fill > 0.9 || c.Spot < 0 || c.Spot > 1 {
+		return nil, fmt.Errorf("making a cluster of %d nodes, %d pods, %.2f full, %.2f spot: want some of each, a fill up to 0.9, and a share", c.Nodes, c.Pods, c.Fill, c.Spot)
 	}
 	g := &generator{Config: c, rand: rand.New(rand.NewPCG(c.Seed, 0x10ab)), out: &dump.Dump{}}
 	g.makeNodes()
@@ -79,6 +80,7 @@ func (g *generator) makeNodes() {
 			// Not of the range that EC2 gives new instances' names from.
 			Name: fmt.Sprintf("ip-10-0-%d-%d.%s", i/200, i%200+10, hostDomain(g.Region)),
 			Type: t, Arch: "amd64", Zone: g.Region + string(rune('a'+i%3)),
+			Spot: int(float64(i+1)*g.Spot) > int(float64(i)*g.Spot),
 		})
 		node.Labels[eks.LabelNodegroup] = "general-" + family
 		if i < tainted {

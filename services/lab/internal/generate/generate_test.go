@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -162,6 +163,36 @@ func TestDistributionsAreAsStated(t *testing.T) {
 	slices.Sort(cpus)
 	// The middle half of a normal distribution is 1.35 sigma wide.
 	within(t, "sigma of log CPU", (cpus[len(cpus)*3/4]-cpus[len(cpus)/4])/1.349, 0.7, 1.1)
+}
+
+func TestTheAskedShareOfNodesIsSpotAndHoldsNoPodThatMustNotBe(t *testing.T) {
+	d, err := Cluster(Config{Seed: 3, Nodes: 20, Pods: 200, Fill: 0.3, Spot: 0.75, Region: "us-east-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spot := map[string]bool{}
+	for _, n := range d.Nodes {
+		spot[n.Name] = n.Labels[eks.LabelCapacityType] == eks.Spot
+	}
+	held := 0
+	for _, p := range d.Pods {
+		if !spot[p.Spec.NodeName] {
+			continue
+		}
+		held++
+		if p.Spec.Affinity != nil && cmp.Equal(p.Spec.Affinity.NodeAffinity, onDemandOnly()) {
+			t.Errorf("pod %s is on a spot node", p.Name)
+		}
+	}
+	n := 0
+	for _, is := range spot {
+		if is {
+			n++
+		}
+	}
+	if n != 15 || held < 100 {
+		t.Errorf("%d of 20 nodes are spot, with %d pods", n, held)
+	}
 }
 
 func TestNodesAreOnDemandInThreeZones(t *testing.T) {

@@ -4,12 +4,14 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/cloudoptim/cloudoptim/services/lab/internal/eks"
 )
 
 // slot is a node while pods are put on it.
 type slot struct {
 	name, zone  string
-	batch       bool
+	batch, spot bool
 	allCPU      int64 // thousandths of a core
 	cpu, memory int64 // free; memory in MiB
 	pods        int64 // free
@@ -20,6 +22,7 @@ func newSlot(n *corev1.Node) *slot {
 	size := n.Status.Allocatable
 	s := &slot{
 		name: n.Name, zone: n.Labels[corev1.LabelTopologyZone], batch: len(n.Spec.Taints) > 0,
+		spot: n.Labels[eks.LabelCapacityType] == eks.Spot,
 		allCPU: size.Cpu().MilliValue(), cpu: size.Cpu().MilliValue() - daemonCPU,
 		memory: size.Memory().Value()>>20 - daemonMemory, pods: size.Pods().Value() - int64(len(daemons)),
 		has: map[*workload]bool{},
@@ -71,7 +74,7 @@ func (g *generator) place(w *workload, zones map[string]int) *slot {
 
 func (s *slot) takes(w *workload) bool {
 	return s.cpu >= int64(w.cpuMilli) && s.memory >= w.memoryMiB && s.pods > 0 &&
-		(!s.batch || w.batch) && (!w.antiAffinity || !s.has[w])
+		(!s.batch || w.batch) && (!s.spot || !w.onDemand) && (!w.antiAffinity || !s.has[w])
 }
 
 // evens tells whether one more pod there keeps the zones within one of each
