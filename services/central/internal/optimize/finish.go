@@ -21,21 +21,9 @@ func (r *run) terminate(ctx context.Context) (outcome, error) {
 	if wait, err := r.onlyEmpty(ctx, nodes); wait != nil || err != nil {
 		return *orDone(wait), err
 	}
-	var ids, names []string
-	asked := true
-	for _, node := range nodes {
-		if node.Status == "drained" || node.Status == "terminated" {
-			ids, names = append(ids, node.InstanceID), append(names, node.Node)
-		}
-		asked = asked && node.Status != "drained"
-	}
-	if !asked || r.age() > time.Minute { // once, and again when it seems lost
-		if err := r.Cloud.Terminate(ctx, r.aws(), ids); err != nil {
-			return outcome{}, err
-		}
-		if err := r.Store.SetReplaced(ctx, r.story.ID, "terminated", "", names...); err != nil {
-			return outcome{}, err
-		}
+	ids, err := r.endDrained(ctx, nodes)
+	if err != nil {
+		return outcome{}, err
 	}
 	left, err := r.stillThere(ctx, ids)
 	if err != nil {
@@ -45,6 +33,26 @@ func (r *run) terminate(ctx context.Context) (outcome, error) {
 		return waiting(500*time.Millisecond, "%d of %d terminated nodes are still there", left, len(ids)), nil
 	}
 	return outcome{detail: map[string]any{"instances": ids}}, nil
+}
+
+// endDrained asks for the end of the drained nodes' instances, once, and again when
+// it seems lost; it returns all that were asked for.
+func (r *run) endDrained(ctx context.Context, nodes []store.Replaced) ([]string, error) {
+	var ids, names []string
+	asked := true
+	for _, node := range nodes {
+		if node.Status == "drained" || node.Status == "terminated" {
+			ids, names = append(ids, node.InstanceID), append(names, node.Node)
+		}
+		asked = asked && node.Status != "drained"
+	}
+	if asked && r.age() <= time.Minute {
+		return ids, nil
+	}
+	if err := r.Cloud.Terminate(ctx, r.aws(), ids); err != nil {
+		return nil, err
+	}
+	return ids, r.Store.SetReplaced(ctx, r.story.ID, "terminated", "", names...)
 }
 
 // stillThere counts instances that are still nodes.
