@@ -11,11 +11,11 @@ import (
 )
 
 func TestARunReplacesWhatItMeasuredAndKeepsTheRest(t *testing.T) {
-	old := []Result{{Name: "demo.warm_s", Value: 100, Commit: "a"}, {Name: "rest.p99_over_grpc", Value: 2, Commit: "a"}}
+	old := []Result{{Name: "demo.warm_s", Value: 100, Commit: "a", Command: "go run ./services/bench -root /tree -only demo"}, {Name: "rest.p99_over_grpc", Value: 2, Commit: "a"}}
 	got := merge(old, []Result{{Name: "rest.p99_over_grpc", Value: 1.5, Commit: "b"}, {Name: "a.new_s", Value: 7, Commit: "b"}})
 	want := []Result{
 		{Name: "a.new_s", Value: 7, Commit: "b"},
-		{Name: "demo.warm_s", Value: 100, Commit: "a"},
+		{Name: "demo.warm_s", Value: 100, Commit: "a", Command: "go run ./services/bench -only demo"},
 		{Name: "rest.p99_over_grpc", Value: 1.5, Commit: "b"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,10 +55,14 @@ func save(file string, all []Result) error {
 	return os.WriteFile(file, buffer.Bytes(), 0o644)
 }
 
+// elsewhere is where the tree was on the machine of a run: nobody else's business.
+var elsewhere = regexp.MustCompile(` -+root[ =]\S+`)
+
 // merge replaces figures of the same name and keeps the others, by name.
 func merge(old, taken []Result) []Result {
 	byName := map[string]Result{}
 	for _, r := range slices.Concat(old, taken) {
+		r.Command = elsewhere.ReplaceAllString(r.Command, "")
 		byName[r.Name] = r
 	}
 	all := make([]Result, 0, len(byName))

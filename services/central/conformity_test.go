@@ -410,6 +410,10 @@ func TestEveryRefusalHasTheDocumentedStatusAndBody(t *testing.T) {
 		{"a key that has ended already", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "viewer", "expires_at": "2025-11-28T10:00:00Z"}`, 422, "INVALID_REQUEST", `{"field": "expires_at"}`},
 		{"the platform's staff naming no customer", "POST", "/api/v1/admin/clusters", h.platform, `{"cluster_name": "x", "region": "us-east-1"}`, 422, "INVALID_REQUEST", `{"field": "customer_id"}`},
 
+		{"spot events", "GET", "/api/v1/admin/spot-events", h.admin, "", 501, "UNIMPLEMENTED", ""},
+		{"a node's notice", "POST", "/api/v1/client/events", h.agent, `[{"event_id": "e-2", "type": "Warning", "reason": "SpotInterruption", "object_kind": "Node",
+			"object_name": "n", "last_seen": "{now}", "notice": {"notice_id": "n-1", "event_type": "interruption_warning", "node_name": "n", "instance_id": "i-1"}}]`, 501, "UNIMPLEMENTED", ""},
+		{"a shared queue", "POST", "/api/v1/admin/customers", h.platform, `{"company_name": "x", "email": "y@example.com", "sqs_queue_shared": true}`, 501, "UNIMPLEMENTED", ""},
 		{"models", "POST", "/api/v1/admin/models/upload", h.platform, `{"file": {"name": "m"}}`, 501, "UNIMPLEMENTED", ""},
 		{"gaps", "POST", "/api/v1/admin/gap-filler/analyze", h.platform, `{"model_training_date": "2025-11-28T10:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
 		{"filling gaps", "POST", "/api/v1/admin/gap-filler/fill", h.platform, `{"model_training_date": "2025-11-28T10:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},

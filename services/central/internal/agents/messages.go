@@ -34,7 +34,7 @@ func (sess *session) take(ctx context.Context, msg *agentv1.ConnectRequest) erro
 	case *agentv1.ConnectRequest_Metrics:
 		return sess.metrics(ctx, kind.Metrics)
 	case *agentv1.ConnectRequest_Events:
-		_, err := sess.Store.AddEvents(ctx, sess.cluster, kind.Events.GetEvents())
+		_, err := sess.addEvents(ctx, sess.cluster, kind.Events.GetEvents())
 		return err
 	case *agentv1.ConnectRequest_InventorySnapshot:
 		return sess.snapshot(ctx, kind.InventorySnapshot)
@@ -43,6 +43,8 @@ func (sess *session) take(ctx context.Context, msg *agentv1.ConnectRequest) erro
 	case *agentv1.ConnectRequest_Unsupported:
 		sess.Log.WarnContext(ctx, "the agent does not know a message", "cluster_id", sess.cluster, "reason", kind.Unsupported.GetReason())
 		return nil
+	case *agentv1.ConnectRequest_NodeNotice:
+		return fault.Unimplemented("acting on a node's notice")
 	case *agentv1.ConnectRequest_Hello:
 		return fault.Invalid("hello", "must be said once")
 	default:

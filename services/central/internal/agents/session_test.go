@@ -129,6 +129,10 @@ func TestALongKubernetesVersionIsNoReasonToRefuseTheAgent(t *testing.T) {
 	}
 }
 
+func notice() *fleetv1.NodeNotice {
+	return &fleetv1.NodeNotice{NoticeId: "n-1", EventType: "interruption_warning", NodeName: "n", InstanceId: "i-1"}
+}
+
 func TestWhatIsNotUnderstoodIsAnsweredAndTheSessionLives(t *testing.T) {
 	h, r := one(t)
 	l, _ := r.session(t, h)
@@ -142,6 +146,10 @@ func TestWhatIsNotUnderstoodIsAnsweredAndTheSessionLives(t *testing.T) {
 		{unknown, "unknown kind"},
 		{&agentv1.ConnectRequest{}, "no kind"},
 		{hello(h.cluster, 0), "once"},
+		{&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_NodeNotice{NodeNotice: notice()}}, "a node's notice"},
+		{&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Events{Events: &agentv1.EventBatch{Events: []*fleetv1.Event{{
+			EventId: "e", Type: "Warning", Reason: "SpotInterruption", ObjectKind: "Node", ObjectName: "n", LastSeen: timestamppb.Now(), Notice: notice(),
+		}}}}}, "a node's notice"},
 		{&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Heartbeat{Heartbeat: &agentv1.Heartbeat{Status: "fine"}}}, "status"},
 		{&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_TaskResult{TaskResult: &fleetv1.TaskResult{TaskId: uuid.NewString(), Status: "done"}}}, "status"},
 		{&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_TaskAccepted{TaskAccepted: &agentv1.TaskAccepted{TaskId: "1"}}}, "task_id"},

@@ -2,6 +2,7 @@ package agents
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -73,8 +74,17 @@ func (s *Server) SubmitEvents(ctx context.Context, req *agentv1.SubmitEventsRequ
 			return nil, err
 		}
 	}
-	n, err := s.Store.AddEvents(ctx, cluster, req.GetEvents())
+	n, err := s.addEvents(ctx, cluster, req.GetEvents())
 	return &agentv1.SubmitEventsResponse{Accepted: int32(n)}, err //nolint:gosec // at most 1,000
+}
+
+// addEvents stores events, all or none. One with a notice asks for an action that
+// is not built yet: storing it would promise what nobody does.
+func (s *Server) addEvents(ctx context.Context, cluster uuid.UUID, events []*fleetv1.Event) (int, error) {
+	if slices.ContainsFunc(events, func(e *fleetv1.Event) bool { return e.GetNotice() != nil }) {
+		return 0, fault.Unimplemented("acting on a node's notice")
+	}
+	return s.Store.AddEvents(ctx, cluster, events)
 }
 
 // Heartbeat notes that the agent lives.

@@ -257,14 +257,20 @@ func (w *world) start(t *testing.T) uuid.UUID {
 	return uuid.MustParse(started.GetOptimizationId())
 }
 
+// turn carries the optimization on as far as it goes, then lets the agent and the book do their part.
+func (w *world) turn(t *testing.T, id uuid.UUID) {
+	t.Helper()
+	w.carryOn(t.Context(), storyJob{OptimizationID: id, Generation: 1})
+	must(t, w.agent(t.Context()))
+	must(t, w.Book.Price(t.Context(), false)) // as it does each second
+}
+
 // story carries the optimization on until it ends, the agent taking its turns.
 func (w *world) story(t *testing.T, id uuid.UUID) *adminv1.Optimization {
 	t.Helper()
 	stop := time.Now().Add(20 * time.Second)
 	for time.Now().Before(stop) {
-		w.carryOn(t.Context(), storyJob{OptimizationID: id, Generation: 1})
-		must(t, w.agent(t.Context()))
-		must(t, w.Book.Price(t.Context(), false)) // as the book does each second
+		w.turn(t, id)
 		told, err := w.Store.Optimization(t.Context(), id, noCustomer)
 		must(t, err)
 		if told.GetCompletedAt() != nil {
@@ -283,9 +289,7 @@ func (w *world) until(t *testing.T, id uuid.UUID, step string) {
 	t.Helper()
 	stop := time.Now().Add(20 * time.Second)
 	for time.Now().Before(stop) {
-		w.carryOn(t.Context(), storyJob{OptimizationID: id, Generation: 1})
-		must(t, w.agent(t.Context()))
-		must(t, w.Book.Price(t.Context(), false))
+		w.turn(t, id)
 		story, err := w.Store.Story(t.Context(), id)
 		must(t, err)
 		if steps[story.Step-1].name == step && story.Steps[story.Step-1].StartedAt != nil {

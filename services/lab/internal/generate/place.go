@@ -22,7 +22,7 @@ func newSlot(n *corev1.Node) *slot {
 	size := n.Status.Allocatable
 	s := &slot{
 		name: n.Name, zone: n.Labels[corev1.LabelTopologyZone], batch: len(n.Spec.Taints) > 0,
-		spot: n.Labels[eks.LabelCapacityType] == eks.Spot,
+		spot:   n.Labels[eks.LabelCapacityType] == eks.Spot,
 		allCPU: size.Cpu().MilliValue(), cpu: size.Cpu().MilliValue() - daemonCPU,
 		memory: size.Memory().Value()>>20 - daemonMemory, pods: size.Pods().Value() - int64(len(daemons)),
 		has: map[*workload]bool{},

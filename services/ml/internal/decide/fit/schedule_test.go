@@ -131,9 +131,7 @@ func TestTheSchedulerSpreadsWhereAPackerWouldFill(t *testing.T) {
 	}
 }
 
-// While nodes drain, the emptied ones still count as domains: with one pod per
-// node allowed beyond the emptiest, those left over wait until the nodes are gone.
-func TestDiscouragedNodesAreTakenLastAndBlockedToNobody(t *testing.T) {
+func TestNodesThatATaintSpeaksAgainstAreTakenLastAndClosedToNobody(t *testing.T) {
 	kept := node("kept", "a", 16)
 	kept.Taints = []*fleetv1.Taint{{Key: "kept", Effect: "PreferNoSchedule"}}
 	pods := replicas(6, func(*fleetv1.Pod) {})
@@ -142,7 +140,7 @@ func TestDiscouragedNodesAreTakenLastAndBlockedToNobody(t *testing.T) {
 	last, first := cluster.AddNode(kept), cluster.AddNode(node("plain", "a", 4))
 	s := fit.Scheduler{Seed: 1}
 	for pod, want := range []int{first, first, first, first, last, last} {
-		if pod == 5 { // it does not mind the taint, and the other node is full anyway
+		if pod == 5 { // there is room on the plain node again, but this pod does not mind the taint: the emptier node wins
 			cluster.Remove(0)
 		}
 		if got := s.Schedule(cluster, pod); got != want {
@@ -151,6 +149,8 @@ func TestDiscouragedNodesAreTakenLastAndBlockedToNobody(t *testing.T) {
 	}
 }
 
+// While nodes drain, the emptied ones still count as domains: with one pod per
+// node allowed beyond the emptiest, those left over would wait until the nodes are gone.
 func TestPodsThatWouldWaitForTheOldNodesToGoAreStuck(t *testing.T) {
 	pods := replicas(4, func(p *fleetv1.Pod) {
 		p.TopologySpread = []*fleetv1.TopologySpread{{MaxSkew: 1, TopologyKey: fit.LabelHostname, WhenUnsatisfiable: "DoNotSchedule", Selector: web}}
@@ -164,8 +164,6 @@ func TestPodsThatWouldWaitForTheOldNodesToGoAreStuck(t *testing.T) {
 		}
 	}
 	s := fit.Scheduler{Seed: 1}
-	// The empty old nodes count as hosts without such pods: a second pod on a new
-	// one would be one too many.
 	if stuck := s.Drain(cluster, []int{0, 1}, map[int][]int{0: {0, 1}, 1: {2, 3}}); len(stuck) != 2 {
 		t.Errorf("pods %v are stuck, want two", stuck)
 	}

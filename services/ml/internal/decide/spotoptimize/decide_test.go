@@ -223,6 +223,27 @@ func TestADaemonSetTakesItsShareOfEveryNewNode(t *testing.T) {
 	}
 }
 
+// poolsOf a type in every zone of the test market, spot and on demand.
+func poolsOf(instanceType string) []any {
+	var pools []any
+	for _, zone := range []string{"a", "b", "c", "d", "e", "f"} {
+		for _, kind := range []string{spotNode, onDemandNode} {
+			pools = append(pools, instanceType+"/us-east-1"+zone+"/"+kind)
+		}
+	}
+	return pools
+}
+
+func TestAPoolThatHadNoCapacityIsNotTaken(t *testing.T) {
+	want := map[string]any{"cpu": 2.0, "memory": 8.0, "urgent": true}
+	first := decideOK(t, capacityRequest(t, want, nil)).Recommendations[0]
+	pool := first.InstanceType + "/" + first.AvailabilityZone + "/" + first.NodeType
+	next := decideOK(t, capacityRequest(t, want, map[string]any{"excluded_pools": []any{pool}})).Recommendations[0]
+	if got := next.InstanceType + "/" + next.AvailabilityZone + "/" + next.NodeType; got == pool {
+		t.Errorf("takes %s all the same", pool)
+	}
+}
+
 func TestTheBindingConstraintIsNamed(t *testing.T) {
 	ten := map[string]any{"cpu_required": 2.0, "memory_required": 8.0, "node_count": 10.0}
 	for name, c := range map[string]struct {
@@ -236,8 +257,11 @@ func TestTheBindingConstraintIsNamed(t *testing.T) {
 			"architectures": []any{"arm64"}, "excluded_instance_types": []any{"*g*.*"},
 		}, "excluded_instance_types"},
 		"an architecture too few": {ten, map[string]any{"architectures": []any{"amd64"}, "instance_types": []any{"m6g.*"}}, "instance_types"},
-		"a zone without offers":   {ten, map[string]any{"zones": []any{"us-east-1z"}}, "zones"},
-		"too few nodes allowed":   {ten, map[string]any{"max_nodes": 9.0}, "max_nodes"},
+		"every pool of the one type without capacity": {ten, map[string]any{
+			"instance_types": []any{"m5.xlarge"}, "excluded_pools": poolsOf("m5.xlarge"),
+		}, "excluded_pools"},
+		"a zone without offers": {ten, map[string]any{"zones": []any{"us-east-1z"}}, "zones"},
+		"too few nodes allowed": {ten, map[string]any{"max_nodes": 9.0}, "max_nodes"},
 		"a floor above what nodes allow": {
 			map[string]any{"cpu_required": 4.0}, map[string]any{"on_demand_floor_cpu": 64.0}, "on_demand_floor_cpu",
 		},

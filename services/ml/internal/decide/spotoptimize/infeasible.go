@@ -7,15 +7,16 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
-// relaxations of one constraint each, in the order in which they are blamed.
+// relaxations of one constraint each, in the order in which they are blamed: a
+// pool without capacity first, for it passes by itself.
 var relaxations = []struct {
 	name  string
 	given func(limits) bool
 	relax func(*limits, *world)
 }{
+	{"excluded_pools", func(l limits) bool { return len(l.excludedPools) > 0 }, func(l *limits, _ *world) { l.excludedPools = nil }},
 	{"instance_types", func(l limits) bool { return len(l.types) > 0 }, func(l *limits, _ *world) { l.types = nil }},
 	{"excluded_instance_types", func(l limits) bool { return len(l.excluded) > 0 }, func(l *limits, _ *world) { l.excluded = nil }},
-	{"excluded_pools", func(l limits) bool { return len(l.excludedPools) > 0 }, func(l *limits, _ *world) { l.excludedPools = nil }},
 	{"architectures", func(l limits) bool { return len(l.architectures) > 0 }, func(l *limits, _ *world) { l.architectures = []string{"amd64", "arm64"} }},
 	{"zones", func(l limits) bool { return len(l.zones) > 0 }, func(l *limits, w *world) { l.zones = w.market.Zones(w.state.GetRegion()) }},
 	{"max_nodes", func(l limits) bool { return l.maxNodes > 0 }, func(l *limits, _ *world) { l.maxNodes = 0 }},
