@@ -21,8 +21,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/kube"
-	"github.com/cloudoptim/cloudoptim/services/lab/internal/proc"
 )
 
 // TestMain lets the test binary be lab itself, so that real processes are

@@ -14,12 +14,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/cloudoptim/cloudoptim/pkg/moto"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/dump"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/generate"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/joint"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/kube"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/load"
-	"github.com/cloudoptim/cloudoptim/services/lab/internal/moto"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/parts"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/progress"
 )

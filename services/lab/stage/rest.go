@@ -81,15 +81,33 @@ type State struct {
 	CurrentCostPerHour float64 `json:"current_cost_per_hour"`
 	BaselineCost       float64 `json:"baseline_cost_per_hour"`
 	HealthStatus       string  `json:"health_status"`
-	Nodes              []struct {
-		Name         string  `json:"node_name"`
-		InstanceID   string  `json:"instance_id"`
-		InstanceType string  `json:"instance_type"`
-		Zone         string  `json:"availability_zone"`
-		NodeType     string  `json:"node_type"`
-		HourlyPrice  float64 `json:"hourly_price"`
-		Ready        bool    `json:"ready"`
-	} `json:"nodes"`
+	Nodes              []Node  `json:"nodes"`
+}
+
+// Node is one node of it.
+type Node struct {
+	Name         string  `json:"node_name"`
+	InstanceID   string  `json:"instance_id"`
+	InstanceType string  `json:"instance_type"`
+	Zone         string  `json:"availability_zone"`
+	NodeType     string  `json:"node_type"`
+	HourlyPrice  float64 `json:"hourly_price"`
+	Ready        bool    `json:"ready"`
+}
+
+// SpotEvent is what the stage looks at of what AWS said about an instance.
+type SpotEvent struct {
+	EventID               string         `json:"event_id"`
+	EventType             string         `json:"event_type"`
+	InstanceID            string         `json:"instance_id"`
+	ReceivedAt            time.Time      `json:"received_at"`
+	InterruptionTime      time.Time      `json:"interruption_time"`
+	ClusterID             string         `json:"cluster_id"`
+	NodeName              string         `json:"node_name"`
+	ActionTaken           string         `json:"action_taken"`
+	ReplacementInstanceID string         `json:"replacement_instance_id"`
+	Metadata              map[string]any `json:"metadata"`
+	State                 string         `json:"state"`
 }
 
 // Optimization is what the stage looks at of an optimization.

@@ -11,8 +11,8 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/cloudoptim/cloudoptim/pkg/moto"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/eks"
-	"github.com/cloudoptim/cloudoptim/services/lab/internal/moto"
 )
 
 // kind is what instances that are launched together have in common.

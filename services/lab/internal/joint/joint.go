@@ -21,8 +21,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 
+	"github.com/cloudoptim/cloudoptim/pkg/moto"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/eks"
-	"github.com/cloudoptim/cloudoptim/services/lab/internal/moto"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/progress"
 )
 

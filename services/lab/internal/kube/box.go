@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/cloudoptim/cloudoptim/services/lab/internal/proc"
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
 )
 
 // Box is a running control plane.

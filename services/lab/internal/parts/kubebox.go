@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/progress"
 )
 
@@ -49,7 +50,7 @@ func kubebox(ctx context.Context, root, cache string) (string, error) {
 			cmd := exec.Command("go", "build", "-trimpath", "-ldflags", ldflags(), "-o", filepath.Join(work, "kubebox"), ".")
 			cmd.Dir = src
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false")
-			return run(ctx, cmd)
+			return proc.Run(ctx, cmd)
 		})
 	})
 	return filepath.Join(dir, "kubebox"), err

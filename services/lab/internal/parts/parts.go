@@ -9,14 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sort"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/cloudoptim/cloudoptim/services/lab/internal/proc"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/progress"
 )
 
@@ -32,7 +29,7 @@ func Ensure(ctx context.Context, root, cache string) (Parts, error) {
 	if err != nil {
 		return Parts{}, err
 	}
-	python, err := venv(ctx, root, cache)
+	python, err := venv(ctx, cache)
 	return Parts{Kubebox: box, Python: python}, err
 }
 
@@ -144,24 +141,4 @@ func hash(seed string, files ...string) (string, error) {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
-}
-
-// run runs a build step and shows its output only if it goes wrong.
-func run(ctx context.Context, cmd *exec.Cmd) error {
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	child, err := proc.Start(filepath.Base(cmd.Path), cmd)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-		child.Stop(2 * time.Second)
-		return ctx.Err()
-	case <-child.Done():
-	}
-	if err := child.Wait(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out.String())
-	}
-	return nil
 }

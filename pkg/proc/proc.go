@@ -2,11 +2,13 @@
 package proc
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -76,6 +78,26 @@ func StartLogged(name, logFile string, cmd *exec.Cmd) (*Child, error) {
 	}
 	c.Log = logFile
 	return c, nil
+}
+
+// Run runs a build step until it ends, and shows its output only if it went wrong.
+func Run(ctx context.Context, cmd *exec.Cmd) error {
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	child, err := Start(filepath.Base(cmd.Path), cmd)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		child.Stop(2 * time.Second)
+		return ctx.Err()
+	case <-child.Done():
+	}
+	if err := child.Wait(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out.String())
+	}
+	return nil
 }
 
 // Done is closed when the child has ended.

@@ -3,7 +3,7 @@ package moto
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,11 +16,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/cloudoptim/cloudoptim/services/lab/internal/proc"
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
 )
 
-//go:embed server.py
-var serverPy []byte
+//go:embed server.py queues.py
+var programs embed.FS
 
 // Server is a running moto.
 type Server struct {
@@ -34,11 +34,13 @@ func Start(ctx context.Context, python, dir string) (*Server, error) {
 		return nil, err
 	}
 	script, port := filepath.Join(dir, "server.py"), filepath.Join(dir, "port")
-	if err := os.RemoveAll(port); err != nil {
-		return nil, err
+	for _, old := range []string{port, script, filepath.Join(dir, "queues.py")} { // CopyFS overwrites nothing
+		if err := os.RemoveAll(old); err != nil {
+			return nil, err
+		}
 	}
-	if err := os.WriteFile(script, serverPy, 0o644); err != nil {
-		return nil, err
+	if err := os.CopyFS(dir, programs); err != nil {
+		return nil, fmt.Errorf("writing moto's server: %w", err)
 	}
 	child, err := proc.StartLogged("moto", filepath.Join(dir, "moto.log"), exec.Command(python, script, port))
 	if err != nil {

@@ -2,7 +2,8 @@
 
 The product leans on these, so the lab must have them:
 - a client token makes RunInstances and CreateFleet idempotent;
-- DescribeInstances can be filtered by client-token and instance-lifecycle.
+- DescribeInstances can be filtered by client-token and instance-lifecycle;
+- a queue serves many clients at once (queues.py).
 
 usage: server.py PORT_FILE
 """
@@ -15,6 +16,8 @@ import threading
 # 1,300 public images would be searched for each instance that starts.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 
+import queues  # noqa: E402
+from moto import backends  # noqa: E402
 from moto.ec2 import utils  # noqa: E402
 from moto.ec2.exceptions import EC2ClientError  # noqa: E402
 from moto.ec2.responses.fleets import Fleets  # noqa: E402
@@ -61,6 +64,10 @@ def idempotent(cls, name):
 def main(port_file):
     idempotent(InstanceResponse, "run_instances")
     idempotent(Fleets, "create_fleet")
+    queues.install()
+    # moto lists its own folder for each request.
+    modules = set(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
     utils.filter_dict_attribute_mapping["client-token"] = "client_token"
     utils.filter_dict_attribute_mapping["instance-lifecycle"] = "lifecycle"
 
