@@ -1,6 +1,7 @@
 package config
 
 import (
+	"log/slog"
 	"net"
 	"net/url"
 	"strconv"
@@ -35,7 +36,7 @@ type Database struct {
 	Password    string `koanf:"password" secret:"true" help:"the role's password"`
 	PoolSize    int    `koanf:"pool_size" default:"10" valid:"min=1,max=1000" help:"connections kept open"`
 	MaxOverflow int    `koanf:"max_overflow" default:"20" valid:"min=0,max=1000" help:"connections opened beyond that under load"`
-	Echo        bool   `koanf:"echo" help:"log every SQL query"`
+	Echo        bool   `koanf:"echo" help:"log every SQL statement, without its arguments"`
 	SSLMode     string `koanf:"ssl_mode" default:"prefer" valid:"oneof=disable|allow|prefer|require|verify-ca|verify-full" help:"as sslmode in libpq"`
 }
 
@@ -58,13 +59,21 @@ func (d Database) DSN(role string) string {
 // MaxConns is the most connections that the server may open.
 func (d Database) MaxConns() int { return d.PoolSize + d.MaxOverflow }
 
+// EchoTo is log if statements are to be logged, else nil.
+func (d Database) EchoTo(log *slog.Logger) *slog.Logger {
+	if !d.Echo {
+		return nil
+	}
+	return log
+}
+
 // Redis says which Redis to use. An empty host means none: what it does is done in the process.
 type Redis struct {
 	Host       string `koanf:"host" help:"Redis' host; empty: none is used"`
 	Port       int    `koanf:"port" default:"6379" valid:"min=1,max=65535" help:"Redis' port"`
 	DB         int    `koanf:"db" valid:"min=0" help:"Redis' database number"`
 	Password   string `koanf:"password" secret:"true" help:"Redis' password"`
-	TTLSeconds int    `koanf:"ttl_seconds" default:"3600" valid:"min=1" help:"how long cached values live"`
+	TTLSeconds int    `koanf:"ttl_seconds" default:"3600" valid:"min=1" help:"the longest that anything kept in Redis lives"`
 }
 
 // Addr is host:port, empty when Redis is not used.
@@ -75,7 +84,7 @@ func (r Redis) Addr() string {
 	return net.JoinHostPort(r.Host, strconv.Itoa(r.Port))
 }
 
-// TTL is how long cached values live.
+// TTL is the longest that anything kept in Redis lives.
 func (r Redis) TTL() time.Duration { return time.Duration(r.TTLSeconds) * time.Second }
 
 // API bounds what a caller may ask for.

@@ -9,9 +9,12 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
@@ -64,7 +67,7 @@ func (c chain) streamOutside(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 
 func (c chain) streamInside(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	defer c.recovered(ss.Context(), &err)
-	ctx, err := c.admit(ss.Context(), info.FullMethod)
+	ctx, err := c.admitStream(ss.Context(), info.FullMethod)
 	if err != nil {
 		return err
 	}
@@ -73,6 +76,19 @@ func (c chain) streamInside(srv any, ss grpc.ServerStream, info *grpc.StreamServ
 		wrapped.check = func(msg any) error { return c.validate(info.FullMethod, msg) }
 	}
 	return next(srv, wrapped)
+}
+
+// admitStream is admit in a goroutine of its own: the stack that asking a database
+// needs would otherwise stay with a stream for hours.
+func (c chain) admitStream(parent context.Context, fullMethod string) (ctx context.Context, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer c.recovered(parent, &err)
+		ctx, err = c.admit(parent, fullMethod)
+	}()
+	<-done
+	return ctx, err
 }
 
 // admit is authorize and rate limit.
@@ -129,7 +145,20 @@ func (c chain) finish(ctx context.Context, fullMethod string, start time.Time, e
 	default:
 		c.log.DebugContext(ctx, "call refused", append(attrs, "message", known.Message)...)
 	}
-	return known.GRPCStatus().Err()
+	return withRetry(known.GRPCStatus(), &known).Err()
+}
+
+// withRetry says in gRPC's own words when to come again, as Retry-After does in REST.
+func withRetry(st *status.Status, known *fault.Error) *status.Status {
+	seconds, ok := known.Details["retry_after_seconds"].(float64)
+	if !ok {
+		return st
+	}
+	with, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Duration(seconds * float64(time.Second)))})
+	if err != nil {
+		return st
+	}
+	return with
 }
 
 // stream is a ServerStream with a context and a check of what comes in.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -15,8 +17,13 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// How long calls in hand get when the server stops.
-const stopGrace = 5 * time.Second
+const (
+	// stopGrace is how long calls in hand get when the server stops.
+	stopGrace = 5 * time.Second
+	// leaveGrace is how long what BeforeStop added may take; with stopGrace it fits
+	// into the 30 s that Kubernetes gives a pod.
+	leaveGrace = 20 * time.Second
+)
 
 // Serve runs the server on lis until ctx ends, then lets calls in hand finish
 // for a few seconds. GracefulStop alone would wait for open streams for ever.
@@ -29,6 +36,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.Health.Shutdown()
+	s.leave(ctx)
 	done := make(chan struct{})
 	go func() { s.GracefulStop(); close(done) }()
 	select {
@@ -37,6 +45,20 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 		s.Stop()
 	}
 	return <-failed // nil, for it was told to stop
+}
+
+// leave does what BeforeStop added, all at once.
+func (s *Server) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveGrace)
+	defer cancel()
+	s.mu.Lock()
+	before := slices.Clone(s.before)
+	s.mu.Unlock()
+	var leaving sync.WaitGroup
+	for _, do := range before {
+		leaving.Go(func() { do(ctx) })
+	}
+	leaving.Wait()
 }
 
 // ServeHTTP runs handler on lis until ctx ends.
@@ -64,7 +86,7 @@ func ServeHTTP(ctx context.Context, lis net.Listener, handler http.Handler) erro
 // ordinary client and passes every interceptor. Close it to stop.
 func InProcess(s *Server) (*grpc.ClientConn, error) {
 	lis := bufconn.Listen(1 << 20)
-	go func() { _ = s.Server.Serve(lis) }() // ends with the server
+	go func() { _ = s.inner.Serve(lis) }() // ends with the server
 	return grpc.NewClient("passthrough:///in-process",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
