@@ -12,7 +12,7 @@ import (
 )
 
 const clusterByID = `-- name: ClusterByID :one
-SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at FROM clusters
+SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id FROM clusters
 WHERE cluster_id = $1 AND ($2::uuid IS NULL OR customer_id = $2)
 `
 
@@ -46,6 +46,8 @@ func (q *Queries) ClusterByID(ctx context.Context, db DBTX, arg ClusterByIDParam
 		&i.SessionSeenAt,
 		&i.InventorySequence,
 		&i.InventoryAt,
+		&i.LeaderEpoch,
+		&i.SessionAgentID,
 	)
 	return i, err
 }
@@ -66,7 +68,7 @@ func (q *Queries) ClusterCounts(ctx context.Context, db DBTX, clusterID uuid.UUI
 const clusterCreate = `-- name: ClusterCreate :one
 INSERT INTO clusters (customer_id, cluster_name, region, launch_template_id, subnet_ids)
 VALUES ($1, $2, $3, $4, $5)
-RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at
+RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id
 `
 
 type ClusterCreateParams struct {
@@ -108,6 +110,8 @@ func (q *Queries) ClusterCreate(ctx context.Context, db DBTX, arg ClusterCreateP
 		&i.SessionSeenAt,
 		&i.InventorySequence,
 		&i.InventoryAt,
+		&i.LeaderEpoch,
+		&i.SessionAgentID,
 	)
 	return i, err
 }
@@ -145,7 +149,7 @@ func (q *Queries) ClusterInventorySet(ctx context.Context, db DBTX, arg ClusterI
 }
 
 const clusterList = `-- name: ClusterList :many
-SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at FROM clusters
+SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id FROM clusters
 WHERE $1::uuid IS NULL OR customer_id = $1
 ORDER BY cluster_name, cluster_id
 `
@@ -181,6 +185,8 @@ func (q *Queries) ClusterList(ctx context.Context, db DBTX, customerID uuid.Null
 			&i.SessionSeenAt,
 			&i.InventorySequence,
 			&i.InventoryAt,
+			&i.LeaderEpoch,
+			&i.SessionAgentID,
 		); err != nil {
 			return nil, err
 		}
@@ -248,52 +254,94 @@ func (q *Queries) ClusterSessionClose(ctx context.Context, db DBTX, arg ClusterS
 }
 
 const clusterSessionOpen = `-- name: ClusterSessionOpen :one
+WITH before AS MATERIALIZED (
+    SELECT c.session_agent_id, c.leader_epoch,
+        c.session_id IS NOT NULL AND c.session_seen_at > now() - interval '30 seconds' AS open
+    FROM clusters c WHERE c.cluster_id = $6 FOR UPDATE)
 UPDATE clusters SET session_epoch = session_epoch + 1, session_id = $1, session_replica = $2,
-    session_seen_at = now(), last_seen_at = now(), status = 'active', k8s_version = coalesce(nullif($3::text, ''), k8s_version)
-WHERE cluster_id = $4
-RETURNING session_epoch, inventory_sequence
+    session_seen_at = now(), last_seen_at = now(), status = 'active', k8s_version = coalesce(nullif($3::text, ''), k8s_version),
+    session_agent_id = $4, leader_epoch = $5
+FROM before
+WHERE clusters.cluster_id = $6
+    AND (before.leader_epoch <= $5 OR session_seen_at IS NULL OR session_seen_at < now() - interval '1 minute')
+RETURNING session_epoch, inventory_sequence, before.session_agent_id AS agent_before, before.leader_epoch AS leader_before,
+    coalesce(before.open, false)::bool AS open_before,
+    EXISTS (SELECT 1 FROM tasks t WHERE t.cluster_id = clusters.cluster_id AND t.finished_at IS NULL) AS work
 `
 
 type ClusterSessionOpenParams struct {
 	SessionID      uuid.NullUUID
 	SessionReplica *string
 	K8sVersion     string
+	SessionAgentID string
+	LeaderEpoch    int64
 	ClusterID      uuid.UUID
 }
 
 type ClusterSessionOpenRow struct {
 	SessionEpoch      int64
 	InventorySequence int64
+	AgentBefore       string
+	LeaderBefore      int64
+	OpenBefore        bool
+	Work              bool
 }
 
-// The newest session wins; it alone is heard from now on.
+// The newest session wins; it alone is heard from now on. No row: a leader with a
+// newer lease is there. One that was silent for a minute does not count: a lease
+// that was deleted begins again at one.
 func (q *Queries) ClusterSessionOpen(ctx context.Context, db DBTX, arg ClusterSessionOpenParams) (ClusterSessionOpenRow, error) {
 	row := db.QueryRow(ctx, clusterSessionOpen,
 		arg.SessionID,
 		arg.SessionReplica,
 		arg.K8sVersion,
+		arg.SessionAgentID,
+		arg.LeaderEpoch,
 		arg.ClusterID,
 	)
 	var i ClusterSessionOpenRow
-	err := row.Scan(&i.SessionEpoch, &i.InventorySequence)
+	err := row.Scan(
+		&i.SessionEpoch,
+		&i.InventorySequence,
+		&i.AgentBefore,
+		&i.LeaderBefore,
+		&i.OpenBefore,
+		&i.Work,
+	)
 	return i, err
 }
 
-const clusterSessionTouch = `-- name: ClusterSessionTouch :execrows
+const clusterSessionTouch = `-- name: ClusterSessionTouch :many
 UPDATE clusters SET session_seen_at = now(), last_seen_at = now(), status = 'active'
-WHERE cluster_id = $1 AND session_epoch = $2
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::bigint[]) AS epoch) AS live
+WHERE clusters.cluster_id = live.id AND clusters.session_epoch = live.epoch
+    AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
+RETURNING clusters.cluster_id
 `
 
 type ClusterSessionTouchParams struct {
-	ClusterID    uuid.UUID
-	SessionEpoch int64
+	ClusterIds    []uuid.UUID
+	SessionEpochs []int64
 }
 
-// No row: a newer session has taken over.
-func (q *Queries) ClusterSessionTouch(ctx context.Context, db DBTX, arg ClusterSessionTouchParams) (int64, error) {
-	result, err := db.Exec(ctx, clusterSessionTouch, arg.ClusterID, arg.SessionEpoch)
+// Sessions that are not returned were superseded. Nobody waits for the disk: it is
+// said again in some seconds.
+func (q *Queries) ClusterSessionTouch(ctx context.Context, db DBTX, arg ClusterSessionTouchParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, clusterSessionTouch, arg.ClusterIds, arg.SessionEpochs)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var cluster_id uuid.UUID
+		if err := rows.Scan(&cluster_id); err != nil {
+			return nil, err
+		}
+		items = append(items, cluster_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -43,17 +43,18 @@ func (q *Queries) CustomerByCluster(ctx context.Context, db DBTX, clusterID uuid
 }
 
 const customerCreate = `-- name: CustomerCreate :one
-INSERT INTO customers (company_name, email, aws_role_arn, sqs_queue_url, external_id)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO customers (company_name, email, aws_role_arn, sqs_queue_url, sqs_queue_shared, external_id)
+VALUES ($1, $2, $3, $4, $5, $6)
 RETURNING customer_id
 `
 
 type CustomerCreateParams struct {
-	CompanyName string
-	Email       string
-	AwsRoleArn  *string
-	SqsQueueUrl *string
-	ExternalID  *string
+	CompanyName    string
+	Email          string
+	AwsRoleArn     *string
+	SqsQueueUrl    *string
+	SqsQueueShared bool
+	ExternalID     *string
 }
 
 func (q *Queries) CustomerCreate(ctx context.Context, db DBTX, arg CustomerCreateParams) (uuid.UUID, error) {
@@ -62,9 +63,56 @@ func (q *Queries) CustomerCreate(ctx context.Context, db DBTX, arg CustomerCreat
 		arg.Email,
 		arg.AwsRoleArn,
 		arg.SqsQueueUrl,
+		arg.SqsQueueShared,
 		arg.ExternalID,
 	)
 	var customer_id uuid.UUID
 	err := row.Scan(&customer_id)
 	return customer_id, err
+}
+
+const customerQueues = `-- name: CustomerQueues :many
+SELECT customer_id, sqs_queue_url::text AS sqs_queue_url, sqs_queue_shared, coalesce(aws_role_arn, '')::text AS aws_role_arn,
+    coalesce(external_id, '')::text AS external_id,
+    coalesce((SELECT cl.region FROM clusters cl WHERE cl.customer_id = customers.customer_id ORDER BY cl.created_at LIMIT 1), '')::text AS region
+FROM customers
+WHERE sqs_queue_url <> '' AND status <> 'suspended'
+ORDER BY sqs_queue_url, customer_id
+`
+
+type CustomerQueuesRow struct {
+	CustomerID     uuid.UUID
+	SqsQueueUrl    string
+	SqsQueueShared bool
+	AwsRoleArn     string
+	ExternalID     string
+	Region         string
+}
+
+// Queues with the EC2 events of accounts; region is where the first cluster is.
+func (q *Queries) CustomerQueues(ctx context.Context, db DBTX) ([]CustomerQueuesRow, error) {
+	rows, err := db.Query(ctx, customerQueues)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CustomerQueuesRow
+	for rows.Next() {
+		var i CustomerQueuesRow
+		if err := rows.Scan(
+			&i.CustomerID,
+			&i.SqsQueueUrl,
+			&i.SqsQueueShared,
+			&i.AwsRoleArn,
+			&i.ExternalID,
+			&i.Region,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -47,6 +47,59 @@ type Cluster struct {
 	SessionSeenAt     *time.Time
 	InventorySequence int64
 	InventoryAt       *time.Time
+	LeaderEpoch       int64
+	SessionAgentID    string
+}
+
+type Interruption struct {
+	InterruptionID        uuid.UUID
+	ClusterID             uuid.UUID
+	InstanceID            string
+	Nth                   int32
+	NodeName              string
+	Region                string
+	AvailabilityZone      string
+	InstanceType          string
+	NodeType              string
+	State                 string
+	Urgency               int32
+	AwsAction             string
+	Causes                []string
+	Sources               []string
+	Deadline              *time.Time
+	DrainTaskID           uuid.NullUUID
+	DrainOutcome          string
+	DrainError            string
+	Replacement           string
+	ReplacementNote       string
+	ReplacementInstanceID string
+	ReplacementPool       string
+	ReplacementUntil      time.Time
+	HookGroup             string
+	HookName              string
+	HookToken             string
+	HookBeatAt            *time.Time
+	HookCompletedAt       *time.Time
+	TerminatedAt          *time.Time
+	Traceparent           string
+	WakeAt                time.Time
+	OpenedAt              time.Time
+	DrainedAt             *time.Time
+	GoneAt                *time.Time
+	ClosedAt              *time.Time
+}
+
+type InterruptionLaunch struct {
+	InterruptionID   uuid.UUID
+	Attempt          int32
+	ClientToken      string
+	InstanceType     string
+	AvailabilityZone string
+	NodeType         string
+	Status           string
+	InstanceID       string
+	Error            string
+	CreatedAt        time.Time
 }
 
 type Node struct {
@@ -126,6 +179,24 @@ type OptimizationStep struct {
 	FinishedAt     *time.Time
 	Detail         []byte
 	Error          string
+}
+
+type SpotEvent struct {
+	EventID               uuid.UUID
+	ClusterID             uuid.NullUUID
+	InstanceID            string
+	EventType             string
+	ReceivedAt            time.Time
+	InterruptionTime      *time.Time
+	ActionTaken           *string
+	ReplacementInstanceID *string
+	Metadata              []byte
+	DedupKey              string
+	InterruptionID        uuid.NullUUID
+	NodeName              string
+	Region                string
+	AvailabilityZone      string
+	State                 string
 }
 
 type Task struct {

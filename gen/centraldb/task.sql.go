@@ -279,23 +279,32 @@ func (q *Queries) TaskExpire(ctx context.Context, db DBTX, graceSeconds float64)
 
 const taskFinish = `-- name: TaskFinish :one
 UPDATE tasks SET status = $1, result = $2, finished_at = now(), lease_until = NULL
-WHERE task_id = $3 AND cluster_id = $4 AND finished_at IS NULL
+WHERE task_id = $3 AND tasks.cluster_id = $4 AND finished_at IS NULL
+    AND ($5::int = 0 OR $5 >= tasks.attempt OR status <> 'running' OR EXISTS (
+        SELECT 1 FROM clusters c WHERE c.cluster_id = tasks.cluster_id AND c.session_epoch = $6::bigint))
 RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent
 `
 
 type TaskFinishParams struct {
-	Status    string
-	Result    []byte
-	TaskID    uuid.UUID
-	ClusterID uuid.UUID
+	Status       string
+	Result       []byte
+	TaskID       uuid.UUID
+	ClusterID    uuid.UUID
+	Attempt      int32
+	SessionEpoch int64
 }
 
+// A result of an earlier attempt counts as long as nobody has begun the newer
+// one, and when it comes over the newest session: its agent was offered the newer
+// attempt too and does not do the work again. Attempt 0 is an agent that polls.
 func (q *Queries) TaskFinish(ctx context.Context, db DBTX, arg TaskFinishParams) (Task, error) {
 	row := db.QueryRow(ctx, taskFinish,
 		arg.Status,
 		arg.Result,
 		arg.TaskID,
 		arg.ClusterID,
+		arg.Attempt,
+		arg.SessionEpoch,
 	)
 	var i Task
 	err := row.Scan(
@@ -338,9 +347,12 @@ func (q *Queries) TaskLateResult(ctx context.Context, db DBTX, arg TaskLateResul
 const taskLease = `-- name: TaskLease :many
 WITH next AS MATERIALIZED (
     SELECT t.task_id FROM tasks t
-    WHERE t.cluster_id = $3 AND t.status = 'pending' AND t.deadline > now() AND t.cancel_reason IS NULL
+    WHERE t.cluster_id = $3 AND t.finished_at IS NULL AND t.status = 'pending' AND t.deadline > now()
+        AND t.cancel_reason IS NULL AND t.priority <= $4
+        AND EXISTS (SELECT 1 FROM clusters c WHERE c.cluster_id = $3 AND c.session_epoch = $1)
+        AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     ORDER BY t.priority, t.created_at, t.task_id
-    LIMIT $4
+    LIMIT $5
     FOR UPDATE SKIP LOCKED)
 UPDATE tasks SET status = 'leased', attempt = attempt + 1, session_epoch = $1,
     lease_until = now() + make_interval(secs => $2::float8)
@@ -352,16 +364,20 @@ type TaskLeaseParams struct {
 	SessionEpoch int64
 	LeaseSeconds float64
 	ClusterID    uuid.UUID
+	LeastUrgent  int32
 	MaxTasks     int32
 }
 
-// Hands the most urgent waiting tasks to a session.
+// Hands the most urgent waiting tasks to a session, none less urgent than asked for;
+// none to a session that was superseded. A lease that a crash of PostgreSQL forgets
+// is given again, which is harmless, so nobody waits for the disk.
 // Materialized: a plan that ran the subquery again would lease more than the limit.
 func (q *Queries) TaskLease(ctx context.Context, db DBTX, arg TaskLeaseParams) ([]Task, error) {
 	rows, err := db.Query(ctx, taskLease,
 		arg.SessionEpoch,
 		arg.LeaseSeconds,
 		arg.ClusterID,
+		arg.LeastUrgent,
 		arg.MaxTasks,
 	)
 	if err != nil {
@@ -401,7 +417,7 @@ func (q *Queries) TaskLease(ctx context.Context, db DBTX, arg TaskLeaseParams) (
 }
 
 const taskPending = `-- name: TaskPending :one
-SELECT count(*)::int FROM tasks WHERE cluster_id = $1 AND status = 'pending'
+SELECT count(*)::int FROM tasks WHERE cluster_id = $1 AND finished_at IS NULL AND status = 'pending'
 `
 
 func (q *Queries) TaskPending(ctx context.Context, db DBTX, clusterID uuid.UUID) (int32, error) {
@@ -470,7 +486,7 @@ func (q *Queries) TaskPoll(ctx context.Context, db DBTX, arg TaskPollParams) ([]
 const taskProgress = `-- name: TaskProgress :one
 UPDATE tasks SET progress = $1, status = 'running',
     lease_until = now() + make_interval(secs => $2::float8)
-WHERE task_id = $3 AND cluster_id = $4 AND finished_at IS NULL
+WHERE (SELECT set_config('synchronous_commit', 'off', true)) = 'off' AND task_id = $3 AND cluster_id = $4 AND finished_at IS NULL
 RETURNING cancel_reason
 `
 
@@ -481,7 +497,8 @@ type TaskProgressParams struct {
 	ClusterID    uuid.UUID
 }
 
-// No row: it has ended. A reason: it should stop.
+// No row: it has ended. A reason: it should stop. The next report makes up for one
+// that a crash forgets.
 func (q *Queries) TaskProgress(ctx context.Context, db DBTX, arg TaskProgressParams) (*string, error) {
 	row := db.QueryRow(ctx, taskProgress,
 		arg.Progress,
@@ -552,9 +569,10 @@ func (q *Queries) TaskResume(ctx context.Context, db DBTX, arg TaskResumeParams)
 }
 
 const taskWaitingClusters = `-- name: TaskWaitingClusters :many
-SELECT DISTINCT cluster_id FROM tasks WHERE status = 'pending'
+SELECT DISTINCT cluster_id FROM tasks WHERE finished_at IS NULL AND (status = 'pending' OR cancel_reason IS NOT NULL)
 `
 
+// Where an agent has something to hear: of a task, or that it should stop one.
 func (q *Queries) TaskWaitingClusters(ctx context.Context, db DBTX) ([]uuid.UUID, error) {
 	rows, err := db.Query(ctx, taskWaitingClusters)
 	if err != nil {

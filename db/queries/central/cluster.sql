@@ -23,16 +23,31 @@ UPDATE clusters c SET
 WHERE c.cluster_id = @cluster_id;
 
 -- name: ClusterSessionOpen :one
--- The newest session wins; it alone is heard from now on.
+-- The newest session wins; it alone is heard from now on. No row: a leader with a
+-- newer lease is there. One that was silent for a minute does not count: a lease
+-- that was deleted begins again at one.
+WITH before AS MATERIALIZED (
+    SELECT c.session_agent_id, c.leader_epoch,
+        c.session_id IS NOT NULL AND c.session_seen_at > now() - interval '30 seconds' AS open
+    FROM clusters c WHERE c.cluster_id = @cluster_id FOR UPDATE)
 UPDATE clusters SET session_epoch = session_epoch + 1, session_id = @session_id, session_replica = @session_replica,
-    session_seen_at = now(), last_seen_at = now(), status = 'active', k8s_version = coalesce(nullif(@k8s_version::text, ''), k8s_version)
-WHERE cluster_id = @cluster_id
-RETURNING session_epoch, inventory_sequence;
+    session_seen_at = now(), last_seen_at = now(), status = 'active', k8s_version = coalesce(nullif(@k8s_version::text, ''), k8s_version),
+    session_agent_id = @session_agent_id, leader_epoch = @leader_epoch
+FROM before
+WHERE clusters.cluster_id = @cluster_id
+    AND (before.leader_epoch <= @leader_epoch OR session_seen_at IS NULL OR session_seen_at < now() - interval '1 minute')
+RETURNING session_epoch, inventory_sequence, before.session_agent_id AS agent_before, before.leader_epoch AS leader_before,
+    coalesce(before.open, false)::bool AS open_before,
+    EXISTS (SELECT 1 FROM tasks t WHERE t.cluster_id = clusters.cluster_id AND t.finished_at IS NULL) AS work;
 
--- name: ClusterSessionTouch :execrows
--- No row: a newer session has taken over.
+-- name: ClusterSessionTouch :many
+-- Sessions that are not returned were superseded. Nobody waits for the disk: it is
+-- said again in some seconds.
 UPDATE clusters SET session_seen_at = now(), last_seen_at = now(), status = 'active'
-WHERE cluster_id = @cluster_id AND session_epoch = @session_epoch;
+FROM (SELECT unnest(@cluster_ids::uuid[]) AS id, unnest(@session_epochs::bigint[]) AS epoch) AS live
+WHERE clusters.cluster_id = live.id AND clusters.session_epoch = live.epoch
+    AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
+RETURNING clusters.cluster_id;
 
 -- name: ClusterSessionClose :exec
 UPDATE clusters SET session_id = NULL, session_replica = NULL

@@ -5,11 +5,16 @@ VALUES (@task_id, @cluster_id, @task_type, @parameters, @priority, @deadline, @c
 ON CONFLICT (task_id) DO NOTHING;
 
 -- name: TaskLease :many
--- Hands the most urgent waiting tasks to a session.
+-- Hands the most urgent waiting tasks to a session, none less urgent than asked for;
+-- none to a session that was superseded. A lease that a crash of PostgreSQL forgets
+-- is given again, which is harmless, so nobody waits for the disk.
 -- Materialized: a plan that ran the subquery again would lease more than the limit.
 WITH next AS MATERIALIZED (
     SELECT t.task_id FROM tasks t
-    WHERE t.cluster_id = @cluster_id AND t.status = 'pending' AND t.deadline > now() AND t.cancel_reason IS NULL
+    WHERE t.cluster_id = @cluster_id AND t.finished_at IS NULL AND t.status = 'pending' AND t.deadline > now()
+        AND t.cancel_reason IS NULL AND t.priority <= @least_urgent
+        AND EXISTS (SELECT 1 FROM clusters c WHERE c.cluster_id = @cluster_id AND c.session_epoch = @session_epoch)
+        AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     ORDER BY t.priority, t.created_at, t.task_id
     LIMIT @max_tasks
     FOR UPDATE SKIP LOCKED)
@@ -42,15 +47,21 @@ WHERE task_id = @task_id AND cluster_id = @cluster_id AND finished_at IS NULL AN
 RETURNING task_id;
 
 -- name: TaskProgress :one
--- No row: it has ended. A reason: it should stop.
+-- No row: it has ended. A reason: it should stop. The next report makes up for one
+-- that a crash forgets.
 UPDATE tasks SET progress = @progress, status = 'running',
     lease_until = now() + make_interval(secs => @lease_seconds::float8)
-WHERE task_id = @task_id AND cluster_id = @cluster_id AND finished_at IS NULL
+WHERE (SELECT set_config('synchronous_commit', 'off', true)) = 'off' AND task_id = @task_id AND cluster_id = @cluster_id AND finished_at IS NULL
 RETURNING cancel_reason;
 
 -- name: TaskFinish :one
+-- A result of an earlier attempt counts as long as nobody has begun the newer
+-- one, and when it comes over the newest session: its agent was offered the newer
+-- attempt too and does not do the work again. Attempt 0 is an agent that polls.
 UPDATE tasks SET status = @status, result = @result, finished_at = now(), lease_until = NULL
-WHERE task_id = @task_id AND cluster_id = @cluster_id AND finished_at IS NULL
+WHERE task_id = @task_id AND tasks.cluster_id = @cluster_id AND finished_at IS NULL
+    AND (@attempt::int = 0 OR @attempt >= tasks.attempt OR status <> 'running' OR EXISTS (
+        SELECT 1 FROM clusters c WHERE c.cluster_id = tasks.cluster_id AND c.session_epoch = @session_epoch::bigint))
 RETURNING *;
 
 -- name: TaskLateResult :exec
@@ -89,7 +100,8 @@ SELECT task_id, attempt, cancel_reason FROM tasks
 WHERE cluster_id = @cluster_id AND finished_at IS NULL AND cancel_reason IS NOT NULL;
 
 -- name: TaskPending :one
-SELECT count(*)::int FROM tasks WHERE cluster_id = @cluster_id AND status = 'pending';
+SELECT count(*)::int FROM tasks WHERE cluster_id = @cluster_id AND finished_at IS NULL AND status = 'pending';
 
 -- name: TaskWaitingClusters :many
-SELECT DISTINCT cluster_id FROM tasks WHERE status = 'pending';
+-- Where an agent has something to hear: of a task, or that it should stop one.
+SELECT DISTINCT cluster_id FROM tasks WHERE finished_at IS NULL AND (status = 'pending' OR cancel_reason IS NOT NULL);
