@@ -24,6 +24,8 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/gateway"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption/listen"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
@@ -72,7 +74,17 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	optimizer := optimize.New(optimize.Config{
 		Store: data.store, Dispatch: tasks, Book: book, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Dashboards: wakes, Log: log,
 	})
-	queue, err := newQueue(data.store, log, optimizer)
+	interruptions := interruption.New(interruption.Config{
+		Store: data.store, Dispatch: tasks, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Dashboards: wakes,
+		Policy: cfg.interruptionPolicy(), Log: log,
+	})
+	queue, err := newQueue(data.store, log, optimizer, interruptions)
+	if err != nil {
+		return nil, err
+	}
+	ears, err := listen.New(ctx, listen.Config{
+		Queues: interruptions, Intake: interruptions, Region: cfg.AWS.Region, Endpoint: cfg.AWS.EndpointURL, Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -84,17 +96,22 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("tasks", tasks.Run)
 	c.add("prices", book.Run)
 	c.add("optimizations", optimizer.Run)
+	c.add("interruptions", interruptions.Run)
+	c.add("queues", ears.Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
-	return c, c.open(ctx, cfg, telemetry, doors{store: data.store, bus: wakes, book: book, optimizer: optimizer, ml: ml})
+	return c, c.open(ctx, cfg, telemetry, doors{
+		store: data.store, bus: wakes, book: book, optimizer: optimizer, interruptions: interruptions, ml: ml,
+	})
 }
 
 // doors are what the front doors lead to.
 type doors struct {
-	store     *store.Store
-	bus       *bus.Bus
-	book      *savings.Book
-	optimizer *optimize.Service
-	ml        *grpc.ClientConn
+	store         *store.Store
+	bus           *bus.Bus
+	book          *savings.Book
+	optimizer     *optimize.Service
+	interruptions *interruption.Service
+	ml            *grpc.ClientConn
 }
 
 // open opens the gRPC and the REST door.
@@ -109,9 +126,12 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 		Log: telemetry.Log, Authorizer: keys, Limiter: auth.NewLimiter(d.bus.Limiter(), cfg.API.RateLimitPerMinute),
 		MaxConnectionAge: time.Duration(cfg.Central.MaxConnectionAgeSeconds) * time.Second,
 	})
-	agentv1.RegisterAgentServiceServer(server, agents.New(agents.Config{
+	lines := agents.New(agents.Config{
 		Store: d.store, Bus: d.bus, Log: telemetry.Log, Replica: replica, Settings: agents.DefaultSettings(),
-	}))
+		Interruptions: d.interruptions,
+	})
+	server.BeforeStop(lines.Leave)
+	agentv1.RegisterAgentServiceServer(server, lines)
 	adminv1.RegisterAdminServiceServer(server, admin.New(admin.Config{
 		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(), Log: telemetry.Log,
 	}))
@@ -150,17 +170,27 @@ func newBus(cfg *settings, log *slog.Logger) *bus.Bus {
 	if cfg.Redis.Host == "" {
 		return bus.New()
 	}
-	return bus.NewRedis(bus.RedisConfig{Host: cfg.Redis.Host, Port: cfg.Redis.Port, DB: cfg.Redis.DB, Password: cfg.Redis.Password}, log)
+	return bus.NewRedis(bus.RedisConfig{Host: cfg.Redis.Host, Port: cfg.Redis.Port, DB: cfg.Redis.DB, Password: cfg.Redis.Password, TTL: cfg.Redis.TTL()}, log)
 }
 
-func newQueue(s *store.Store, log *slog.Logger, optimizer *optimize.Service) (*store.Queue, error) {
+// worker is a room with background jobs.
+type worker interface {
+	Register(workers *river.Workers)
+	Use(queue *store.Queue)
+}
+
+func newQueue(s *store.Store, log *slog.Logger, rooms ...worker) (*store.Queue, error) {
 	workers := river.NewWorkers()
-	optimizer.Register(workers)
+	for _, room := range rooms {
+		room.Register(workers)
+	}
 	queue, err := store.NewQueue(s, log, workers, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the job queue: %w", err)
 	}
-	optimizer.Use(queue)
+	for _, room := range rooms {
+		room.Use(queue)
+	}
 	return queue, nil
 }
 

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/cloudoptim/cloudoptim/pkg/config"
 	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
+
+	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
 )
 
 // settings are what central can be told.
@@ -26,6 +29,10 @@ type settings struct {
 		MetricsKeepDays         int    `koanf:"metrics_keep_days" default:"30" valid:"min=1" help:"days that agents' reports are kept"`
 	} `koanf:"central"`
 
+	Interruption struct {
+		ActOnRebalance bool `koanf:"act_on_rebalance" help:"drain nodes that AWS only recommends to leave; else that is remembered as a risk"`
+		PollSeconds    int  `koanf:"poll_seconds" default:"30" valid:"min=0" help:"how often EC2 is asked for interruptions that no event told of; 0: never"`
+	} `koanf:"interruption"`
 	ML struct {
 		Address string `koanf:"address" default:"127.0.0.1:8543" valid:"nonempty" help:"ml's gRPC address"`
 		APIKey  string `koanf:"api_key" secret:"true" help:"central's key for ml"`
@@ -47,6 +54,12 @@ func (s *settings) Validate() error {
 		problems = append(problems, config.Invalid("ml.api_key", "must be set"))
 	}
 	return errors.Join(problems...)
+}
+
+func (s *settings) interruptionPolicy() interruption.Policy {
+	return interruption.Policy{
+		ActOnRebalance: s.Interruption.ActOnRebalance, PollEvery: time.Duration(s.Interruption.PollSeconds) * time.Second,
+	}
 }
 
 func (s *settings) replica() (string, error) {

@@ -94,6 +94,48 @@ const (
 	}`
 )
 
+// The guide's SpotEvent, of the guide's example 2.
+const spotEventAnswer = `{
+	"event_id": "<uuid>", "event_type": "interruption_warning", "instance_id": "i-1234abcd", "region": "us-east-1",
+	"availability_zone": "us-east-1a", "received_at": "<time>", "interruption_time": "<time>", "cluster_id": "{cluster}",
+	"node_name": "ip-10-0-1-23", "action_taken": "draining, replacement_pending", "state": "draining",
+	"metadata": {"sources": ["imds"]}
+}`
+
+// noticeBody is what an agent without a stream reports of its node.
+const noticeBody = `[{
+	"event_id": "e-2", "cluster_id": "{cluster}", "type": "Warning", "reason": "SpotInterruption", "message": "terminate",
+	"object_kind": "Node", "object_name": "ip-10-0-1-23", "count": 1, "last_seen": "{now}",
+	"notice": {"notice_id": "n-1", "event_type": "interruption_warning", "node_name": "ip-10-0-1-23", "instance_id": "i-1234abcd",
+		"action": "terminate", "remaining_seconds": 100}
+}]`
+
+func TestAnInterruptionIsDrainedListedAndToldToTheDashboards(t *testing.T) {
+	h := open(t, (&ml{}).serve(t), unlimited)
+	fill := h.fill()
+	h.must(t, 200, "POST", "/api/v1/client/metrics", h.agent,
+		fill.Replace(strings.Replace(metricsBody, `"estimated_cost_per_hour"`, `"complete": true, "estimated_cost_per_hour"`, 1)))
+	ws := h.stream(t, "/api/v1/admin/stream", h.admin)
+	until(t, ws, "type", "heartbeat")
+	_, stranger := h.newCustomer(t, "Other Inc.", "ops@example.org")
+	h.visit(t, fill, []request{
+		{"no spot events, a bare list", "GET", "/api/v1/admin/spot-events", h.admin, "", 200, `[]`},
+		{"a notice by polling", "POST", "/api/v1/client/events", h.agent, noticeBody, 200, `{"accepted": 1}`},
+		{"the same again", "POST", "/api/v1/client/events", h.agent, noticeBody, 200, `{}`},
+		{"spot events", "GET", "/api/v1/admin/spot-events", h.admin, "", 200, `[` + spotEventAnswer + `]`},
+		{"of one cluster", "GET", "/api/v1/admin/spot-events?cluster_id={cluster}&page_size=1", h.admin, "", 200, `[` + spotEventAnswer + `]`},
+		{"of the platform", "GET", "/api/v1/admin/spot-events", h.platform, "", 200, `[` + spotEventAnswer + `]`},
+		{"of a stranger", "GET", "/api/v1/admin/spot-events", stranger, "", 200, `[]`},
+		{"the drain", "GET", "/api/v1/client/tasks?cluster_id={cluster}", h.agent, "", 200, `[{"task_type": "drain_node", "priority": 1,
+			"parameters": {"node_name": "ip-10-0-1-23", "instance_id": "i-1234abcd", "force": true}}]`},
+	})
+	msg := until(t, ws, "type", "spot_event")
+	if problem := differ("news", parse(t, fill.Replace(`{"type": "spot_event", "status": "draining", "cluster_id": "{cluster}", "message": "<string>",
+		"spot_event": {"instance_id": "i-1234abcd", "event_type": "interruption_warning"}}`)), msg); problem != "" {
+		t.Error(problem)
+	}
+}
+
 // request is a line of the table.
 type request struct {
 	name, method, path, key, body string
@@ -348,6 +390,9 @@ func TestEveryRefusalHasTheDocumentedStatusAndBody(t *testing.T) {
 		{"another's cluster", "GET", state, stranger, ``, 404, "NOT_FOUND", ""},
 		{"another's cluster's savings", "GET", "/api/v1/admin/savings?cluster_id={cluster}", stranger, ``, 404, "NOT_FOUND", ""},
 		{"another's cluster's optimizations", "GET", "/api/v1/admin/optimizations?cluster_id={cluster}", stranger, ``, 404, "NOT_FOUND", ""},
+		{"another's cluster's spot events", "GET", "/api/v1/admin/spot-events?cluster_id={cluster}", stranger, ``, 404, "NOT_FOUND", ""},
+		{"an agent that asks for spot events", "GET", "/api/v1/admin/spot-events", h.agent, ``, 403, "PERMISSION_DENIED", ""},
+		{"too long a page", "GET", "/api/v1/admin/spot-events?page_size=501", h.admin, ``, 422, "INVALID_REQUEST", `{"field": "page_size"}`},
 		{"another's cluster triggered", "POST", trigger, stranger, triggerBody, 404, "NOT_FOUND", ""},
 		{"a key for another's agent", "POST", "/api/v1/admin/api-keys", stranger, `{"scope": "agent", "cluster_id": "{cluster}"}`, 404, "NOT_FOUND", ""},
 		{"a key for another customer", "POST", "/api/v1/admin/api-keys", stranger, `{"scope": "admin", "customer_id": "` + h.customer + `"}`, 404, "NOT_FOUND", ""},
@@ -410,10 +455,6 @@ func TestEveryRefusalHasTheDocumentedStatusAndBody(t *testing.T) {
 		{"a key that has ended already", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "viewer", "expires_at": "2025-11-28T10:00:00Z"}`, 422, "INVALID_REQUEST", `{"field": "expires_at"}`},
 		{"the platform's staff naming no customer", "POST", "/api/v1/admin/clusters", h.platform, `{"cluster_name": "x", "region": "us-east-1"}`, 422, "INVALID_REQUEST", `{"field": "customer_id"}`},
 
-		{"spot events", "GET", "/api/v1/admin/spot-events", h.admin, "", 501, "UNIMPLEMENTED", ""},
-		{"a node's notice", "POST", "/api/v1/client/events", h.agent, `[{"event_id": "e-2", "type": "Warning", "reason": "SpotInterruption", "object_kind": "Node",
-			"object_name": "n", "last_seen": "{now}", "notice": {"notice_id": "n-1", "event_type": "interruption_warning", "node_name": "n", "instance_id": "i-1"}}]`, 501, "UNIMPLEMENTED", ""},
-		{"a shared queue", "POST", "/api/v1/admin/customers", h.platform, `{"company_name": "x", "email": "y@example.com", "sqs_queue_shared": true}`, 501, "UNIMPLEMENTED", ""},
 		{"models", "POST", "/api/v1/admin/models/upload", h.platform, `{"file": {"name": "m"}}`, 501, "UNIMPLEMENTED", ""},
 		{"gaps", "POST", "/api/v1/admin/gap-filler/analyze", h.platform, `{"model_training_date": "2025-11-28T10:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
 		{"filling gaps", "POST", "/api/v1/admin/gap-filler/fill", h.platform, `{"model_training_date": "2025-11-28T10:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
@@ -483,7 +524,7 @@ func TestWhatIsMadeIsAnsweredWith201AndItsKeyOnce(t *testing.T) {
 	h.visit(t, h.fill("{customer}", h.customer, "{foreign}", foreign), []request{
 		{
 			"a customer", "POST", "/api/v1/admin/customers", h.platform, `{"company_name": "New Inc.", "email": "new@example.com",
-			"aws_role_arn": "arn:aws:iam::123456789012:role/cloudoptim"}`, 201,
+			"aws_role_arn": "arn:aws:iam::123456789012:role/cloudoptim", "sqs_queue_shared": true}`, 201,
 			`{"customer_id": "<uuid>", "external_id": "<string>", "admin_api_key": "<key>"}`,
 		},
 		{

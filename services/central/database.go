@@ -33,7 +33,7 @@ func openDatabase(ctx context.Context, cfg *settings, log *slog.Logger) (*databa
 	}
 	d := &database{embedded: embedded}
 	if err = db.Migrate(ctx, dsn); err == nil {
-		d.store, err = store.Open(ctx, dsn, cfg.Database.MaxConns())
+		d.store, err = store.Open(ctx, dsn, cfg.Database.MaxConns(), cfg.Database.EchoTo(log))
 	}
 	if err != nil && embedded != nil {
 		_ = embedded.Stop()

@@ -148,7 +148,7 @@ func open(t *testing.T, mlAddress string, perMinute int) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.store, err = store.Open(t.Context(), h.db.DSN, 8); err != nil {
+	if h.store, err = store.Open(t.Context(), h.db.DSN, 8, nil); err != nil {
 		t.Fatal(err)
 	}
 	server, err := assemble(t.Context(), cfg, &database{store: h.store}, telemetry)

@@ -32,7 +32,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 		case <-often.C:
 			err = h.markOffline(ctx)
 		case <-hourly.C:
-			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx))
+			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx), h.store.PruneRefusals(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
 			h.log.ErrorContext(ctx, "keeping house", "error", err)

@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
-	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
@@ -15,9 +14,6 @@ import (
 
 // CreateCustomer registers a customer and makes its first key.
 func (s *Server) CreateCustomer(ctx context.Context, req *adminv1.CreateCustomerRequest) (*adminv1.CreateCustomerResponse, error) {
-	if req.GetSqsQueueShared() {
-		return nil, fault.Unimplemented("sharing a queue with others")
-	}
 	secret, key := newKey(ctx, "admin", "first key")
 	// Unique per customer, so that one customer's role cannot be used for another.
 	resp := &adminv1.CreateCustomerResponse{ExternalId: "cloudoptim-" + uuid.NewString(), AdminApiKey: secret}

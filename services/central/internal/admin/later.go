@@ -23,8 +23,3 @@ func (s *Server) AnalyzeGaps(context.Context, *adminv1.AnalyzeGapsRequest) (*adm
 func (s *Server) FillGaps(context.Context, *adminv1.FillGapsRequest) (*adminv1.FillGapsResponse, error) {
 	return nil, fault.Unimplemented("filling gaps")
 }
-
-// ListSpotEvents is part of the contract and not built yet.
-func (s *Server) ListSpotEvents(context.Context, *adminv1.ListSpotEventsRequest) (*adminv1.ListSpotEventsResponse, error) {
-	return nil, fault.Unimplemented("listing spot events")
-}

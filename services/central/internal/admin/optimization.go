@@ -7,7 +7,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 )
 
-// defaultPage is how many optimizations are listed when nobody says how many.
+// defaultPage is how much of a list is answered when nobody says how much.
 const defaultPage = 50
 
 // TriggerOptimization starts one.

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
@@ -18,35 +21,70 @@ import (
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
-// helloWithin bounds how long a caller may hold a stream without saying who it is.
-const helloWithin = 10 * time.Second
+const (
+	// helloWithin bounds how long a caller may hold a stream without saying who it is.
+	helloWithin = 10 * time.Second
+	// spreadHeader tells the agent over how many seconds to spread its return when
+	// this replica is lost without a word.
+	spreadHeader = "cloudoptim-reconnect-spread"
+)
+
+type connection = grpc.BidiStreamingServer[agentv1.ConnectRequest, agentv1.ConnectResponse]
 
 // Connect is the life of one session: hello, welcome, then each side speaks when
 // it has something to say, until the line breaks or a newer session takes over.
-func (s *Server) Connect(stream grpc.BidiStreamingServer[agentv1.ConnectRequest, agentv1.ConnectResponse]) error {
+func (s *Server) Connect(stream connection) error {
+	if s.stopping() {
+		return fault.Unavailable("this replica stops: central", nil)
+	}
+	if err := s.gate.admit(); err != nil {
+		refused.Add(stream.Context(), 1)
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	in := receive(ctx, stream)
-	hello, err := firstWord(ctx, in)
+	line := &incoming{stream: stream, first: make(chan received, 1), opened: make(chan *session, 1)}
+	go line.read(ctx)
+	sess, hello, err := s.begin(ctx, cancel, stream, line)
 	if err != nil {
 		return err
 	}
-	sess, err := s.open(ctx, stream, hello)
-	if err != nil {
-		return err
-	}
+	s.enter(sess)
+	live.Add(ctx, 1)
+	defer live.Add(ctx, -1)
 	defer s.leave(sess)
 	s.Log.InfoContext(ctx, "agent connected", "cluster_id", sess.cluster, "agent_id", hello.GetAgentId(),
 		"session_epoch", sess.epoch, "version", hello.GetVersion())
-	go func() { cancel(sess.speakSafely(ctx)) }()
-	err = sess.listen(ctx, in)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		err = cause
+	line.opened <- sess
+	<-ctx.Done()
+	if err = context.Cause(ctx); errors.Is(err, errEnded) {
+		err = nil
 	}
 	s.Log.InfoContext(ctx, "agent disconnected", "cluster_id", sess.cluster, "session_epoch", sess.epoch, "reason", fmt.Sprint(err))
 	return err
+}
+
+// begin hears the hello and opens the session in a goroutine of its own: the stack
+// that this needs would otherwise stay with the stream for hours.
+func (s *Server) begin(ctx context.Context, cancel context.CancelCauseFunc, stream connection, line *incoming) (sess *session, hello *agentv1.Hello, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				s.Log.ErrorContext(ctx, "opening a session panicked", "panic", p, "stack", string(debug.Stack()))
+				err = fault.New(faultv1.Reason_REASON_INTERNAL, "internal error")
+			}
+		}()
+		if hello, err = firstWord(ctx, line.first); err == nil {
+			sess, err = s.open(ctx, cancel, stream, hello)
+		}
+	}()
+	<-done
+	return sess, hello, err
 }
 
 type received struct {
@@ -54,27 +92,28 @@ type received struct {
 	err error
 }
 
-// receive reads in a goroutine of its own, so that waiting for a message can
-// end; it ends with the stream.
-func receive(ctx context.Context, stream grpc.BidiStreamingServer[agentv1.ConnectRequest, agentv1.ConnectResponse]) <-chan received {
-	in := make(chan received)
-	go func() {
-		for {
-			msg, err := stream.Recv()
-			select {
-			case in <- received{msg, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return in
+// incoming reads a stream in a goroutine of its own, which ends with the stream:
+// so that waiting for a message can end.
+type incoming struct {
+	stream connection
+	first  chan received
+	opened chan *session
 }
 
-func firstWord(ctx context.Context, in <-chan received) (*agentv1.Hello, error) {
+func (in *incoming) read(ctx context.Context) {
+	msg, err := in.stream.Recv()
+	in.first <- received{msg, err}
+	if err != nil {
+		return
+	}
+	select {
+	case sess := <-in.opened:
+		sess.listen()
+	case <-ctx.Done():
+	}
+}
+
+func firstWord(ctx context.Context, first <-chan received) (*agentv1.Hello, error) {
 	timeout := time.NewTimer(helloWithin)
 	defer timeout.Stop()
 	select {
@@ -82,7 +121,7 @@ func firstWord(ctx context.Context, in <-chan received) (*agentv1.Hello, error) 
 		return nil, context.Cause(ctx)
 	case <-timeout.C:
 		return nil, fault.New(faultv1.Reason_REASON_DEADLINE_EXCEEDED, "no hello within %s", helloWithin)
-	case first := <-in:
+	case first := <-first:
 		if first.err != nil {
 			return nil, first.err
 		}
@@ -102,24 +141,42 @@ func firstWord(ctx context.Context, in <-chan received) (*agentv1.Hello, error) 
 }
 
 // open makes the session the one that is heard and says welcome.
-func (s *Server) open(ctx context.Context, stream grpc.BidiStreamingServer[agentv1.ConnectRequest, agentv1.ConnectResponse], hello *agentv1.Hello) (*session, error) {
+func (s *Server) open(ctx context.Context, cancel context.CancelCauseFunc, stream connection, hello *agentv1.Hello) (*session, error) {
 	cluster := uuid.MustParse(hello.GetClusterId()) // checked by firstWord
-	opened, err := s.Store.OpenSession(ctx, cluster, s.Replica, hello.GetKubernetesVersion())
+	if err := s.knocks(ctx, cluster); err != nil {
+		refused.Add(ctx, 1)
+		return nil, err
+	}
+	leave, err := s.gate.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sess := &session{
-		Server: s, stream: stream, cluster: cluster, epoch: opened.Epoch, out: make(chan *agentv1.ConnectResponse, outbound),
-		outdated: make(chan struct{}, 1), inflight: map[uuid.UUID]bool{}, cancelled: map[uuid.UUID]bool{},
+	defer leave()
+	opened, err := s.Store.OpenSessionOf(ctx, store.Opening{
+		Cluster: cluster, Replica: s.Replica, AgentID: hello.GetAgentId(), LeaderEpoch: hello.GetLeaderEpoch(),
+		KubernetesVersion: hello.GetKubernetesVersion(),
+	})
+	if err != nil {
+		return nil, s.notOpened(ctx, stream, hello, err)
 	}
+	if opened.Twin {
+		twins.Add(ctx, 1)
+		s.Log.ErrorContext(ctx, "two agents speak for one cluster: the newer is heard; look for a copy of the agent or of its key",
+			"cluster_id", cluster, "agent_id", hello.GetAgentId(), "session_epoch", opened.Epoch)
+	}
+	sess := newSession(ctx, cancel, s, stream, cluster, opened.Epoch)
 	// Older sessions of this cluster, wherever they are, learn of it at once.
 	if err := s.Bus.Publish(ctx, sessionTopic(cluster), fmt.Append(nil, opened.Epoch)); err != nil {
-		s.Log.WarnContext(ctx, "announcing a session; older ones learn of it at their heartbeat", "cluster_id", cluster, "error", err)
+		s.Log.WarnContext(ctx, "announcing a session; older ones learn of it from the database", "cluster_id", cluster, "error", err)
 	}
 	abandon, err := sess.resume(ctx, hello.GetRunning())
 	if err != nil {
 		return nil, err
 	}
+	if opened.Work {
+		sess.look()
+	}
+	_ = stream.SetHeader(metadata.Pairs(spreadHeader, fmt.Sprintf("%.3f", s.spread().Seconds())))
 	return sess, sess.send(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_Welcome{Welcome: &agentv1.Welcome{
 		SessionId: opened.ID.String(), SessionEpoch: opened.Epoch, ServerId: s.Replica, ServerTime: timestamppb.Now(), Settings: s.Settings,
 		NeedInventory:  opened.InventorySequence == 0 || opened.InventorySequence != hello.GetInventorySequence(),
@@ -127,7 +184,23 @@ func (s *Server) open(ctx context.Context, stream grpc.BidiStreamingServer[agent
 	}}})
 }
 
-// resume keeps the tasks that the agent still runs with it; those central no longer wants are returned.
+// notOpened tells a leader that was replaced to stay away: an error alone it
+// would take for a passing one.
+func (s *Server) notOpened(ctx context.Context, stream connection, hello *agentv1.Hello, err error) error {
+	if fault.ReasonOf(err) != faultv1.Reason_REASON_SUPERSEDED {
+		return err
+	}
+	s.Log.WarnContext(ctx, "an agent whose lease was lost is refused", "cluster_id", hello.GetClusterId(),
+		"agent_id", hello.GetAgentId(), "leader_epoch", hello.GetLeaderEpoch())
+	msg := goAway("superseded", awayFor)
+	msg.Sequence = 1
+	_ = stream.Send(msg)
+	return fault.New(faultv1.Reason_REASON_SUPERSEDED, "an agent with a newer lease has taken over")
+}
+
+// resume keeps the tasks that the agent still runs with it; those central no
+// longer wants are returned. One that central has never heard of is the agent's
+// own, begun on an instance's notice while central was away: its notice follows.
 func (sess *session) resume(ctx context.Context, running []*agentv1.RunningTask) ([]string, error) {
 	var abandon []string
 	for _, r := range running {
@@ -139,29 +212,28 @@ func (sess *session) resume(ctx context.Context, running []*agentv1.RunningTask)
 		if err != nil {
 			return nil, err
 		}
-		if !kept {
-			abandon = append(abandon, r.GetTaskId())
+		if kept {
+			sess.hold(r.GetTaskId(), true)
 			continue
 		}
-		sess.inflight[id] = true
+		if _, err := sess.Store.TaskStatus(ctx, sess.cluster, id); fault.ReasonOf(err) == faultv1.Reason_REASON_NOT_FOUND {
+			continue
+		}
+		abandon = append(abandon, r.GetTaskId())
 	}
 	return abandon, nil
 }
 
-func (s *Server) leave(sess *session) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // the stream's own context is over
-	defer cancel()
-	if err := s.Store.CloseSession(ctx, sess.cluster, sess.epoch); err != nil {
-		s.Log.WarnContext(ctx, "closing a session", "cluster_id", sess.cluster, "error", err)
-	}
-}
-
-func sessionTopic(cluster uuid.UUID) string { return "session:" + cluster.String() }
+// errEnded is an ordinary end of a stream.
+var errEnded = errors.New("the agent left")
 
 // ended tells an ordinary end of a stream from a failure.
 func ended(err error) error {
 	if errors.Is(err, io.EOF) {
-		return nil
+		return errEnded
 	}
 	return err
 }
+
+// agedBetween is a time between half of an age and all of it from now.
+func agedBetween(age time.Duration) time.Time { return time.Now().Add(age/2 + rand.N(age/2+1)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +31,13 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	if address := os.Getenv(herdAt); address != "" {
+		herd(address)
+		return
+	}
+	pgtest.Main(m)
+}
 
 // keys lets everyone in as the agent of the cluster that the bearer names.
 type keys struct{}
@@ -92,19 +99,78 @@ func hash(s string) []byte {
 
 // replica is one server with a sweep, as central has it.
 type replica struct {
-	conn  *grpc.ClientConn
-	tasks *dispatch.Dispatcher
-	calls agentv1.AgentServiceClient
+	conn   *grpc.ClientConn
+	tasks  *dispatch.Dispatcher
+	calls  agentv1.AgentServiceClient
+	agents *Server
+	server *rpc.Server
+	log    *journal
 }
 
-func (h *house) replica(t *testing.T, wakes Bus, settings *agentv1.Settings) *replica {
+// journal is a log that a test reads.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// interruptions notes what it hears; fail decides what it answers.
+type interruptions struct {
+	mu    sync.Mutex
+	heard []string
+	fail  func(notice *fleetv1.NodeNotice) error
+}
+
+func (i *interruptions) Notice(_ context.Context, _ uuid.UUID, n *fleetv1.NodeNotice) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.heard = append(i.heard, n.GetNoticeId())
+	if i.fail != nil {
+		return i.fail(n)
+	}
+	return nil
+}
+
+func (i *interruptions) times() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.heard)
+}
+
+func (h *house) replica(t *testing.T, wakes Bus, settings *agentv1.Settings, change ...func(*Config)) *replica {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	server := rpc.NewServer(rpc.ServerConfig{Log: log, Authorizer: keys{}})
-	agentv1.RegisterAgentServiceServer(server, New(Config{Store: h.Store, Bus: wakes, Log: log, Replica: "replica", Settings: settings}))
+	return h.replicaOf(t, rpc.ServerConfig{Authorizer: keys{}}, wakes, settings, change...)
+}
+
+func (h *house) replicaOf(t *testing.T, door rpc.ServerConfig, wakes Bus, settings *agentv1.Settings, change ...func(*Config)) *replica {
+	t.Helper()
+	written := &journal{}
+	log := slog.New(slog.NewTextHandler(written, nil))
+	door.Log = log
+	server := rpc.NewServer(door)
+	cfg := Config{Store: h.Store, Bus: wakes, Log: log, Replica: "replica", Settings: settings}
+	for _, one := range change {
+		one(&cfg)
+	}
+	served := New(cfg)
+	agentv1.RegisterAgentServiceServer(server, served)
 	conn, err := rpc.InProcess(server)
 	must(t, err)
-	r := &replica{conn: conn, tasks: dispatch.New(h.Store, wakes, log), calls: agentv1.NewAgentServiceClient(conn)}
+	r := &replica{
+		conn: conn, tasks: dispatch.New(h.Store, wakes, log), calls: agentv1.NewAgentServiceClient(conn),
+		agents: served, server: server, log: written,
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var sweep sync.WaitGroup
 	sweep.Go(func() { _ = r.tasks.Run(ctx) })
@@ -263,6 +329,8 @@ func (l *line) result(t *testing.T, task uuid.UUID, attempt int32) {
 		TaskResult: &fleetv1.TaskResult{TaskId: task.String(), Status: "success", Attempt: attempt},
 	}})
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func must(t *testing.T, err error) {
 	t.Helper()

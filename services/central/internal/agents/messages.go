@@ -11,20 +11,16 @@ import (
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
-	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
-// take does what one message asks.
+// take does what one message asks; it is valid.
 func (sess *session) take(ctx context.Context, msg *agentv1.ConnectRequest) error {
-	if err := rpc.Validate(msg); err != nil {
-		return err
-	}
 	switch kind := msg.GetKind().(type) {
-	case *agentv1.ConnectRequest_Heartbeat:
-		return sess.heartbeat(ctx)
+	case *agentv1.ConnectRequest_NodeNotice:
+		return sess.notice(ctx, kind.NodeNotice)
 	case *agentv1.ConnectRequest_TaskAccepted:
 		return sess.accepted(ctx, kind.TaskAccepted)
 	case *agentv1.ConnectRequest_TaskProgress:
@@ -43,8 +39,8 @@ func (sess *session) take(ctx context.Context, msg *agentv1.ConnectRequest) erro
 	case *agentv1.ConnectRequest_Unsupported:
 		sess.Log.WarnContext(ctx, "the agent does not know a message", "cluster_id", sess.cluster, "reason", kind.Unsupported.GetReason())
 		return nil
-	case *agentv1.ConnectRequest_NodeNotice:
-		return fault.Unimplemented("acting on a node's notice")
+	case *agentv1.ConnectRequest_Heartbeat: // which listen answers
+		return fault.Invalid("status", "must be one of healthy, degraded, unhealthy")
 	case *agentv1.ConnectRequest_Hello:
 		return fault.Invalid("hello", "must be said once")
 	default:
@@ -77,22 +73,45 @@ func (sess *session) progress(ctx context.Context, msg *fleetv1.TaskProgress) er
 	if reason == "" {
 		return nil
 	}
-	return sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_TaskCancel{
+	sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_TaskCancel{
 		TaskCancel: &agentv1.TaskCancel{TaskId: msg.GetTaskId(), Attempt: msg.GetAttempt(), Reason: reason},
 	}})
+	return nil
 }
 
 // result is acknowledged once it is committed; one that is not central's is
-// acknowledged too, or the agent would send it for ever.
+// acknowledged too, or the agent would send it for ever, unless the notice that
+// made it central's is still to come.
 func (sess *session) result(ctx context.Context, msg *fleetv1.TaskResult) error {
-	accepted, err := sess.finish(ctx, sess.cluster, msg)
-	if err != nil && fault.ReasonOf(err) != faultv1.Reason_REASON_NOT_FOUND {
+	accepted, err := sess.finish(ctx, sess.cluster, sess.epoch, msg)
+	unknown := fault.ReasonOf(err) == faultv1.Reason_REASON_NOT_FOUND
+	if err != nil && (!unknown || len(sess.owed) > 0) {
 		return err
 	}
 	sess.hold(msg.GetTaskId(), false)
-	return sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_ResultAck{
+	sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_ResultAck{
 		ResultAck: &agentv1.ResultAck{TaskId: msg.GetTaskId(), Accepted: accepted},
 	}})
+	return nil
+}
+
+// notice is acknowledged once it is committed.
+func (sess *session) notice(ctx context.Context, msg *fleetv1.NodeNotice) error {
+	if sess.Interruptions == nil {
+		return fault.New(faultv1.Reason_REASON_UNIMPLEMENTED, "this central does not act on notices")
+	}
+	if err := sess.Interruptions.Notice(ctx, sess.cluster, msg); err != nil {
+		if sess.owed == nil {
+			sess.owed = map[string]bool{}
+		}
+		sess.owed[msg.GetNoticeId()] = true
+		return err
+	}
+	delete(sess.owed, msg.GetNoticeId())
+	sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_NodeNoticeAck{
+		NodeNoticeAck: &agentv1.NodeNoticeAck{NoticeId: msg.GetNoticeId()},
+	}})
+	return nil
 }
 
 func (sess *session) metrics(ctx context.Context, msg *fleetv1.ClusterMetrics) error {
@@ -107,30 +126,40 @@ func (sess *session) snapshot(ctx context.Context, page *agentv1.InventorySnapsh
 	if err != nil {
 		return sess.resync(err)
 	}
-	if !inForce {
-		return nil
+	if inForce {
+		sess.inventoryAck(page.GetInventorySequence())
 	}
-	return sess.inventoryAck(page.GetInventorySequence())
+	return nil
 }
 
 func (sess *session) delta(ctx context.Context, delta *agentv1.InventoryDelta) error {
 	if err := sess.Store.PutDelta(ctx, sess.cluster, sess.epoch, delta); err != nil {
 		return sess.resync(err)
 	}
-	return sess.inventoryAck(delta.GetInventorySequence())
+	sess.inventoryAck(delta.GetInventorySequence())
+	return nil
 }
 
 func (sess *session) resync(err error) error {
 	if !errors.Is(err, store.ErrResync) {
 		return err
 	}
-	return sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_InventoryResync{
+	sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_InventoryResync{
 		InventoryResync: &agentv1.InventoryResync{Reason: store.ErrResync.Message},
+	}})
+	return nil
+}
+
+func (sess *session) inventoryAck(sequence int64) {
+	sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_InventoryAck{
+		InventoryAck: &agentv1.InventoryAck{InventorySequence: sequence},
 	}})
 }
 
-func (sess *session) inventoryAck(sequence int64) error {
-	return sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_InventoryAck{
-		InventoryAck: &agentv1.InventoryAck{InventorySequence: sequence},
-	}})
+// kindName is for messages of a kind this build does not know.
+func kindName(msg proto.Message) string {
+	if len(msg.ProtoReflect().GetUnknown()) > 0 {
+		return "an unknown kind"
+	}
+	return "no kind"
 }

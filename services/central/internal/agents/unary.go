@@ -2,7 +2,6 @@ package agents
 
 import (
 	"context"
-	"slices"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -39,7 +38,7 @@ func (s *Server) SubmitTaskResult(ctx context.Context, req *agentv1.SubmitTaskRe
 		return nil, fault.Invalid("task_id", "must be the task_id of the path")
 	}
 	cluster := auth.From(ctx).ClusterID.UUID // the policy lets agents alone in
-	accepted, err := s.finish(ctx, cluster, req.GetResult())
+	accepted, err := s.finish(ctx, cluster, 0, req.GetResult())
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func (s *Server) SubmitMetrics(ctx context.Context, req *agentv1.SubmitMetricsRe
 	return &agentv1.SubmitMetricsResponse{ReceivedAt: timestamppb.Now()}, nil
 }
 
-// SubmitEvents stores Kubernetes events.
+// SubmitEvents stores Kubernetes events; notices among them are acted on first.
 func (s *Server) SubmitEvents(ctx context.Context, req *agentv1.SubmitEventsRequest) (*agentv1.SubmitEventsResponse, error) {
 	cluster := auth.From(ctx).ClusterID.UUID // the policy lets agents alone in
 	for _, event := range req.GetEvents() {
@@ -78,13 +77,25 @@ func (s *Server) SubmitEvents(ctx context.Context, req *agentv1.SubmitEventsRequ
 	return &agentv1.SubmitEventsResponse{Accepted: int32(n)}, err //nolint:gosec // at most 1,000
 }
 
-// addEvents stores events, all or none. One with a notice asks for an action that
-// is not built yet: storing it would promise what nobody does.
+// addEvents acts on the notices events carry, then stores them: what is stored has been acted on.
 func (s *Server) addEvents(ctx context.Context, cluster uuid.UUID, events []*fleetv1.Event) (int, error) {
-	if slices.ContainsFunc(events, func(e *fleetv1.Event) bool { return e.GetNotice() != nil }) {
-		return 0, fault.Unimplemented("acting on a node's notice")
+	for _, event := range events {
+		if err := s.notice(ctx, cluster, event.GetNotice()); err != nil {
+			return 0, err
+		}
 	}
 	return s.Store.AddEvents(ctx, cluster, events)
+}
+
+func (s *Server) notice(ctx context.Context, cluster uuid.UUID, notice *fleetv1.NodeNotice) error {
+	switch {
+	case notice == nil:
+		return nil
+	case s.Interruptions == nil:
+		return fault.Unimplemented("acting on notices")
+	default:
+		return s.Interruptions.Notice(ctx, cluster, notice)
+	}
 }
 
 // Heartbeat notes that the agent lives.

@@ -65,5 +65,16 @@ func (b *Bus) Subscribe(topic string) (<-chan []byte, func()) {
 // Listen is Subscribe for those who want to know what they missed.
 func (b *Bus) Listen(topic string) *Subscription { return b.hub.listen(topic) }
 
+// Watch calls hear with everything published to topics that begin with prefix,
+// until the returned function is called. Nothing is queued and nothing missed
+// while Redis is there, so hear must not wait: it runs within Publish.
+func (b *Bus) Watch(prefix string, hear func(topic string, payload []byte)) (stop func()) {
+	return b.hub.watch(prefix, hear)
+}
+
+// Wake is Publish to the subscribers of this replica alone: for what every
+// replica finds out by itself.
+func (b *Bus) Wake(topic string) { b.hub.deliver(topic, nil) }
+
 // Limiter shares rate limits between replicas.
 func (b *Bus) Limiter() *Limiter { return b.limiter }

@@ -169,3 +169,21 @@ func TestTheLimiterForgetsKeysThatAreIdle(t *testing.T) {
 		}
 	})
 }
+
+func TestAWatcherHearsEverythingUnderItsPrefixAndWakesStayHere(t *testing.T) {
+	b := New()
+	var heard []string
+	stop := b.Watch("tasks:", func(topic string, payload []byte) { heard = append(heard, topic+"="+string(payload)) })
+	for i := range 1000 { // nothing is queued, so nothing overflows
+		if err := b.Publish(t.Context(), "tasks:a", nil); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	_ = b.Publish(t.Context(), "session:a", []byte("1"))
+	b.Wake("tasks:b")
+	stop()
+	_ = b.Publish(t.Context(), "tasks:a", nil)
+	if len(heard) != 1001 || heard[1000] != "tasks:b=" {
+		t.Fatalf("heard %d messages, the last %q", len(heard), heard[len(heard)-1])
+	}
+}

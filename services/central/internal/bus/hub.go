@@ -40,10 +40,33 @@ type hub struct {
 	mu sync.RWMutex
 	// exact is keyed by topic, prefix by the topic without its star.
 	exact, prefix map[string]map[*Subscription]struct{}
+	// watchers are a handful: one for each room, not one for each stream.
+	watchers map[*watcher]struct{}
+}
+
+// watcher is told of messages as they are delivered.
+type watcher struct {
+	prefix string
+	hear   func(topic string, payload []byte)
 }
 
 func newHub() *hub {
-	return &hub{exact: map[string]map[*Subscription]struct{}{}, prefix: map[string]map[*Subscription]struct{}{}}
+	return &hub{
+		exact: map[string]map[*Subscription]struct{}{}, prefix: map[string]map[*Subscription]struct{}{},
+		watchers: map[*watcher]struct{}{},
+	}
+}
+
+func (h *hub) watch(prefix string, hear func(topic string, payload []byte)) func() {
+	w := &watcher{prefix: prefix, hear: hear}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watchers[w] = struct{}{}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watchers, w)
+	}
 }
 
 func (h *hub) listen(topic string) *Subscription {
@@ -73,6 +96,11 @@ func (h *hub) listen(topic string) *Subscription {
 func (h *hub) deliver(topic string, payload []byte) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	for w := range h.watchers {
+		if strings.HasPrefix(topic, w.prefix) {
+			w.hear(topic, payload)
+		}
+	}
 	for s := range h.exact[topic] {
 		s.offer(payload)
 	}

@@ -56,7 +56,7 @@ func (l *Limiter) Allow(ctx context.Context, key string, perMinute int) (wait ti
 
 // gcra is the same rule as alone, by the clock of Redis, in microseconds.
 var gcra = redis.NewScript(`
-local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local interval, burst, ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local full = tonumber(redis.call('GET', KEYS[1]) or now)
@@ -64,7 +64,7 @@ if full < now then full = now end
 full = full + interval
 local wait = full - now - interval * burst
 if wait > 0 then return math.ceil(wait) end
-redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.min(math.ceil((full - now) / 1000), ttl))
 return 0
 `)
 
@@ -72,7 +72,7 @@ func (l *Limiter) shared(ctx context.Context, key string, perMinute int) (time.D
 	ctx, cancel := context.WithTimeout(ctx, limitTimeout)
 	defer cancel()
 	interval := time.Minute.Microseconds() / int64(perMinute)
-	wait, err := gcra.Run(ctx, l.relay.client, []string{l.relay.prefix + "rate:" + key}, interval, perMinute).Int64()
+	wait, err := gcra.Run(ctx, l.relay.client, []string{l.relay.prefix + "rate:" + key}, interval, perMinute, l.relay.ttl.Milliseconds()).Int64()
 	return time.Duration(wait) * time.Microsecond, err
 }
 

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type RedisConfig struct {
 	Port     int
 	DB       int
 	Password string
+	// TTL is the longest that a key lives there; 0: an hour.
+	TTL time.Duration
 }
 
 // relay carries messages between the hubs of the replicas. Every replica hears
@@ -48,6 +51,7 @@ type relay struct {
 	self      uuid.UUID
 	outbox    chan parcel
 	connected atomic.Bool
+	ttl       time.Duration
 }
 
 type parcel struct {
@@ -57,7 +61,7 @@ type parcel struct {
 
 func newRelay(cfg RedisConfig, h *hub, log *slog.Logger) *relay {
 	return &relay{
-		hub: h, log: log, self: uuid.New(), outbox: make(chan parcel, outboxSize),
+		hub: h, log: log, self: uuid.New(), outbox: make(chan parcel, outboxSize), ttl: cmp.Or(cfg.TTL, time.Hour),
 		prefix: "cloudoptim:" + strconv.Itoa(cfg.DB) + ":",
 		client: redis.NewClient(&redis.Options{
 			Addr: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)), DB: cfg.DB, Password: cfg.Password,

@@ -1,4 +1,4 @@
-// Package cloud is AWS: launching and terminating instances in the customers' accounts.
+// Package cloud is EC2 and its Auto Scaling groups, in the customers' accounts.
 package cloud
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
@@ -29,7 +30,13 @@ type Cloud struct {
 	base aws.Config
 
 	mu      sync.Mutex
-	clients map[Account]*ec2.Client
+	clients map[Account]clients
+}
+
+// clients act in one account.
+type clients struct {
+	ec2    *ec2.Client
+	groups *autoscaling.Client
 }
 
 // New reads central's own AWS identity from the environment. endpoint replaces
@@ -44,14 +51,17 @@ func New(ctx context.Context, region, endpoint string) (*Cloud, error) {
 	if endpoint != "" {
 		base.BaseEndpoint = aws.String(endpoint)
 	}
-	return &Cloud{base: base, clients: map[Account]*ec2.Client{}}, nil
+	return &Cloud{base: base, clients: map[Account]clients{}}, nil
 }
 
-func (c *Cloud) client(account Account) *ec2.Client {
+func (c *Cloud) client(account Account) *ec2.Client { return c.in(account).ec2 }
+
+func (c *Cloud) in(account Account) clients {
+	account.ClusterName = "" // a customer's clusters share the account's credentials
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if client := c.clients[account]; client != nil {
-		return client
+	if known, ok := c.clients[account]; ok {
+		return known
 	}
 	cfg := c.base.Copy()
 	cfg.Region = account.Region
@@ -65,7 +75,7 @@ func (c *Cloud) client(account Account) *ec2.Client {
 		})
 		cfg.Credentials = aws.NewCredentialsCache(provider, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 5 * time.Minute })
 	}
-	client := ec2.NewFromConfig(cfg)
-	c.clients[account] = client
-	return client
+	made := clients{ec2: ec2.NewFromConfig(cfg), groups: autoscaling.NewFromConfig(cfg)}
+	c.clients[account] = made
+	return made
 }

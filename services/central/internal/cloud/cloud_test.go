@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud/ec2test"
@@ -187,6 +188,102 @@ func TestTheCustomersRoleIsAssumedWithItsExternalID(t *testing.T) {
 	must(t, err)
 	if n := len(server.Calls("AssumeRole")); n != 2 {
 		t.Errorf("%d roles assumed for two customers", n)
+	}
+}
+
+func TestF9OnlyTheUnknownIDIsLeftOutOfTheNextTry(t *testing.T) {
+	c, server := newCloud(t)
+	var ids []string
+	for i := range 100 {
+		id := fmt.Sprintf("i-%04d", i)
+		ids = append(ids, id)
+		if i != 17 && i != 63 {
+			server.Add(id)
+		}
+	}
+	got, err := c.Statuses(t.Context(), account, ids)
+	must(t, err)
+	unknown := 0
+	for _, one := range got {
+		if one.Unknown {
+			unknown++
+		}
+	}
+	// The whole, without the first, without both: EC2 names one at a time.
+	if calls := len(server.Calls("DescribeInstanceStatus")); len(got) != 100 || unknown != 2 || calls != 3 {
+		t.Errorf("%d statuses, %d unknown, %d calls", len(got), unknown, calls)
+	}
+	must(t, c.Terminate(t.Context(), account, ids))
+	if calls := len(server.Calls("TerminateInstances")); calls != 3 {
+		t.Errorf("%d calls to terminate", calls)
+	}
+	if !Throttled(fmt.Errorf("asking: %w", &smithy.GenericAPIError{Code: "RequestLimitExceeded"})) || Throttled(errors.New("no")) {
+		t.Error("throttling is not told from other trouble")
+	}
+}
+
+func TestAnInstanceOfAGroupIsEndedThroughTheGroup(t *testing.T) {
+	c, server := newCloud(t)
+	grouped := map[string]string{"aws:autoscaling:groupName": "workers"}
+	server.Put(ec2test.Instance{ID: "i-group", State: "running", Tags: grouped})
+	server.Put(ec2test.Instance{ID: "i-kept", State: "running", Tags: grouped})
+	server.Put(ec2test.Instance{ID: "i-left", State: "running", Tags: map[string]string{"aws:autoscaling:groupName": "workers", "left": "yes"}})
+	server.Add("i-alone")
+	must(t, c.Terminate(t.Context(), account, []string{"i-group", "i-left", "i-alone"}))
+	must(t, c.Retire(t.Context(), account, []string{"i-kept"}))
+	for _, one := range server.Instances() {
+		if one.State != "terminated" {
+			t.Errorf("%s is %s", one.ID, one.State)
+		}
+	}
+	smaller := map[string]string{}
+	for _, call := range server.Calls("TerminateInstanceInAutoScalingGroup") {
+		smaller[call.Get("InstanceId")] = call.Get("ShouldDecrementDesiredCapacity")
+	}
+	if diff := cmp.Diff(map[string]string{"i-group": "true", "i-left": "true", "i-kept": "false"}, smaller); diff != "" {
+		t.Error(diff)
+	}
+	must(t, c.Terminate(t.Context(), account, []string{"i-group"})) // again: harmless
+}
+
+func TestMarkedSpotInstancesAndScheduledEventsAreFound(t *testing.T) {
+	c, server := newCloud(t)
+	at := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	server.Put(ec2test.Instance{ID: "i-marked", State: "running", Spot: true, Mark: "marked-for-stop"})
+	server.Put(ec2test.Instance{ID: "i-well", State: "running", Spot: true})
+	server.Put(ec2test.Instance{ID: "i-retired", State: "running", Event: "instance-retirement", EventAt: at})
+	marks, err := c.Marks(t.Context(), account)
+	must(t, err)
+	if len(marks) != 1 || marks[0].InstanceID != "i-marked" || marks[0].Action != "stop" || marks[0].At.IsZero() {
+		t.Errorf("marks: %+v", marks)
+	}
+	got, err := c.Statuses(t.Context(), account, []string{"i-retired"})
+	must(t, err)
+	want := []Status{{InstanceID: "i-retired", State: "running", Events: []Scheduled{{ID: "e-i-retired", Code: "instance-retirement", NotBefore: at}}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAHookIsKeptWaitingAndLetGo(t *testing.T) {
+	c, server := newCloud(t)
+	hook := Hook{Group: "workers", Name: "drain", Token: "87654321-0000-0000-0000-000000000000", InstanceID: "i-a"}
+	waits, err := c.KeepWaiting(t.Context(), account, hook)
+	must(t, err)
+	must(t, c.Continue(t.Context(), account, hook))
+	call := server.Calls("CompleteLifecycleAction")[0]
+	if !waits || call.Get("LifecycleActionResult") != "CONTINUE" || call.Get("LifecycleActionToken") != hook.Token || call.Get("InstanceId") != "i-a" {
+		t.Errorf("waits %v, called with %v", waits, call)
+	}
+	server.Refuse("RecordLifecycleActionHeartbeat", "ValidationError")
+	server.Refuse("CompleteLifecycleAction", "ValidationError")
+	if waits, err := c.KeepWaiting(t.Context(), account, hook); waits || err != nil {
+		t.Errorf("one that is over: %v %v", waits, err)
+	}
+	must(t, c.Continue(t.Context(), account, hook))
+	server.Refuse("CompleteLifecycleAction", "AccessDenied")
+	if err := c.Continue(t.Context(), account, hook); err == nil {
+		t.Error("a refusal was taken for success")
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -128,61 +127,4 @@ func launchError(req Request, err error) error {
 		return &CapacityError{Code: api.ErrorCode(), err: err}
 	}
 	return fmt.Errorf("launching %d %s: %w", req.Count, req.InstanceType, err)
-}
-
-// Terminate ends instances; those that are gone are no error.
-func (c *Cloud) Terminate(ctx context.Context, account Account, ids []string) error {
-	client := c.client(account)
-	for len(ids) > 0 {
-		batch := ids[:min(len(ids), 500)]
-		ids = ids[len(batch):]
-		if err := terminate(ctx, client, batch); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func terminate(ctx context.Context, client *ec2.Client, ids []string) error {
-	_, err := client.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})
-	if err == nil {
-		return nil
-	}
-	var api smithy.APIError
-	if !errors.As(err, &api) || !strings.HasPrefix(api.ErrorCode(), "InvalidInstanceID") {
-		return fmt.Errorf("terminating %d instances: %w", len(ids), err)
-	}
-	if len(ids) == 1 {
-		return nil
-	}
-	// One unknown id refuses the whole call.
-	return errors.Join(terminate(ctx, client, ids[:len(ids)/2]), terminate(ctx, client, ids[len(ids)/2:]))
-}
-
-// States of instances by id; one that EC2 does not know is "terminated".
-func (c *Cloud) States(ctx context.Context, account Account, ids []string) (map[string]string, error) {
-	states := make(map[string]string, len(ids))
-	for _, id := range ids {
-		states[id] = string(types.InstanceStateNameTerminated)
-	}
-	// A filter, not InstanceIds: one unknown id would refuse the whole call.
-	for rest := ids; len(rest) > 0; {
-		batch := rest[:min(len(rest), 200)]
-		rest = rest[len(batch):]
-		pages := ec2.NewDescribeInstancesPaginator(c.client(account), &ec2.DescribeInstancesInput{
-			Filters: []types.Filter{{Name: aws.String("instance-id"), Values: batch}},
-		})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("describing %d instances: %w", len(batch), err)
-			}
-			for _, reservation := range page.Reservations {
-				for _, instance := range reservation.Instances {
-					states[aws.ToString(instance.InstanceId)] = string(instance.State.Name)
-				}
-			}
-		}
-	}
-	return states, nil
 }

@@ -20,7 +20,8 @@ const (
 	OfferLease = 5 * time.Second
 	// RunLease is how long an accepted task lives without a word of progress.
 	RunLease = 30 * time.Second
-	// sweepEvery bounds the delay of a task whose announcement was lost.
+	// sweepEvery bounds the delay of a task whose announcement was lost: with Redis
+	// dead it is at most this and a sweep's own time.
 	sweepEvery = time.Second
 	// expireGrace lets a result that is on its way at the deadline still count.
 	expireGrace = 15 * time.Second
@@ -29,7 +30,8 @@ const (
 // Bus wakes other replicas; it may lose messages.
 type Bus interface {
 	Publish(ctx context.Context, topic string, payload []byte) error
-	Subscribe(topic string) (<-chan []byte, func())
+	// Wake reaches this replica alone.
+	Wake(topic string)
 }
 
 // Dispatcher writes tasks and sees that they end. The rows are the truth; the
@@ -45,8 +47,11 @@ func New(s *store.Store, bus Bus, log *slog.Logger) *Dispatcher {
 	return &Dispatcher{store: s, bus: bus, log: log}
 }
 
+// Topics begins the topics of all clusters.
+const Topics = "tasks:"
+
 // Topic is where the waiting tasks of a cluster are announced.
-func Topic(cluster uuid.UUID) string { return "tasks:" + cluster.String() }
+func Topic(cluster uuid.UUID) string { return Topics + cluster.String() }
 
 // Add writes tasks with the transaction of tx; announce them once it is
 // committed. Writing a task again changes nothing.
@@ -110,8 +115,10 @@ func (d *Dispatcher) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Every replica sweeps, so each wakes its own streams: telling the others would
+	// fill Redis when ten thousand clusters wait for an agent.
 	for _, cluster := range waiting {
-		d.Announce(ctx, cluster)
+		d.bus.Wake(Topic(cluster))
 	}
 	return nil
 }

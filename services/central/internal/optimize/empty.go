@@ -9,14 +9,9 @@ import (
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 
+	"github.com/cloudoptim/cloudoptim/services/central/internal/pods"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
-
-// emptyWithin is how long a drained node may look occupied: the inventory is up
-// to half a second behind the drain's own report.
-const emptyWithin = 10 * time.Second
-
-const unschedulableTaint = "node.kubernetes.io/unschedulable"
 
 // onlyEmpty looks once more before drained nodes are ended, for since its drain
 // somebody may have uncordoned a node and pods may have come. Such a node is kept.
@@ -36,7 +31,7 @@ func (r *run) onlyEmpty(ctx context.Context, nodes []store.Replaced) (*outcome, 
 		why := occupied(node, state)
 		switch {
 		case node.Status != "drained" || why == "":
-		case r.age() < emptyWithin:
+		case r.age() < pods.SettleWithin:
 			wait := waiting(300*time.Millisecond, "node %s is not terminated yet: %s", node.Node, why)
 			return &wait, nil
 		default:
@@ -52,7 +47,7 @@ func (r *run) onlyEmpty(ctx context.Context, nodes []store.Replaced) (*outcome, 
 // occupied says why a drained node must not be ended, or "".
 func occupied(node store.Replaced, state *fleetv1.ClusterState) string {
 	for _, pod := range state.GetPods() {
-		if pod.GetNodeName() == node.Node && movable(pod) {
+		if pod.GetNodeName() == node.Node && pods.Movable(pod) {
 			return fmt.Sprintf("pod %s/%s came after the drain", pod.GetNamespace(), pod.GetName())
 		}
 	}
@@ -62,16 +57,4 @@ func occupied(node store.Replaced, state *fleetv1.ClusterState) string {
 		}
 	}
 	return ""
-}
-
-// movable pods are those that a drain takes away: not finished, not the node's
-// own, and not of the kind that returns to a cordoned node as often as it is evicted.
-func movable(pod *fleetv1.Pod) bool {
-	if pod.GetMirror() || pod.GetOwner().GetKind() == "DaemonSet" || pod.GetPhase() == "Succeeded" || pod.GetPhase() == "Failed" {
-		return false
-	}
-	return !slices.ContainsFunc(pod.GetTolerations(), func(t *fleetv1.Toleration) bool {
-		key := t.GetKey() == unschedulableTaint || (t.GetKey() == "" && t.GetOperator() == "Exists")
-		return key && (t.GetEffect() == "" || t.GetEffect() == "NoSchedule")
-	})
 }

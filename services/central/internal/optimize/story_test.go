@@ -10,7 +10,6 @@ import (
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
-	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
@@ -91,25 +90,6 @@ func TestAnInventoryThatIsBehindTheDrainOnlyDelaysTheTermination(t *testing.T) {
 	told := w.story(t, id)
 	equal(t, "message", told.GetErrorMessage(), "")
 	equal(t, "alive", w.alive(), "i-0002 spot")
-}
-
-func TestWhatADrainLeavesDoesNotHoldATermination(t *testing.T) {
-	for name, c := range map[string]struct {
-		pod  *fleetv1.Pod
-		want bool
-	}{
-		"a pod":                         {&fleetv1.Pod{Phase: "Running"}, true},
-		"one that ends":                 {&fleetv1.Pod{Phase: "Running", Terminating: true}, true},
-		"of a DaemonSet":                {&fleetv1.Pod{Owner: &fleetv1.Owner{Kind: "DaemonSet"}}, false},
-		"mirror":                        {&fleetv1.Pod{Mirror: true}, false},
-		"finished":                      {&fleetv1.Pod{Phase: "Succeeded"}, false},
-		"tolerates all":                 {&fleetv1.Pod{Tolerations: []*fleetv1.Toleration{{Operator: "Exists"}}}, false},
-		"tolerates a cordon":            {&fleetv1.Pod{Tolerations: []*fleetv1.Toleration{{Key: unschedulableTaint, Operator: "Exists", Effect: "NoSchedule"}}}, false},
-		"tolerates something else":      {&fleetv1.Pod{Tolerations: []*fleetv1.Toleration{{Key: "gpu", Operator: "Exists"}}}, true},
-		"tolerates only what evicts it": {&fleetv1.Pod{Tolerations: []*fleetv1.Toleration{{Operator: "Exists", Effect: "NoExecute"}}}, true},
-	} {
-		equal(t, name, movable(c.pod), c.want)
-	}
 }
 
 func TestANodeThatCannotBeCordonedIsNotDrained(t *testing.T) {

@@ -22,6 +22,10 @@ type Session struct {
 	Epoch int64
 	// InventorySequence is what central has of the cluster; 0: nothing.
 	InventorySequence int64
+	// Work: tasks of the cluster are open.
+	Work bool
+	// Twin: another agent, by the same lease or none, held a session until now.
+	Twin bool
 }
 
 // CreateCluster registers a cluster with its agent's key.
@@ -98,33 +102,6 @@ func (s *Store) CustomerOf(ctx context.Context, cluster uuid.UUID) (uuid.UUID, e
 // Seen notes a word of the cluster's agent.
 func (s *Store) Seen(ctx context.Context, cluster uuid.UUID) error {
 	return wrap("touching cluster", cluster.String(), s.q.ClusterSeen(ctx, s.db, cluster))
-}
-
-// OpenSession makes a new session the one that is heard.
-func (s *Store) OpenSession(ctx context.Context, cluster uuid.UUID, replica, kubernetesVersion string) (*Session, error) {
-	id := uuid.New()
-	if runes := []rune(kubernetesVersion); len(runes) > maxVersion {
-		kubernetesVersion = string(runes[:maxVersion])
-	}
-	row, err := s.q.ClusterSessionOpen(ctx, s.db, centraldb.ClusterSessionOpenParams{
-		SessionID: uuid.NullUUID{UUID: id, Valid: true}, SessionReplica: text(replica), K8sVersion: kubernetesVersion, ClusterID: cluster,
-	})
-	if err != nil {
-		return nil, wrap("cluster", cluster.String(), err)
-	}
-	return &Session{ID: id, Epoch: row.SessionEpoch, InventorySequence: row.InventorySequence}, nil
-}
-
-// TouchSession notes that the session lives; false: a newer one has taken over.
-func (s *Store) TouchSession(ctx context.Context, cluster uuid.UUID, epoch int64) (bool, error) {
-	n, err := s.q.ClusterSessionTouch(ctx, s.db, centraldb.ClusterSessionTouchParams{ClusterID: cluster, SessionEpoch: epoch})
-	return n > 0, wrap("touching session of cluster", cluster.String(), err)
-}
-
-// CloseSession ends a session, unless a newer one has taken over.
-func (s *Store) CloseSession(ctx context.Context, cluster uuid.UUID, epoch int64) error {
-	err := s.q.ClusterSessionClose(ctx, s.db, centraldb.ClusterSessionCloseParams{ClusterID: cluster, SessionEpoch: epoch})
-	return wrap("closing session of cluster", cluster.String(), err)
 }
 
 // MarkOffline marks clusters whose agent was silent for three minutes and returns cluster → customer.

@@ -28,7 +28,7 @@ func (s *Store) CreateCustomer(ctx context.Context, req *adminv1.CreateCustomerR
 	err := s.InTx(ctx, func(tx *Store) (err error) {
 		id, err = tx.q.CustomerCreate(ctx, tx.db, centraldb.CustomerCreateParams{
 			CompanyName: req.GetCompanyName(), Email: req.GetEmail(), AwsRoleArn: text(req.GetAwsRoleArn()),
-			SqsQueueUrl: text(req.GetSqsQueueUrl()), ExternalID: text(externalID),
+			SqsQueueUrl: text(req.GetSqsQueueUrl()), SqsQueueShared: req.GetSqsQueueShared(), ExternalID: text(externalID),
 		})
 		if err != nil {
 			return wrap("customer", req.GetEmail(), err)
@@ -53,4 +53,28 @@ func (s *Store) Account(ctx context.Context, cluster uuid.UUID) (*Account, error
 		return nil, wrap("reading subnets of cluster", cluster.String(), err)
 	}
 	return account, nil
+}
+
+// EventQueue is a customer's queue with the EC2 events of its account.
+type EventQueue struct {
+	CustomerID uuid.UUID
+	URL        string
+	// Shared: others read it too.
+	Shared              bool
+	RoleARN, ExternalID string
+	// Region of the customer's first cluster.
+	Region string
+}
+
+// EventQueues are the queues to listen to, by address.
+func (s *Store) EventQueues(ctx context.Context) ([]EventQueue, error) {
+	rows, err := s.q.CustomerQueues(ctx, s.db)
+	out := make([]EventQueue, 0, len(rows))
+	for _, row := range rows {
+		out = append(out, EventQueue{
+			CustomerID: row.CustomerID, URL: row.SqsQueueUrl, Shared: row.SqsQueueShared, RoleARN: row.AwsRoleArn,
+			ExternalID: row.ExternalID, Region: row.Region,
+		})
+	}
+	return out, wrap("listing", "queues", err)
 }

@@ -17,10 +17,17 @@ type Queue struct {
 	client *river.Client[pgx.Tx]
 }
 
+// UrgentJobs is the queue of jobs that a node's last two minutes depend on: they
+// wait neither behind stories nor for a slow EC2.
+const UrgentJobs = "urgent"
+
 // NewQueue makes the queue; workers say what each job does.
 func NewQueue(s *Store, log *slog.Logger, workers *river.Workers, periodic []*river.PeriodicJob) (*Queue, error) {
 	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
-		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 250 * time.Millisecond}},
+		Queues: map[string]river.QueueConfig{
+			river.QueueDefault: {MaxWorkers: 16, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 250 * time.Millisecond},
+			UrgentJobs:         {MaxWorkers: 32, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 250 * time.Millisecond},
+		},
 		Workers: workers, PeriodicJobs: periodic, Logger: log,
 		// A step of a story only starts things and looks; it never waits for them.
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 2 * time.Minute,

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/pkg/observe"
 )
 
 // Store reads and writes central's database. Inside InTx it is bound to the
@@ -34,14 +36,18 @@ type Store struct {
 	locks chan struct{}
 }
 
-// Open connects to dsn with at most maxConns connections.
-func Open(ctx context.Context, dsn string, maxConns int) (*Store, error) {
+// Open connects to dsn with at most maxConns connections. echo, if not nil, gets
+// every statement.
+func Open(ctx context.Context, dsn string, maxConns int, echo *slog.Logger) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("reading the database's address: it is malformed") // its text may hold the password
 	}
 	cfg.MaxConns = int32(max(maxConns, 4))
 	cfg.ConnConfig.RuntimeParams["application_name"] = "cloudoptim-central"
+	if echo != nil {
+		cfg.ConnConfig.Tracer = observe.Queries(echo)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the database: %w", err)

@@ -41,6 +41,23 @@ func (s *Store) AddTask(ctx context.Context, task *fleetv1.Task) (bool, error) {
 // LeaseTasks hands at most limit waiting tasks to a session, most urgent first.
 // A session that another has superseded gets none: its line may be dead.
 func (s *Store) LeaseTasks(ctx context.Context, cluster uuid.UUID, epoch int64, lease time.Duration, limit int) ([]*fleetv1.Task, error) {
+	return s.LeaseUrgentTasks(ctx, cluster, epoch, lease, limit, leastUrgent)
+}
+
+// leastUrgent is the last priority that tasks may have.
+const leastUrgent = 10
+
+// LeaseUrgentTasks is LeaseTasks for tasks with at most the priority least; 1 is most urgent.
+func (s *Store) LeaseUrgentTasks(ctx context.Context, cluster uuid.UUID, epoch int64, lease time.Duration, limit int, least int32) ([]*fleetv1.Task, error) {
+	rows, err := s.q.TaskLease(ctx, s.db, centraldb.TaskLeaseParams{
+		SessionEpoch: epoch, LeaseSeconds: lease.Seconds(), ClusterID: cluster, MaxTasks: int32(limit), LeastUrgent: least,
+	})
+	if err != nil {
+		return nil, wrap("leasing tasks of cluster", cluster.String(), err)
+	}
+	if len(rows) > 0 {
+		return taskMessages(rows, lease)
+	}
 	row, err := s.q.ClusterByID(ctx, s.db, centraldb.ClusterByIDParams{ClusterID: cluster})
 	if err != nil {
 		return nil, wrap("cluster", cluster.String(), err)
@@ -48,13 +65,7 @@ func (s *Store) LeaseTasks(ctx context.Context, cluster uuid.UUID, epoch int64, 
 	if row.SessionEpoch != epoch {
 		return nil, errSuperseded()
 	}
-	rows, err := s.q.TaskLease(ctx, s.db, centraldb.TaskLeaseParams{
-		SessionEpoch: epoch, LeaseSeconds: lease.Seconds(), ClusterID: cluster, MaxTasks: int32(limit),
-	})
-	if err != nil {
-		return nil, wrap("leasing tasks of cluster", cluster.String(), err)
-	}
-	return taskMessages(rows, lease)
+	return nil, nil
 }
 
 // PollTasks returns every open task and leases the waiting ones.
@@ -101,16 +112,25 @@ func (s *Store) ProgressTask(ctx context.Context, cluster, task uuid.UUID, progr
 	return value(reason), err == nil, wrap("renewing task", task.String(), err)
 }
 
-// FinishTask ends a task with its first result. A later one is kept as
-// evidence and nil is returned; a task that is not the cluster's is not found.
+// FinishTask is FinishTaskOf for a result that came without a session.
 func (s *Store) FinishTask(ctx context.Context, cluster, task uuid.UUID, result *fleetv1.TaskResult) (*fleetv1.Task, error) {
+	return s.FinishTaskOf(ctx, cluster, task, 0, result)
+}
+
+// FinishTaskOf ends a task with its first result, which came over the session
+// epoch. A later one is kept as evidence and nil is returned, and so is one of an
+// earlier attempt once the newer one runs elsewhere; a task that is not the
+// cluster's is not found.
+func (s *Store) FinishTaskOf(ctx context.Context, cluster, task uuid.UUID, epoch int64, result *fleetv1.TaskResult) (*fleetv1.Task, error) {
 	raw, err := encode(result)
 	if err != nil {
 		return nil, wrap("encoding result of task", task.String(), err)
 	}
 	var ended *fleetv1.Task
 	err = s.InTx(ctx, func(tx *Store) error {
-		row, err := tx.q.TaskFinish(ctx, tx.db, centraldb.TaskFinishParams{Status: result.Status, Result: raw, TaskID: task, ClusterID: cluster})
+		row, err := tx.q.TaskFinish(ctx, tx.db, centraldb.TaskFinishParams{
+			Status: result.Status, Result: raw, TaskID: task, ClusterID: cluster, Attempt: result.Attempt, SessionEpoch: epoch,
+		})
 		if err == nil {
 			ended, err = taskMessage(row, 0)
 			return err
@@ -195,12 +215,19 @@ func (s *Store) CancelTasks(ctx context.Context, ids []uuid.UUID, reason string)
 	return wrap("cancelling", "tasks", err)
 }
 
-// CancelledTasks are open tasks of a cluster that its agent should stop, with the reason.
-func (s *Store) CancelledTasks(ctx context.Context, cluster uuid.UUID) (map[uuid.UUID]string, error) {
+// CancelledTask is one that its agent should stop.
+type CancelledTask struct {
+	ID      uuid.UUID
+	Attempt int32
+	Reason  string
+}
+
+// CancelledTasks are open tasks of a cluster that its agent should stop.
+func (s *Store) CancelledTasks(ctx context.Context, cluster uuid.UUID) ([]CancelledTask, error) {
 	rows, err := s.q.TaskCancelled(ctx, s.db, cluster)
-	out := make(map[uuid.UUID]string, len(rows))
+	out := make([]CancelledTask, 0, len(rows))
 	for _, row := range rows {
-		out[row.TaskID] = value(row.CancelReason)
+		out = append(out, CancelledTask{ID: row.TaskID, Attempt: row.Attempt, Reason: value(row.CancelReason)})
 	}
 	return out, wrap("reading cancelled tasks of cluster", cluster.String(), err)
 }

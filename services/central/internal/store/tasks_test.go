@@ -175,7 +175,7 @@ func TestCancellingEndsWaitingTasksAndAsksForTheEndOfOthers(t *testing.T) {
 	equal(t, "running", h.status(t, running), "leased")
 	asked, err := h.CancelledTasks(t.Context(), h.cluster)
 	must(t, err)
-	if diff := cmp.Diff(map[uuid.UUID]string{running: "no longer needed"}, asked); diff != "" {
+	if diff := cmp.Diff([]CancelledTask{{ID: running, Attempt: 1, Reason: "no longer needed"}}, asked); diff != "" {
 		t.Fatal(diff)
 	}
 	reason, open, err := h.ProgressTask(t.Context(), h.cluster, running, &fleetv1.TaskProgress{TaskId: running.String(), Fraction: 0.5}, time.Minute)
@@ -188,7 +188,7 @@ func TestCancellingEndsWaitingTasksAndAsksForTheEndOfOthers(t *testing.T) {
 	must(t, h.CancelTasks(t.Context(), []uuid.UUID{running}, "another reason"))
 	asked, err = h.CancelledTasks(t.Context(), h.cluster)
 	must(t, err)
-	equal(t, "the first reason stays", asked[running], "no longer needed")
+	equal(t, "the first reason stays", asked[0].Reason, "no longer needed")
 }
 
 func TestATaskEndsAfterItsDeadlineAndGraceUnlessItsResultComesInTime(t *testing.T) {

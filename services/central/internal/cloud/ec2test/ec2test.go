@@ -1,8 +1,9 @@
-// Package ec2test is an EC2 and STS endpoint for tests: instances live in memory, and tests say what goes wrong.
+// Package ec2test is an EC2, Auto Scaling and STS endpoint for tests: instances live in memory, and tests say what goes wrong.
 package ec2test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,9 +19,16 @@ type Instance struct {
 	ID, Type, Subnet, State string
 	Spot                    bool
 	Tags                    map[string]string
+	Zone                    string
+	LaunchedAt              time.Time
+	// Event is a scheduled event's code, and when it is not before.
+	Event   string
+	EventAt time.Time
+	// Mark is the status of its spot request, e.g. marked-for-termination.
+	Mark string
 }
 
-// Server speaks the query protocols of EC2 and STS.
+// Server speaks the query protocols of EC2, Auto Scaling and STS.
 type Server struct {
 	URL string
 
@@ -93,6 +101,26 @@ func (s *Server) Add(id string) {
 	s.instances = append(s.instances, &Instance{ID: id, Type: "m5.large", State: "running"})
 }
 
+// Put adds an instance, or changes the one that has its id.
+func (s *Server) Put(one Instance) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, known := range s.instances {
+		if known.ID == one.ID {
+			*known = one
+			return
+		}
+	}
+	s.instances = append(s.instances, &one)
+}
+
+// Forget makes an instance unknown, as EC2 does an hour after its end.
+func (s *Server) Forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.instances = slices.DeleteFunc(s.instances, func(one *Instance) bool { return one.ID == id })
+}
+
 // Calls are the parameters of all calls of an action.
 func (s *Server) Calls(action string) []url.Values {
 	s.mu.Lock()
@@ -122,9 +150,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/xml")
 	if code != "" {
 		w.WriteHeader(http.StatusBadRequest)
-		body = "<Response><Errors><Error><Code>" + code + "</Code><Message>refused</Message></Error></Errors><RequestID>r</RequestID></Response>"
+		body = refusal(form.Get("Version"), code, form.Get("refused"))
 	}
 	_, _ = w.Write([]byte(body)) //nolint:gosec // a test reads it
+}
+
+// refusal is an error as EC2 writes it, and as Auto Scaling does.
+func refusal(version, code, why string) string {
+	if why == "" {
+		why = "refused"
+	}
+	fault := "<Error><Code>" + code + "</Code><Message>" + why + "</Message></Error>"
+	if version == "2011-01-01" {
+		return "<ErrorResponse>" + fault + "<RequestId>r</RequestId></ErrorResponse>"
+	}
+	return "<Response><Errors>" + fault + "</Errors><RequestID>r</RequestID></Response>"
 }
 
 func (s *Server) answer(form url.Values) (body, code string) {
@@ -146,6 +186,14 @@ func (s *Server) answer(form url.Values) (body, code string) {
 		return s.describe(form), ""
 	case "TerminateInstances":
 		return s.terminate(form)
+	case "DescribeInstanceStatus":
+		return s.statuses(form)
+	case "DescribeSpotInstanceRequests":
+		return s.requests(), ""
+	case "TerminateInstanceInAutoScalingGroup":
+		return s.leaveGroup(form)
+	case "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat":
+		return fmt.Sprintf(`<%[1]sResponse><%[1]sResult/></%[1]sResponse>`, action), ""
 	}
 	return "", "InvalidAction"
 }
@@ -212,18 +260,65 @@ func field(one *Instance, name string) string {
 
 // terminate refuses the whole call for one unknown id, as EC2 does.
 func (s *Server) terminate(form url.Values) (body, code string) {
-	var found []*Instance
-	for _, id := range list(form, "InstanceId.") {
-		at := slices.IndexFunc(s.instances, func(one *Instance) bool { return one.ID == id })
-		if at < 0 {
-			return "", "InvalidInstanceID.NotFound"
-		}
-		found = append(found, s.instances[at])
-	}
+	found, code := s.named(form)
 	for _, one := range found {
 		one.State = "terminated"
 	}
-	return "<TerminateInstancesResponse><instancesSet>" + items(found) + "</instancesSet></TerminateInstancesResponse>", ""
+	return "<TerminateInstancesResponse><instancesSet>" + items(found) + "</instancesSet></TerminateInstancesResponse>", code
+}
+
+// named are the instances of a call; for one that is unknown the call is refused
+// as a whole, with its name.
+func (s *Server) named(form url.Values) (found []*Instance, code string) {
+	for _, id := range list(form, "InstanceId.") {
+		at := slices.IndexFunc(s.instances, func(one *Instance) bool { return one.ID == id })
+		if at < 0 {
+			form.Set("refused", "The instance ID '"+id+"' does not exist")
+			return nil, "InvalidInstanceID.NotFound"
+		}
+		found = append(found, s.instances[at])
+	}
+	return found, ""
+}
+
+func (s *Server) statuses(form url.Values) (body, code string) {
+	found, code := s.named(form)
+	var out strings.Builder
+	for _, one := range found {
+		fmt.Fprintf(&out, "<item><instanceId>%s</instanceId><instanceState><name>%s</name></instanceState>", one.ID, one.State)
+		if one.Event != "" {
+			fmt.Fprintf(&out, "<eventsSet><item><instanceEventId>e-%s</instanceEventId><code>%s</code><notBefore>%s</notBefore></item></eventsSet>",
+				one.ID, one.Event, one.EventAt.UTC().Format(time.RFC3339))
+		}
+		out.WriteString("</item>")
+	}
+	return "<DescribeInstanceStatusResponse><instanceStatusSet>" + out.String() + "</instanceStatusSet></DescribeInstanceStatusResponse>", code
+}
+
+func (s *Server) requests() string {
+	var out strings.Builder
+	for _, one := range s.instances {
+		if one.Spot && one.State == "running" {
+			mark := one.Mark
+			if mark == "" {
+				mark = "fulfilled"
+			}
+			fmt.Fprintf(&out, "<item><instanceId>%s</instanceId><state>active</state><status><code>%s</code><updateTime>%s</updateTime></status></item>",
+				one.ID, mark, time.Now().UTC().Format(time.RFC3339))
+		}
+	}
+	return "<DescribeSpotInstanceRequestsResponse><spotInstanceRequestSet>" + out.String() + "</spotInstanceRequestSet></DescribeSpotInstanceRequestsResponse>"
+}
+
+func (s *Server) leaveGroup(form url.Values) (body, code string) {
+	for _, one := range s.instances {
+		if one.ID == form.Get("InstanceId") && one.Tags["aws:autoscaling:groupName"] != "" && one.Tags["left"] == "" {
+			one.State = "terminated"
+			return "<TerminateInstanceInAutoScalingGroupResponse><TerminateInstanceInAutoScalingGroupResult/></TerminateInstanceInAutoScalingGroupResponse>", ""
+		}
+	}
+	form.Set("refused", "Instance Id not found - No managed instance found for instance ID "+form.Get("InstanceId"))
+	return "", "ValidationError"
 }
 
 func list(form url.Values, prefix string) []string {
@@ -237,7 +332,19 @@ func list(form url.Values, prefix string) []string {
 func items(instances []*Instance) string {
 	var out strings.Builder
 	for _, one := range instances {
-		fmt.Fprintf(&out, "<item><instanceId>%s</instanceId><instanceState><name>%s</name></instanceState></item>", one.ID, one.State)
+		fmt.Fprintf(&out, "<item><instanceId>%s</instanceId><instanceState><name>%s</name></instanceState><instanceType>%s</instanceType>",
+			one.ID, one.State, one.Type)
+		if !one.LaunchedAt.IsZero() {
+			fmt.Fprintf(&out, "<launchTime>%s</launchTime>", one.LaunchedAt.UTC().Format(time.RFC3339))
+		}
+		if one.Zone != "" {
+			fmt.Fprintf(&out, "<placement><availabilityZone>%s</availabilityZone></placement>", one.Zone)
+		}
+		out.WriteString("<tagSet>")
+		for _, key := range slices.Sorted(maps.Keys(one.Tags)) {
+			fmt.Fprintf(&out, "<item><key>%s</key><value>%s</value></item>", key, one.Tags[key])
+		}
+		out.WriteString("</tagSet></item>")
 	}
 	return out.String()
 }
