@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"text/template"
 
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -21,8 +23,10 @@ import (
 )
 
 const (
-	manifest = "../../deploy/agent-rbac.yaml"
-	chart    = "../../deploy/helm/cloudoptim-agent"
+	manifest  = "../../deploy/agent-rbac.yaml"
+	force     = "../../deploy/agent-rbac-force.yaml"
+	admission = "../../deploy/agent-admission.yaml"
+	chart     = "../../deploy/helm/cloudoptim-agent"
 )
 
 // render does of Helm what the chart uses, so that it is checked without Helm.
@@ -40,7 +44,7 @@ func render(t *testing.T, change func(values map[string]any)) string {
 	values["central"].(map[string]any)["address"] = "central.example.com:443"
 	change(values)
 	files, err := filepath.Glob(filepath.Join(chart, "templates", "*.yaml"))
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 4 {
 		t.Fatalf("templates %v, %v", files, err)
 	}
 	out := &bytes.Buffer{}
@@ -115,21 +119,63 @@ func each(t *testing.T, text string, do func(doc []byte, kind, name string)) {
 	}
 }
 
-func TestChartGrantsWhatTheManifestGrants(t *testing.T) {
-	text, err := os.ReadFile(manifest)
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := rights(t, string(text))
-	if len(want) != 2 {
+	return string(text)
+}
+
+func TestChartGrantsWhatTheManifestsGrant(t *testing.T) {
+	base, forced := rights(t, read(t, manifest)), rights(t, read(t, force))
+	if len(base) != 2 || len(forced) != 1 {
+		t.Fatalf("the manifests have %v and %v", base, forced)
+	}
+	without := func(v map[string]any) { v["allowForcedDrain"] = false }
+	if diff := cmp.Diff(base, rights(t, render(t, without))); diff != "" {
+		t.Fatal(diff)
+	}
+	maps.Copy(base, forced)
+	if diff := cmp.Diff(base, rights(t, render(t, func(map[string]any) {}))); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+// policies are the admission policies and bindings of a manifest by kind and name.
+func policies(t *testing.T, text string) map[string]any {
+	t.Helper()
+	out := map[string]any{}
+	each(t, text, func(doc []byte, kind, name string) {
+		switch kind {
+		case "ValidatingAdmissionPolicy":
+			var p admissionv1.ValidatingAdmissionPolicy
+			if err := yaml.UnmarshalStrict(doc, &p); err != nil {
+				t.Fatalf("%v in\n%s", err, doc)
+			}
+			out[kind+" "+name] = p.Spec
+		case "ValidatingAdmissionPolicyBinding":
+			var b admissionv1.ValidatingAdmissionPolicyBinding
+			if err := yaml.UnmarshalStrict(doc, &b); err != nil {
+				t.Fatalf("%v in\n%s", err, doc)
+			}
+			out[kind+" "+name] = b.Spec
+		}
+	})
+	return out
+}
+
+func TestChartAdmitsWhatTheManifestAdmits(t *testing.T) {
+	want := policies(t, read(t, admission))
+	if len(want) != 6 {
 		t.Fatalf("the manifest has %v", want)
 	}
-	if diff := cmp.Diff(want, rights(t, render(t, func(map[string]any) {}))); diff != "" {
+	if diff := cmp.Diff(want, policies(t, render(t, func(map[string]any) {}))); diff != "" {
 		t.Fatal(diff)
 	}
-	want["ClusterRole cloudoptim-agent-force"] = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"delete"}}}
-	if diff := cmp.Diff(want, rights(t, render(t, func(v map[string]any) { v["allowForcedDrain"] = true }))); diff != "" {
-		t.Fatal(diff)
+	if off := policies(t, render(t, func(v map[string]any) { v["admissionPolicy"] = false })); len(off) != 0 {
+		t.Fatalf("switched off, the chart has %v", off)
 	}
 }
 
@@ -145,16 +191,46 @@ func TestChartStartsTheAgentWithSettingsThatItKnows(t *testing.T) {
 			t.Fatalf("%v in\n%s", err, doc)
 		}
 		var s settings
-		err := config.Load(&s, config.Options{Name: "agent", Args: set.Spec.Template.Spec.Containers[0].Args, Environ: []string{}})
+		pod := set.Spec.Template.Spec
+		err := config.Load(&s, config.Options{Name: "agent", Args: pod.Containers[0].Args, Environ: []string{}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if s.Central.Address != "central.example.com:443" || !s.Central.TLS || !s.elects() || s.Agent.APIKeyFile != "/etc/cloudoptim/api-key" {
 			t.Fatalf("settings %+v", s)
 		}
+		if !s.watches() || s.Agent.NodeName != "$(NODE_NAME)" || s.Agent.ID != "$(POD_NAME)" {
+			t.Fatalf("the node is not watched: settings %+v", s)
+		}
+		if len(pod.Tolerations) != 1 || pod.Tolerations[0].Operator != "Exists" || pod.PriorityClassName != "system-node-critical" || pod.HostNetwork {
+			t.Fatalf("the pod does not run on every node: %+v", pod)
+		}
 	})
 	if !found {
 		t.Fatal("no DaemonSet")
+	}
+}
+
+func TestAnAgentWithoutANodeWatchesNone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		want bool
+	}{
+		"no node":      {nil, false},
+		"a node":       {[]string{"--agent.node_name=n"}, true},
+		"switched off": {[]string{"--agent.node_name=n", "--agent.imds=false"}, false},
+		"lab":          {[]string{"--agent.kubeconfig=k"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append(tc.args, "--central.address=c:1", "--agent.cluster_id=5a0b3f0e-3b1e-4c55-9a5b-0c9f5f6f7a01", "--agent.api_key=a")
+			var s settings
+			if err := config.Load(&s, config.Options{Name: "agent", Args: args, Environ: []string{}}); err != nil {
+				t.Fatal(err)
+			}
+			if s.watches() != tc.want {
+				t.Fatalf("watches %v", s.watches())
+			}
+		})
 	}
 }
 
@@ -170,6 +246,9 @@ func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 		"no central":     {[]string{id, "--agent.api_key=a"}, "central.address"},
 		"no cluster":     {[]string{"--central.address=c:1", "--agent.api_key=a"}, "agent.cluster_id"},
 		"a name":         {[]string{"--central.address=c:1", "--agent.cluster_id=prod", "--agent.api_key=a"}, "must be a UUID"},
+		"no node":        {append([]string{"--agent.api_key=a", "--agent.imds=true"}, good...), "agent.node_name"},
+		"no metadata":    {append([]string{"--agent.api_key=a", "--agent.node_name=n", "--agent.imds_endpoint=x"}, good...), "agent.imds_endpoint"},
+		"no REST":        {append([]string{"--agent.api_key=a", "--central.rest_url=central"}, good...), "central.rest_url"},
 		"an unknown one": {append([]string{"--agent.colour=red"}, good...), "colour"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -48,11 +47,15 @@ func agent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w := &worker{settings: &s, kube: kube, log: told.Log}
+	w, err := newWorker(&s, kube, told.Log)
+	if err != nil {
+		return err
+	}
 	return run.All(ctx,
 		run.Named("http", serveHTTP(s.Server.HTTPAddress, told.Metrics, w.ready.Load)),
 		run.Named("grpc", serveGRPC(s.Server.GRPCAddress, told.Log)),
-		run.Named("work", func(ctx context.Context) error { return w.run(ctx) }),
+		run.Named("node", w.home.run),
+		run.Named("work", w.run),
 	)
 }
 
@@ -101,7 +104,3 @@ type nobody struct{}
 func (nobody) Authorize(context.Context, string, *accessv1.Policy, string) (context.Context, error) {
 	return nil, fault.New(faultv1.Reason_REASON_PERMISSION_DENIED, "the agent serves no calls")
 }
-
-// errLeadershipLost ends the process: the container's restart is the surest way
-// to stop everything that only the leader may do.
-var errLeadershipLost = errors.New("the lease was lost; another agent works now")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,96 +11,84 @@ import (
 	"syscall"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/leaderelection"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/apimachinery/pkg/types"
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/run"
 	"github.com/cloudoptim/cloudoptim/services/agent/internal/collect"
 	"github.com/cloudoptim/cloudoptim/services/agent/internal/drain"
+	"github.com/cloudoptim/cloudoptim/services/agent/internal/lead"
 	"github.com/cloudoptim/cloudoptim/services/agent/internal/link"
+	"github.com/cloudoptim/cloudoptim/services/agent/internal/notice"
 	"github.com/cloudoptim/cloudoptim/services/agent/internal/tasks"
 )
 
-// leaseName is in deploy/agent-rbac.yaml too.
+// leaseName is in deploy/agent-rbac.yaml and deploy/agent-admission.yaml too.
 const leaseName = "cloudoptim-agent"
 
 // worker is everything that one agent of a cluster does and the others stand by for.
 type worker struct {
 	settings *settings
+	id       string
 	kube     *clients
 	log      *slog.Logger
+	policies *notice.Policies
+	home     *home
+	elector  *lead.Elector // nil: this agent stands for no election
+	fence    fence
 	ready    atomic.Bool
 }
 
-// run works, at once or as soon as and as long as the lease is ours.
+// fence says whether this agent may write to the cluster.
+type fence interface {
+	Held() bool
+	Epoch() int64
+}
+
+func newWorker(s *settings, kube *clients, log *slog.Logger) (*worker, error) {
+	id, err := s.agentID()
+	if err != nil {
+		return nil, fmt.Errorf("naming this agent: %w", err)
+	}
+	w := &worker{settings: s, id: id, kube: kube, log: log, fence: lead.Alone{}}
+	w.policies = notice.OpenPolicies(filepath.Join(s.Agent.StateDir, "interruption-policy.json"), log)
+	if w.home, err = newHome(s, kube.node, w.policies, log); err != nil {
+		return nil, err
+	}
+	if !s.elects() {
+		return w, nil
+	}
+	namespace, err := s.leaseNamespace()
+	if err != nil {
+		return nil, err
+	}
+	w.elector = lead.New(lead.Config{
+		Client: kube.lease, Namespace: namespace, Name: leaseName, Identity: id,
+		Abstains: w.home.abstains, Bulletin: w.policies, Log: log,
+	})
+	w.fence, w.home.elector, w.home.pod = w.elector, w.elector, types.NamespacedName{Namespace: namespace, Name: id}
+	return w, nil
+}
+
+// run works, at once or as soon as and as long as the lease is ours. Losing the
+// lease ends the process: a restart is the surest way to stop everything that
+// only the leader may do. Giving it back does not, as the work has stopped then,
+// and this node's notices must be watched to the end.
 func (w *worker) run(ctx context.Context) error {
-	if !w.settings.elects() {
+	if w.elector == nil {
 		return w.work(ctx)
 	}
 	w.ready.Store(true) // standing by is what a standby should do
-	return w.lead(ctx)
-}
-
-// lead campaigns for the lease. The lease is given back only after the work has
-// stopped, so two agents never evict at once.
-func (w *worker) lead(ctx context.Context) error {
-	identity, err := w.settings.agentID()
-	if err != nil {
-		return fmt.Errorf("naming this agent: %w", err)
-	}
-	namespace, err := w.settings.leaseNamespace()
-	if err != nil {
-		return err
-	}
-	campaign, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	var leading atomic.Bool
-	defer context.AfterFunc(ctx, func() {
-		if !leading.Load() {
-			end()
+	for {
+		err := w.elector.Run(ctx, w.work)
+		if !errors.Is(err, lead.ErrYielded) || ctx.Err() != nil {
+			return err
 		}
-	})()
-	result := make(chan error, 1)
-	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Name: leaseName, Namespace: namespace},
-			Client:    w.kube.lease.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
-		},
-		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
-		ReleaseOnCancel: true, Name: leaseName,
-		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(lease context.Context) {
-				leading.Store(true)
-				working, stop := context.WithCancel(lease)
-				defer stop()
-				defer context.AfterFunc(ctx, stop)()
-				result <- w.work(working)
-				end()
-			},
-			OnStoppedLeading: func() {},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("standing for election: %w", err)
 	}
-	elector.Run(campaign)
-	if !leading.Load() {
-		return nil // told to stop while standing by
-	}
-	if err := <-result; err != nil || ctx.Err() != nil {
-		return err
-	}
-	return errLeadershipLost
 }
 
 // work builds the rooms and runs them.
 func (w *worker) work(ctx context.Context) error {
-	id, err := w.settings.agentID()
-	if err != nil {
-		return fmt.Errorf("naming this agent: %w", err)
-	}
 	unlock, err := lockState(w.settings.Agent.StateDir)
 	if err != nil {
 		return err
@@ -125,19 +114,33 @@ func (w *worker) work(ctx context.Context) error {
 	}
 	runner := tasks.New(tasks.Config{
 		ClusterID: w.settings.Agent.ClusterID, Client: w.kube.drain, Journal: journal, Outbox: outbox, Log: w.log,
-		Drains: &drain.Executor{Client: w.kube.drain, View: cluster, Log: w.log},
+		Fence: w.fence, Drains: &drain.Executor{
+			Client: w.kube.drain, Marks: w.kube.marks, View: cluster, Self: w.home.pod, Log: w.log,
+		},
 	}, records)
 	runner.Adopt(cluster.Nodes())
+	board := w.home.board(cluster, runner)
 	w.ready.Store(true)
+	rest, err := w.settings.rest()
+	if err != nil {
+		return err
+	}
 	line := link.New(link.Config{
-		Dial: w.settings.dial, Outbox: outbox, Tasks: runner, Inventory: cluster, Log: w.log,
-		Hello: &agentv1.Hello{
-			ClusterId: w.settings.Agent.ClusterID, AgentId: id, AgentEpoch: time.Now().UnixMilli(),
-			Version: version(), KubernetesVersion: w.kubernetesVersion(), TaskTypes: tasks.Types(),
-		},
+		Dial: w.settings.dial, REST: rest, Outbox: outbox, Tasks: &door{Runner: runner, home: w.home, cluster: cluster},
+		Inventory: cluster, Log: w.log, Hello: w.hello(), LeaderEpoch: w.fence.Epoch,
+		Notices: board, Policy: w.policies,
 	})
 	return run.All(ctx,
-		run.Named("collect", cluster.Run), run.Named("tasks", runner.Run), run.Named("link", line.Run))
+		run.Named("collect", cluster.Run), run.Named("tasks", runner.Run), run.Named("link", line.Run),
+		run.Named("notices", board.Run),
+		run.Named("handover", func(ctx context.Context) error { return w.home.handOver(ctx, cluster) }))
+}
+
+func (w *worker) hello() *agentv1.Hello {
+	return &agentv1.Hello{
+		ClusterId: w.settings.Agent.ClusterID, AgentId: w.id, AgentEpoch: time.Now().UnixMilli(),
+		Version: version(), KubernetesVersion: w.kubernetesVersion(), TaskTypes: tasks.Types(),
+	}
 }
 
 func (w *worker) kubernetesVersion() string {

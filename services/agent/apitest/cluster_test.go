@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
@@ -234,27 +237,95 @@ func (s *sent) result(t *testing.T, id string) *fleetv1.TaskResult {
 type rooms struct {
 	t       *testing.T
 	out     *sent
+	asked   *asked
 	cluster *collect.Collector
+	drains  *drain.Executor
 	runner  *tasks.Runner
+	fence   *fence
 	kill    func()
+}
+
+// fence is a lease that a test takes away.
+type fence struct {
+	lost  atomic.Bool
+	epoch int64
+}
+
+func (f *fence) Held() bool   { return !f.lost.Load() }
+func (f *fence) Epoch() int64 { return f.epoch }
+
+// asked counts what was written to the API server, as METHOD path, by answer.
+type asked struct {
+	mu     sync.Mutex
+	writes map[string]map[int]int
+}
+
+func (a *asked) count(r *http.Request, code int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := r.Method + " " + r.URL.Path
+	if a.writes[key] == nil {
+		a.writes[key] = map[int]int{}
+	}
+	a.writes[key][code]++
+}
+
+// granted counts the writes of a kind that were granted, by path.
+func (a *asked) granted(prefix, suffix string) map[string]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := map[string]int{}
+	for key, answers := range a.writes {
+		for code, n := range answers {
+			if strings.HasPrefix(key, prefix) && strings.HasSuffix(key, suffix) && code < 300 {
+				out[key] += n
+			}
+		}
+	}
+	return out
+}
+
+func (a *asked) client(t *testing.T, qps float32, burst int) kubernetes.Interface {
+	t.Helper()
+	cfg := rest.CopyConfig(kube.agent)
+	cfg.QPS, cfg.Burst = qps, burst
+	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper {
+		return &shared{asked: a, RoundTripper: rt}
+	})
+	client, err := kubernetes.NewForConfig(cfg)
+	require(t, err)
+	return client
+}
+
+// shared is one client's way to the same count.
+type shared struct {
+	http.RoundTripper
+	asked *asked
+}
+
+func (s *shared) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.RoundTripper.RoundTrip(r)
+	if err == nil && r.Method != http.MethodGet {
+		s.asked.count(r, resp.StatusCode)
+	}
+	return resp, err
 }
 
 // startRooms works with the agent's rights and a journal in dir. kill ends it
 // the hard way: what it was doing stays half done.
 func startRooms(t *testing.T, dir string) *rooms {
 	t.Helper()
-	client, err := kubernetes.NewForConfig(kube.agent)
-	require(t, err)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	journal, records, err := tasks.OpenJournal(dir)
 	require(t, err)
-	r := &rooms{t: t, out: &sent{}}
+	r := &rooms{t: t, out: &sent{}, asked: &asked{writes: map[string]map[int]int{}}, fence: &fence{epoch: 1}}
+	client := r.asked.client(t, 200, 400)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cluster = collect.New(collect.Config{ClusterID: clusterID, Client: client, Outbox: r.out, Log: log})
 	require(t, r.cluster.Start(ctx))
+	r.drains = &drain.Executor{Client: client, Marks: r.asked.client(t, 200, 400), View: r.cluster, Log: log}
 	r.runner = tasks.New(tasks.Config{
-		ClusterID: clusterID, Client: client, Journal: journal, Outbox: r.out, Log: log,
-		Drains: &drain.Executor{Client: client, View: r.cluster, Log: log},
+		ClusterID: clusterID, Client: client, Journal: journal, Outbox: r.out, Log: log, Drains: r.drains, Fence: r.fence,
 	}, records)
 	r.runner.Adopt(r.cluster.Nodes())
 	r.runner.SetProgress(200 * time.Millisecond)

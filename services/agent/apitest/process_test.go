@@ -214,7 +214,7 @@ func freePort(t *testing.T) string {
 	return lis.Addr().String()
 }
 
-func TestAgentKilledInTheMiddleLosesNothing(t *testing.T) {
+func TestF23AnAgentKilledInTheMiddleLosesNothing(t *testing.T) {
 	p := newPlot(t)
 	node := p.addNode("a")
 	p.deploy("web", 2, nil)

@@ -121,7 +121,7 @@ func TestEditsOfANode(t *testing.T) {
 		}
 		requireStatus(t, r.do("uncordon_node", &fleetv1.UncordonNodeParameters{NodeName: node, Force: true}), "success")
 	})
-	t.Run("a node of another instance is refused", func(t *testing.T) {
+	t.Run("F14: a node of another instance is refused", func(t *testing.T) {
 		for _, result := range []*fleetv1.TaskResult{
 			r.do("cordon_node", &fleetv1.CordonNodeParameters{NodeName: node, InstanceId: "i-0123456789abcdef0"}),
 			r.do("drain_node", &fleetv1.DrainNodeParameters{NodeName: node, InstanceId: "i-0123456789abcdef0"}),
@@ -132,7 +132,7 @@ func TestEditsOfANode(t *testing.T) {
 			t.Fatal("the wrong node was cordoned")
 		}
 	})
-	t.Run("a node that is not there fails, but is drained", func(t *testing.T) {
+	t.Run("F13: a node that is not there fails, but is drained", func(t *testing.T) {
 		requireStatus(t, r.do("cordon_node", &fleetv1.CordonNodeParameters{NodeName: "gone"}), "failed")
 		result := r.do("drain_node", &fleetv1.DrainNodeParameters{NodeName: "gone"})
 		requireStatus(t, result, "success")
@@ -206,45 +206,66 @@ func (p *plot) watchAvailable(app string) (low func() int32) {
 	}
 }
 
-func TestDrainThatABudgetHoldsEndsAtItsDeadline(t *testing.T) {
-	p := newPlot(t)
-	node := p.addNode("a")
-	p.deploy("web", 2, nil)
-	p.budget("web", 2)
-	p.deploy("guarded", 1, map[string]string{"karpenter.sh/do-not-disrupt": "true"})
-	r := startRooms(t, t.TempDir())
+func TestF15WithoutForceABudgetEndsTheDrainAtItsDeadline(t *testing.T) {
+	for name, undo := range map[string]bool{"and the cordon stays": false, "and the cordon is undone": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlot(t)
+			node := p.addNode("a")
+			p.deploy("web", 2, nil)
+			p.budget("web", 2)
+			p.deploy("guarded", 1, map[string]string{"karpenter.sh/do-not-disrupt": "true"})
+			r := startRooms(t, t.TempDir())
 
-	start := time.Now()
-	id := r.offer("drain_node", 4, &fleetv1.DrainNodeParameters{NodeName: node, UncordonOnFailure: true})
-	result := r.out.result(t, id)
-	took := time.Since(start)
-	requireStatus(t, result, "timeout")
-	if took < 4*time.Second || took > 8*time.Second {
-		t.Fatalf("ended after %s, the deadline was 4 s", took)
-	}
-	requireEqual(t, "report", states(report(t, result)), map[string]int{
-		"blocked pdb web": 2, "blocked do-not-disrupt karpenter.sh/do-not-disrupt": 1,
-	})
-	if !strings.Contains(result.GetError(), "pdb web") {
-		t.Fatalf("the error does not name the budget: %s", result.GetError())
-	}
-	for _, pod := range report(t, result).GetPods() {
-		if pod.GetAttempts() > 20 {
-			t.Fatalf("%d calls for one pod in 4 s", pod.GetAttempts())
-		}
-	}
-	if n := p.node(node); n.Spec.Unschedulable || n.Annotations[drain.RecordAnnotation] != "" {
-		t.Fatalf("the failed drain left %v %v", n.Spec, n.Annotations)
-	}
-	if p.podsOn(node)["web"] != 2 {
-		t.Fatal("a guarded pod went")
-	}
-	if !slices.ContainsFunc(r.out.all(), func(m msg) bool { return m.GetTaskProgress().GetDrain().GetBlocked() == 3 }) {
-		t.Fatal("no progress report said that three pods are blocked")
+			start := time.Now()
+			id := r.offer("drain_node", 4, &fleetv1.DrainNodeParameters{NodeName: node, UncordonOnFailure: undo})
+			result := r.out.result(t, id)
+			took := time.Since(start)
+			requireStatus(t, result, "timeout")
+			if took < 4*time.Second || took > 8*time.Second {
+				t.Fatalf("ended after %s, the deadline was 4 s", took)
+			}
+			requireEqual(t, "report", states(report(t, result)), map[string]int{
+				"blocked pdb web": 2, "blocked do-not-disrupt karpenter.sh/do-not-disrupt": 1,
+			})
+			if !strings.Contains(result.GetError(), "pdb web") || report(t, result).GetForced() != 0 {
+				t.Fatalf("the error does not name the budget: %s", result.GetError())
+			}
+			for _, pod := range report(t, result).GetPods() {
+				if pod.GetAttempts() > 20 {
+					t.Fatalf("%d calls for one pod in 4 s", pod.GetAttempts())
+				}
+			}
+			if undo {
+				requireUntouched(t, p.node(node))
+			} else if n := p.node(node); !n.Spec.Unschedulable || record(t, n).Phase != drain.Blocked || n.Labels[corev1.LabelNodeExcludeBalancers] != "" {
+				t.Fatalf("the failed drain left %v %v %v", n.Spec, n.Annotations, n.Labels)
+			}
+			if p.podsOn(node)["web"] != 2 {
+				t.Fatal("a guarded pod went")
+			}
+			if !slices.ContainsFunc(r.out.all(), func(m msg) bool { return m.GetTaskProgress().GetDrain().GetBlocked() == 3 }) {
+				t.Fatal("no progress report said that three pods are blocked")
+			}
+		})
 	}
 }
 
-func TestForceNeedsARightOfItsOwn(t *testing.T) {
+// requireUntouched is for nodes on which nothing of ours may be left.
+func requireUntouched(t *testing.T, n *corev1.Node) {
+	t.Helper()
+	left := n.Spec.Unschedulable
+	for key := range n.Annotations {
+		left = left || strings.HasPrefix(key, "cloudoptim.io/")
+	}
+	for _, taint := range n.Spec.Taints {
+		left = left || taint.Key == drain.DrainingTaint
+	}
+	if _, labelled := n.Labels[corev1.LabelNodeExcludeBalancers]; left || labelled {
+		t.Fatalf("left on the node: %v %v %v", n.Spec, n.Annotations, n.Labels)
+	}
+}
+
+func TestF15ForceDeletesInTimeAndNeedsARightOfItsOwn(t *testing.T) {
 	p := newPlot(t)
 	node := p.addNode("a")
 	p.deploy("web", 2, nil)
@@ -258,27 +279,16 @@ func TestForceNeedsARightOfItsOwn(t *testing.T) {
 		t.Fatalf("left %v, logs\n%s", p.podsOn(node), without.GetLogs())
 	}
 
-	role := &rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: p.name},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"delete"}}},
-	}
-	bound := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: p.name},
-		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "cloudoptim-agent", Namespace: "cloudoptim"}},
-	}
-	_, err := kube.admin.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
-	require(t, err)
-	_, err = kube.admin.RbacV1().ClusterRoleBindings().Create(t.Context(), bound, metav1.CreateOptions{})
-	require(t, err)
-	t.Cleanup(func() {
-		require(t, kube.admin.RbacV1().ClusterRoleBindings().Delete(context.Background(), p.name, metav1.DeleteOptions{}))
-	})
+	p.allowForce()
 	with := r.out.result(t, r.offer("drain_node", 20, force))
 	requireStatus(t, with, "success")
 	requireEqual(t, "report", states(report(t, with)), map[string]int{"gone forced": 2})
+	if report(t, with).GetForced() != 2 {
+		t.Fatalf("report %v", report(t, with))
+	}
 }
 
-func TestDrainSurvivesItsExecutor(t *testing.T) {
+func TestF23ADrainSurvivesItsExecutor(t *testing.T) {
 	for name, sameDisk := range map[string]bool{"with its journal": true, "from the node's record alone": false} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlot(t)
@@ -321,8 +331,27 @@ func TestDrainSurvivesItsExecutor(t *testing.T) {
 			if len(p.podsOn(node)) != 0 {
 				t.Fatalf("left on the node: %v", p.podsOn(node))
 			}
-			if got := record(t, p.node(node)).Phase; got != "drained" {
+			if got := record(t, p.node(node)).Phase; got != drain.Done {
 				t.Fatalf("the node says %s", got)
+			}
+			evictions := first.asked.granted("POST ", "/eviction")
+			for pod, n := range second.asked.granted("POST ", "/eviction") {
+				evictions[pod] += n
+			}
+			for pod, n := range evictions {
+				if n > 2 {
+					t.Errorf("%s was granted %d times: one duplicate is allowed", pod, n)
+				}
+			}
+			if len(evictions) != 5 {
+				t.Errorf("evicted %v, want five pods", evictions)
+			}
+			events, err := kube.admin.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{
+				FieldSelector: "involvedObject.name=" + node + ",reason=DrainStarted",
+			})
+			require(t, err)
+			if len(events.Items) != 1 || events.Items[0].Count > 1 {
+				t.Errorf("the cordon was told of as %v, want once", events.Items)
 			}
 		})
 	}
@@ -335,23 +364,39 @@ func record(t *testing.T, node *corev1.Node) drain.Record {
 	return r
 }
 
-func TestCancelledDrainLeavesTheNodeAsItWas(t *testing.T) {
-	p := newPlot(t)
-	node := p.addNode("a")
-	p.deploy("web", 2, nil)
-	p.budget("web", 2)
-	r := startRooms(t, t.TempDir())
-	id := r.offer("drain_node", 60, &fleetv1.DrainNodeParameters{NodeName: node, UncordonOnFailure: true})
-	await(t, "the node to be cordoned", func() bool { return p.node(node).Spec.Unschedulable })
-	require(t, r.runner.Cancel(&cancelMsg{TaskId: id, Attempt: 1, Reason: "operator"}))
-	result := r.out.result(t, id)
-	requireStatus(t, result, "cancelled")
-	if !strings.Contains(result.GetError(), "operator") || p.node(node).Spec.Unschedulable {
-		t.Fatalf("error %q, node %v", result.GetError(), p.node(node).Spec)
+func TestF26ACancelledDrainLeavesTheNodeAsItWas(t *testing.T) {
+	for name, before := range map[string]bool{"which was open": false, "which somebody had cordoned": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlot(t)
+			node := p.addNode("a")
+			p.deploy("web", 2, nil)
+			p.budget("web", 2)
+			if before {
+				_, err := kube.admin.CoreV1().Nodes().Patch(t.Context(), node, types.MergePatchType,
+					[]byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
+				require(t, err)
+			}
+			r := startRooms(t, t.TempDir())
+			id := r.offer("drain_node", 60, &fleetv1.DrainNodeParameters{NodeName: node, Force: true})
+			await(t, "the node to be marked", func() bool { return p.node(node).Annotations[drain.RecordAnnotation] != "" })
+			n := p.node(node)
+			if !n.Spec.Unschedulable || n.Labels[corev1.LabelNodeExcludeBalancers] != "true" || record(t, n).CordonedByUs == before {
+				t.Fatalf("marked as %v %v %v", n.Spec, n.Labels, n.Annotations)
+			}
+			require(t, r.runner.Cancel(&cancelMsg{TaskId: id, Attempt: 1, Reason: "withdrawn"}))
+			result := r.out.result(t, id)
+			requireStatus(t, result, "cancelled")
+			n = p.node(node)
+			if !strings.Contains(result.GetError(), "withdrawn") || n.Spec.Unschedulable != before {
+				t.Fatalf("error %q, node %v", result.GetError(), n.Spec)
+			}
+			n.Spec.Unschedulable = false // the other's
+			requireUntouched(t, n)
+		})
 	}
 }
 
-func TestUncordonDuringADrainIsAVeto(t *testing.T) {
+func TestF26AnUncordonDuringADrainIsAVeto(t *testing.T) {
 	p := newPlot(t)
 	node := p.addNode("a")
 	p.deploy("web", 2, nil)
@@ -366,12 +411,28 @@ func TestUncordonDuringADrainIsAVeto(t *testing.T) {
 	require(t, err)
 	result := r.out.result(t, id)
 	requireStatus(t, result, "failed")
-	if !strings.Contains(result.GetError(), "uncordoned") || p.node(node).Spec.Unschedulable {
-		t.Fatalf("error %q, node %v", result.GetError(), p.node(node).Spec)
+	if !strings.Contains(result.GetError(), "uncordoned") {
+		t.Fatalf("error %q", result.GetError())
 	}
+	requireUntouched(t, p.node(node))
 }
 
-func TestNodeThatVanishesDuringItsDrainIsDrained(t *testing.T) {
+func TestF26AnUncordonAfterADrainTakesItsMarksAwayToo(t *testing.T) {
+	p := newPlot(t)
+	node := p.addNode("a")
+	r := startRooms(t, t.TempDir())
+	requireStatus(t, r.do("drain_node", &fleetv1.DrainNodeParameters{NodeName: node}), "success")
+	if n := p.node(node); record(t, n).Phase != drain.Done || !n.Spec.Unschedulable || len(n.Spec.Taints) == 0 {
+		t.Fatalf("a finished drain left %v %v", n.Spec, n.Annotations)
+	}
+	_, err := kube.admin.CoreV1().Nodes().Patch(t.Context(), node, types.MergePatchType,
+		[]byte(`{"spec":{"unschedulable":null}}`), metav1.PatchOptions{})
+	require(t, err)
+	await(t, "the marks to go", func() bool { return p.node(node).Annotations[drain.RecordAnnotation] == "" })
+	requireUntouched(t, p.node(node))
+}
+
+func TestF13ANodeThatVanishesDuringItsDrainIsDrained(t *testing.T) {
 	p := newPlot(t)
 	node := p.addNode("a")
 	p.deploy("web", 2, nil)
@@ -387,6 +448,27 @@ func TestNodeThatVanishesDuringItsDrainIsDrained(t *testing.T) {
 	}
 }
 
+// allowForce grants the right to delete pods until the test ends.
+func (p *plot) allowForce() {
+	t := p.t
+	t.Helper()
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: p.name},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"delete"}}},
+	}
+	bound := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: p.name},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "cloudoptim-agent", Namespace: "cloudoptim"}},
+	}
+	_, err := kube.admin.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
+	require(t, err)
+	_, err = kube.admin.RbacV1().ClusterRoleBindings().Create(t.Context(), bound, metav1.CreateOptions{})
+	require(t, err)
+	t.Cleanup(func() {
+		require(t, kube.admin.RbacV1().ClusterRoleBindings().Delete(context.Background(), p.name, metav1.DeleteOptions{}))
+	})
+}
+
 // stale shows a pod that has been replaced by one of the same name.
 type stale struct {
 	drain.View
@@ -395,7 +477,7 @@ type stale struct {
 
 func (s stale) PodsOn(string) []*corev1.Pod { return []*corev1.Pod{s.pod} }
 
-func TestReplacedPodIsNotEvicted(t *testing.T) {
+func TestF20AReplacedPodIsNeverTouched(t *testing.T) {
 	p := newPlot(t)
 	node, other := p.addNode("a"), p.addNode("b")
 	old := p.bare("db-0", node)

@@ -48,13 +48,16 @@ const (
 
 // Collector watches the cluster. Start it, then Run it.
 type Collector struct {
-	cfg      Config
-	factory  informers.SharedInformerFactory
-	nodes    cache.SharedIndexInformer
-	pods     cache.SharedIndexInformer
-	budgets  cache.SharedIndexInformer
-	claims   cache.SharedIndexInformer // nil when volumes may not be read
-	volumes  cache.SharedIndexInformer
+	cfg     Config
+	factory informers.SharedInformerFactory
+	nodes   cache.SharedIndexInformer
+	pods    cache.SharedIndexInformer
+	budgets cache.SharedIndexInformer
+	claims  cache.SharedIndexInformer // nil when volumes may not be read
+	volumes cache.SharedIndexInformer
+	// attachments is nil when these may not be read.
+	attachments cache.SharedIndexInformer
+
 	events   *eventQueue
 	watchers *watchers
 	changed  *changes
@@ -104,7 +107,9 @@ func (c *Collector) Start(ctx context.Context) error {
 	if err := c.pods.AddIndexers(cache.Indexers{byNode: nodeOfPod, byClaim: claimsOfPod}); err != nil {
 		return fmt.Errorf("indexing pods: %w", err)
 	}
-	c.addVolumes(ctx)
+	if err := c.addVolumes(ctx); err != nil {
+		return err
+	}
 	if err := c.listen(); err != nil {
 		return err
 	}
@@ -116,6 +121,9 @@ func (c *Collector) Start(ctx context.Context) error {
 	if c.claims != nil {
 		needed = append(needed, c.claims.HasSynced, c.volumes.HasSynced)
 	}
+	if c.attachments != nil {
+		needed = append(needed, c.attachments.HasSynced)
+	}
 	if !cache.WaitForCacheSync(ctx.Done(), needed...) {
 		return fmt.Errorf("filling the caches of the cluster: %w", context.Cause(ctx))
 	}
@@ -124,8 +132,9 @@ func (c *Collector) Start(ctx context.Context) error {
 }
 
 // addVolumes watches volumes where that is allowed. Without them a pod with a
-// zonal volume looks free to move, so central is told less, and the log says so.
-func (c *Collector) addVolumes(ctx context.Context) {
+// zonal volume looks free to move, so central is told less, and drains wait for
+// no volume; the log says so.
+func (c *Collector) addVolumes(ctx context.Context) error {
 	core := c.cfg.Client.CoreV1()
 	one := metav1.ListOptions{Limit: 1}
 	_, claims := core.PersistentVolumeClaims(metav1.NamespaceAll).List(ctx, one)
@@ -133,10 +142,19 @@ func (c *Collector) addVolumes(ctx context.Context) {
 	if apierrors.IsForbidden(claims) || apierrors.IsForbidden(volumes) {
 		c.cfg.Log.Warn("volumes may not be read: the zones they bind pods to are unknown",
 			"error", errors.Join(claims, volumes))
-		return
+		return nil
 	}
 	c.claims = c.factory.Core().V1().PersistentVolumeClaims().Informer()
 	c.volumes = c.factory.Core().V1().PersistentVolumes().Informer()
+	if _, err := c.cfg.Client.StorageV1().VolumeAttachments().List(ctx, one); apierrors.IsForbidden(err) {
+		c.cfg.Log.Warn("volume attachments may not be read: drains do not wait for volumes", "error", err)
+		return nil
+	}
+	c.attachments = c.factory.Storage().V1().VolumeAttachments().Informer()
+	if err := c.attachments.AddIndexers(cache.Indexers{byNode: nodeOfAttachment}); err != nil {
+		return fmt.Errorf("indexing volume attachments: %w", err)
+	}
+	return nil
 }
 
 func nodeOfPod(obj any) ([]string, error) {
@@ -167,6 +185,9 @@ func (c *Collector) listen() error {
 	}
 	if c.claims != nil {
 		handlers[c.claims], handlers[c.volumes] = c.claimChanged, c.volumeChanged
+	}
+	if c.attachments != nil {
+		handlers[c.attachments] = c.attachmentChanged
 	}
 	for informer, changed := range handlers {
 		if err := informer.SetWatchErrorHandlerWithContext(c.watchFailed); err != nil {

@@ -17,8 +17,6 @@ const (
 	// longestRest caps what a server may ask for; it says 10 s itself when its
 	// disruption controller is behind.
 	longestRest = 10 * time.Second
-	// reserve is kept between the end of a pod's grace and the deadline.
-	reserve = 5 * time.Second
 )
 
 // callBackoff doubles from minBackoff to a limit, with half of it jitter, so

@@ -75,8 +75,8 @@ func rule(pod *corev1.Pod, p parameters, late bool) ruling {
 		return ruling{state: skipped, reason: "daemonset"}
 	case pod.DeletionTimestamp != nil:
 		return ruling{state: terminating}
-	case late && toleratesCordon(pod):
-		// Its controller puts it back on the cordoned node as often as it is evicted.
+	case late && toleratesDraining(pod):
+		// Its controller puts it back on the node as often as it is evicted.
 		return ruling{state: skipped, reason: "tolerates-cordon"}
 	case p.GetKeepLocalStorage() && LocalStorage(pod):
 		return ruling{state: blocked, reason: "local-storage", permanent: true}
@@ -97,9 +97,14 @@ func ownedByDaemonSet(pod *corev1.Pod) bool {
 	return owner != nil && owner.Kind == "DaemonSet"
 }
 
-func toleratesCordon(pod *corev1.Pod) bool {
+// toleratesDraining tells pods that neither the cordon nor our taint keeps away.
+func toleratesDraining(pod *corev1.Pod) bool {
+	return tolerates(pod, corev1.TaintNodeUnschedulable) && tolerates(pod, DrainingTaint)
+}
+
+func tolerates(pod *corev1.Pod, key string) bool {
 	return slices.ContainsFunc(pod.Spec.Tolerations, func(t corev1.Toleration) bool {
-		keyFits := t.Key == corev1.TaintNodeUnschedulable || (t.Key == "" && t.Operator == corev1.TolerationOpExists)
+		keyFits := t.Key == key || (t.Key == "" && t.Operator == corev1.TolerationOpExists)
 		return keyFits && (t.Effect == "" || t.Effect == corev1.TaintEffectNoSchedule)
 	})
 }

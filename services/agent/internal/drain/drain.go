@@ -7,14 +7,11 @@ package drain
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
@@ -34,18 +31,60 @@ type View interface {
 	PodsOn(node string) []*corev1.Pod
 	// Node returns a node, or false when there is none of that name.
 	Node(name string) (*corev1.Node, bool)
-	// Watch signals when a pod of the node, or the node, may have changed.
+	// Nodes returns all nodes.
+	Nodes() []*corev1.Node
+	// Watch signals when a pod or volume of the node, or the node, may have changed.
 	Watch(node string) (changed <-chan struct{}, stop func())
+	Volumes
 }
 
-// Executor drains nodes.
+// Volumes says what is attached where.
+type Volumes interface {
+	// Attached names the volumes attached to a node, without those of some pods.
+	// An error means that it cannot be known.
+	Attached(node string, except []*corev1.Pod) ([]string, error)
+}
+
+// Fence says whether this process may still write to the cluster.
+type Fence interface {
+	// Held is false as soon as another process might lead.
+	Held() bool
+	// Epoch counts leaders; 0 where there is no election.
+	Epoch() int64
+}
+
+const (
+	// callsAtOnce is how many eviction calls of all drains are in flight.
+	callsAtOnce = 100
+	// marksAtOnce is how many nodes are cordoned at a time.
+	marksAtOnce = 50
+	// cordonsFirst is how long evictions wait at the most, and a twentieth of the
+	// drain's time, while nodes are being cordoned: a pod that moves onto a node
+	// which is next would move twice.
+	cordonsFirst = 5 * time.Second
+)
+
+// Executor drains nodes. Its fields do not change after the first drain.
 type Executor struct {
-	// Client evicts and patches; give it a rate limit of its own.
+	// Client evicts; give it a rate limit of its own.
 	Client kubernetes.Interface
+	// Marks cordons, with a rate limit of its own: the cordons of a mass
+	// interruption must not queue behind evictions. nil: Client does.
+	Marks kubernetes.Interface
 	// View is where pods are watched.
 	View View
+	// Fence is asked before each write; nil: nobody else leads.
+	Fence Fence
+	// Self is the agent's own pod, which is never evicted; it may be empty.
+	Self types.NamespacedName
 	// Log gets one line a drain, not one a pod.
 	Log *slog.Logger
+
+	once    sync.Once
+	calls   *Gate
+	marks   *Gate
+	marking latch // drains that have not cordoned yet
+	events  announcer
 }
 
 // Request is one drain.
@@ -56,6 +95,8 @@ type Request struct {
 	Attempt int32
 	// Priority is the task's priority.
 	Priority int32
+	// Local says that the agent decided it, and central may not know.
+	Local bool
 	// Parameters as central sent them.
 	Parameters *fleetv1.DrainNodeParameters
 	// Deadline ends the drain; it carries a monotonic reading where possible.
@@ -72,66 +113,107 @@ type Outcome struct {
 	Error string
 }
 
-// Drain is one drain under way. Run it once; Report may be called at any time.
+// Drain is one drain under way. Mark it, then Run it, once; Report and Hurry may
+// be called at any time.
 type Drain struct {
 	exec *Executor
 	req  Request
 	log  *slog.Logger
 
-	nodeUID  types.UID
+	node     *corev1.Node // as it was when it was marked
 	record   Record
+	marked   bool
+	fresh    bool     // marked by this run, not an earlier one
+	markEnd  *Outcome // the drain was over before it began
+	tries    int      // of marking
 	started  time.Time
 	parallel int
-	pause    time.Time // no calls before this: the API server asked for rest
+	pause    time.Time // no evictions before this: the API server asked for rest
 	calls    int       // in flight
 	answers  chan answer
+	hurried  chan struct{}
 	nodeGone bool
+	kubelet  kubelet
 	looked   bool // the pods that come from now on are late
 	// vetoed: somebody undid the cordon after the informers had shown it.
 	cordonSeen, vetoed bool
-	confirm            time.Time // next live look at a node that seems empty
+	confirmEmpty       time.Time // next live look at a node that seems empty
+	confirmGone        time.Time // or gone
+	detachBy           time.Time // volumes are waited for until then
+	told               int       // events about pods
 
-	mu     sync.Mutex // guards pods, phase for Report
-	pods   map[types.UID]*podState
-	order  []*podState
-	phase  string
-	cordon bool // this drain made the node's cordon
+	mu       sync.Mutex // guards what Report and Hurry need: pods, phase and the following
+	pods     map[types.UID]*podState
+	order    []*podState
+	phase    string
+	attached []string
+	cordoned time.Time
+	evicted  time.Time // the first one
+	earlier  time.Time // a deadline that Hurry brought
 }
 
-// New prepares a drain; nothing is touched before Run.
+// New prepares a drain; nothing is touched before Mark or Run.
 func (e *Executor) New(req Request) *Drain {
+	e.once.Do(func() { e.calls, e.marks = &Gate{Limit: callsAtOnce}, &Gate{Limit: marksAtOnce} })
 	return &Drain{
 		exec: e, req: req,
 		log:      e.Log.With("task_id", req.TaskID, "node", req.Parameters.GetNodeName()),
 		parallel: maxParallel,
 		answers:  make(chan answer, maxParallel),
+		hurried:  make(chan struct{}, 1),
 		pods:     map[types.UID]*podState{},
 		phase:    "draining",
 	}
 }
 
+func (e *Executor) leading() bool { return e.Fence == nil || e.Fence.Held() }
+
+func (e *Executor) epoch() int64 {
+	if e.Fence == nil {
+		return 0
+	}
+	return e.Fence.Epoch()
+}
+
+func (e *Executor) marker() kubernetes.Interface {
+	if e.Marks != nil {
+		return e.Marks
+	}
+	return e.Client
+}
+
 // Run drains the node. It returns an error only when ctx ended first: the node
 // then keeps its cordon and its record, for whoever resumes or Closes.
 func (d *Drain) Run(ctx context.Context) (Outcome, error) {
-	if out, err := d.begin(ctx); out != nil || err != nil {
+	if out, err := d.Mark(ctx); out != nil || err != nil {
 		return deref(out), err
 	}
-	changed, stop := d.exec.View.Watch(d.node())
+	d.exec.marking.wait(ctx, min(cordonsFirst, time.Until(d.req.Deadline)/20))
+	d.tellStart()
+	changed, stop := d.exec.View.Watch(d.name())
 	defer stop()
+	calls, abandon := context.WithCancel(ctx)
 	defer d.awaitCalls()
+	defer abandon()
 	for {
 		now := time.Now()
-		d.refresh(now)
-		if out := d.ended(ctx, now); out != nil {
-			return *out, nil
+		// Without the lease another process may be draining: nothing is decided
+		// here until this one is told to stop.
+		if d.exec.leading() {
+			d.takeHurry()
+			d.refresh(now)
+			if out := d.ended(ctx, now); out != nil {
+				return *out, nil
+			}
+			d.launch(calls, now)
 		}
-		d.launch(ctx, now)
 		timer := time.NewTimer(d.untilNext(now))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return Outcome{}, context.Cause(ctx)
 		case <-changed:
+		case <-d.hurried:
 		case ans := <-d.answers:
 			d.settle(ans, time.Now())
 		case <-timer.C:
@@ -140,77 +222,39 @@ func (d *Drain) Run(ctx context.Context) (Outcome, error) {
 	}
 }
 
-// begin finds, checks and cordons the node. A nil outcome means: go on.
-func (d *Drain) begin(ctx context.Context) (*Outcome, error) {
-	backoff := callBackoff{}
-	for {
-		out, err := d.tryBegin(ctx)
-		if err == nil {
-			return out, nil
-		}
-		if !Transient(err) {
-			return &Outcome{Status: Failed, Error: err.Error()}, nil
-		}
-		if !time.Now().Before(d.req.Deadline) {
-			return &Outcome{Status: Timeout, Error: fmt.Sprintf("deadline passed before the node was cordoned: %v", err)}, nil
-		}
-		wait := time.NewTimer(min(backoff.next(), time.Until(d.req.Deadline)))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return nil, context.Cause(ctx)
-		case <-wait.C:
-		}
+// Hurry moves the deadline up; a later one changes nothing.
+func (d *Drain) Hurry(deadline time.Time) {
+	d.mu.Lock()
+	if d.earlier.IsZero() || deadline.Before(d.earlier) {
+		d.earlier = deadline
+	}
+	d.mu.Unlock()
+	select {
+	case d.hurried <- struct{}{}:
+	default:
 	}
 }
 
-func (d *Drain) tryBegin(ctx context.Context) (*Outcome, error) {
-	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	node, err := d.exec.Client.CoreV1().Nodes().Get(callCtx, d.node(), metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return d.endNodeGone("the node does not exist"), nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading node %s: %w", d.node(), err)
-	}
-	if err := CheckInstance(node, d.req.Parameters.GetInstanceId()); err != nil {
-		return nil, err
-	}
-	if mark, _ := ReadRecord(node); mark.TaskID != d.req.TaskID && !time.Now().Before(d.req.Deadline) {
-		return &Outcome{Status: Timeout, Error: "the deadline had passed before the drain began; nothing was touched"}, nil
-	}
-	d.nodeUID = node.UID
-	d.resume(node)
-	if err := d.markStarted(callCtx, node); err != nil {
-		return nil, fmt.Errorf("cordoning node %s: %w", d.node(), err)
-	}
-	return nil, nil
-}
-
-// resume takes over what an earlier run of the same task wrote on the node.
-func (d *Drain) resume(node *corev1.Node) {
-	d.started = time.Now()
-	d.cordon = !node.Spec.Unschedulable || node.Annotations[CordonedByAnnotation] == d.req.TaskID
-	if old, ok := ReadRecord(node); ok && old.TaskID == d.req.TaskID {
-		d.started = old.Started
-		d.req.Note("resumed the drain begun at %s", old.Started.UTC().Format(time.RFC3339))
-	}
-	d.record = Record{
-		TaskID: d.req.TaskID, Attempt: d.req.Attempt, Priority: d.req.Priority,
-		Phase: "draining", Started: d.started, Deadline: d.req.Deadline,
-		Parameters: encodeParameters(d.req.Parameters),
+func (d *Drain) takeHurry() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.earlier.IsZero() && d.earlier.Before(d.req.Deadline) {
+		d.req.Deadline = d.earlier
 	}
 }
 
 func (d *Drain) endNodeGone(why string) *Outcome {
 	d.nodeGone = true
 	d.setPhase("node_gone")
-	d.req.Note("node %s is gone: %s", d.node(), why)
+	d.req.Note("node %s is gone: %s", d.name(), why)
 	return &Outcome{Status: Success}
 }
 
-func (d *Drain) node() string { return d.req.Parameters.GetNodeName() }
+func (d *Drain) name() string { return d.req.Parameters.GetNodeName() }
+
+func (d *Drain) force() bool { return d.req.Parameters.GetForce() }
+
+func (d *Drain) rank() Rank { return Rank{Deadline: d.req.Deadline, Priority: d.req.Priority} }
 
 func (d *Drain) setPhase(phase string) {
 	d.mu.Lock()

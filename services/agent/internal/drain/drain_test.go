@@ -20,7 +20,7 @@ import (
 // params is short for the task's parameters.
 type params = fleetv1.DrainNodeParameters
 
-func TestAnswersOfTheEvictionAPI(t *testing.T) {
+func TestF16EachAnswerOfTheEvictionAPIIsUnderstood(t *testing.T) {
 	busy := apierrors.NewTooManyRequests("too many requests, please try again later", 1)
 	needs := "The disruption budget web needs 3 healthy pods and has 3 currently"
 	for name, tc := range map[string]struct {
@@ -103,7 +103,7 @@ func namespaceEnds() *http.Response {
 	return refusal(err)
 }
 
-func TestPodThatIsNotThereAnyMoreIsGone(t *testing.T) {
+func TestF20APodThatIsNotThereAnyMoreIsGone(t *testing.T) {
 	for name, answer := range map[string]*apierrors.StatusError{
 		"not found":   apierrors.NewNotFound(podsResource, "web"),
 		"another UID": apierrors.NewConflict(podsResource, "web", errors.New("the UID in the precondition (a) does not match the UID in record (b)")),
@@ -139,7 +139,7 @@ func TestMissingRightEndsTheDrainSoon(t *testing.T) {
 	})
 }
 
-func TestPodsThatStay(t *testing.T) {
+func TestF17PodsThatStayAreReportedWithTheirReason(t *testing.T) {
 	for name, tc := range map[string]struct {
 		pod    *corev1.Pod
 		params *params
@@ -173,7 +173,7 @@ func TestPodsThatStay(t *testing.T) {
 	}
 }
 
-func TestPodsThatGoThoughTheyLookSpecial(t *testing.T) {
+func TestF17PodsThatGoThoughTheyLookSpecial(t *testing.T) {
 	for name, tc := range map[string]struct {
 		pod    *corev1.Pod
 		params *params
@@ -203,7 +203,7 @@ func toleratesAll(p *corev1.Pod) {
 	p.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
 }
 
-func TestPodThatComesBackToTheCordonedNodeIsEvictedOnce(t *testing.T) {
+func TestF17APodThatComesBackToTheCordonedNodeIsEvictedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, pod("p", toleratesAll))
 		time.AfterFunc(900*time.Millisecond, func() { c.add(pod("p-again", toleratesAll)) })
@@ -307,7 +307,7 @@ func TestAPressedServerIsAskedLess(t *testing.T) {
 	})
 }
 
-func TestGraceIsAnUpperLimit(t *testing.T) {
+func TestF19GraceIsAnUpperLimit(t *testing.T) {
 	for name, tc := range map[string]struct {
 		own    int64
 		params *params
@@ -334,7 +334,7 @@ func TestGraceIsAnUpperLimit(t *testing.T) {
 	}
 }
 
-func TestForceDeletesWhatABudgetHoldsInTimeForItsGrace(t *testing.T) {
+func TestF19ForceDeletesWhatABudgetHoldsInTimeForItsGrace(t *testing.T) {
 	for name, tc := range map[string]struct {
 		own    int64
 		within time.Duration
@@ -379,7 +379,7 @@ func TestForceLeavesPodsAloneThatWillMakeIt(t *testing.T) {
 	})
 }
 
-func TestForceOfADeadKubeletLeavesNoGrace(t *testing.T) {
+func TestF13PodsOfASilentKubeletAreDeletedWithoutGraceOnceTheirGraceIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, pod("p"))
 		c.node.Status.Conditions[0].Status = corev1.ConditionUnknown
@@ -427,7 +427,7 @@ func (c *cluster) lockedCalls(verb string) []call {
 	return c.asked(verb, "p")
 }
 
-func TestWithoutForceNothingIsDeleted(t *testing.T) {
+func TestF15WithoutForceNothingIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, pod("p"))
 		c.answers["p"] = func(int) *http.Response { return budgetSays(429, 0, "The disruption budget web needs") }
@@ -463,7 +463,7 @@ func TestNodeWithoutPodsIsDrainedAtOnce(t *testing.T) {
 	})
 }
 
-func TestCordonOfAnotherSurvivesAFailedDrain(t *testing.T) {
+func TestF26TheCordonOfAnotherSurvivesAFailedDrain(t *testing.T) {
 	for name, before := range map[string]bool{"cordoned before": true, "not cordoned before": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -35,16 +35,68 @@ const (
 type answer struct {
 	uid    types.UID
 	force  bool
+	final  bool // no grace was left: the pod is gone when this was accepted
 	kind   verdict
 	reason string
 	rest   time.Duration // Retry-After, 0 if none
 }
 
+// call runs one request beside the loop; its answer comes back by channel.
+// The pod is handed over: the loop replaces st.pod meanwhile.
+func (d *Drain) call(ctx context.Context, st *podState, ask request, grace *int64) {
+	st.inCall = true
+	st.attempts++
+	d.calls++
+	pod, late, rank := st.pod, st.late, d.rank()
+	go func() {
+		ans := d.ask(ctx, rank, func(ctx context.Context) answer {
+			if late {
+				if err := d.sameNode(ctx); err != nil {
+					return answer{kind: broken, reason: brief(err.Error())}
+				}
+			}
+			return ask(ctx, pod, grace)
+		})
+		ans.uid = pod.UID
+		count(ctx, ans)
+		d.answers <- ans
+	}()
+}
+
+// request is evictPod or deletePod.
+type request func(ctx context.Context, pod *corev1.Pod, grace *int64) answer
+
+// ask waits for a turn among the calls of all drains. The time-out counts from
+// there, and whether we lead is asked there: both might be over by then.
+func (d *Drain) ask(ctx context.Context, rank Rank, do func(context.Context) answer) answer {
+	if err := d.exec.calls.Enter(ctx, rank); err != nil {
+		return answer{kind: broken, reason: brief(err.Error())}
+	}
+	defer d.exec.calls.Leave()
+	if !d.exec.leading() {
+		return answer{kind: broken, reason: ErrNotLeading.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return do(ctx)
+}
+
+// sameNode makes sure that a pod which came after the cordon is on the node that
+// was cordoned: its name may be another's by now, and pods are seen before nodes.
+func (d *Drain) sameNode(ctx context.Context) error {
+	node, err := d.exec.Client.CoreV1().Nodes().Get(ctx, d.name(), metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading node %s: %w", d.name(), err)
+	}
+	if node.UID != d.node.UID {
+		return fmt.Errorf("node %s is another node now", d.name())
+	}
+	return nil
+}
+
 // evictPod asks once. The typed client would sleep inside the call and hide the
 // budget's answer: it honours Retry-After by itself, up to ten times.
 func (d *Drain) evictPod(ctx context.Context, pod *corev1.Pod, grace *int64) answer {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	body := &policyv1.Eviction{
 		ObjectMeta:    metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace},
 		DeleteOptions: deleteOptions(pod, grace),
@@ -52,20 +104,16 @@ func (d *Drain) evictPod(ctx context.Context, pod *corev1.Pod, grace *int64) ans
 	err := d.exec.Client.CoreV1().RESTClient().Post().
 		Namespace(pod.Namespace).Resource("pods").Name(pod.Name).SubResource("eviction").
 		MaxRetries(0).Body(body).Do(ctx).Error()
-	ans := judge(err)
-	ans.uid = pod.UID
-	return ans
+	return judge(err)
 }
 
 // deletePod goes past the budgets; the UID still guards a replaced pod.
 func (d *Drain) deletePod(ctx context.Context, pod *corev1.Pod, grace *int64) answer {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	err := d.exec.Client.CoreV1().RESTClient().Delete().
 		Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
 		MaxRetries(0).Body(deleteOptions(pod, grace)).Do(ctx).Error()
 	ans := judge(err)
-	ans.uid, ans.force = pod.UID, true
+	ans.force, ans.final = true, grace != nil && *grace == 0
 	return ans
 }
 

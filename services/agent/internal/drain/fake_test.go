@@ -2,12 +2,14 @@ package drain
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +42,10 @@ type cluster struct {
 	calls    []call
 	inCall   int
 	most     int // calls at once
+	patches  []string
 	watchers []chan struct{}
+	attached []string
+	down     func() bool   // nothing is answered
 	stopTime time.Duration // from eviction to gone
 }
 
@@ -97,8 +102,8 @@ func withEmptyDir(p *corev1.Pod) {
 	p.Spec.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 }
 
-// drain runs one with the given parameters and deadline.
-func (c *cluster) drain(params *fleetv1.DrainNodeParameters, deadline time.Duration) (*Drain, Outcome) {
+// executor drains the cluster's node.
+func (c *cluster) executor() *Executor {
 	c.t.Helper()
 	client, err := kubernetes.NewForConfig(&rest.Config{
 		Host: "http://api", Transport: c, QPS: 10000, Burst: 10000,
@@ -107,11 +112,24 @@ func (c *cluster) drain(params *fleetv1.DrainNodeParameters, deadline time.Durat
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return &Executor{Client: client, View: c, Log: slog.New(slog.DiscardHandler)}
+}
+
+func ask(params *fleetv1.DrainNodeParameters, deadline time.Duration) Request {
 	params.NodeName = "n1"
-	e := &Executor{Client: client, View: c, Log: slog.New(slog.DiscardHandler)}
-	d := e.New(Request{
-		TaskID: uuid.NewString(), Parameters: params, Deadline: time.Now().Add(deadline), Note: func(string, ...any) {},
-	})
+	return Request{
+		TaskID: uuid.NewString(), Attempt: 1, Parameters: params, Deadline: time.Now().Add(deadline), Note: func(string, ...any) {},
+	}
+}
+
+// drain runs one with the given parameters and deadline.
+func (c *cluster) drain(params *fleetv1.DrainNodeParameters, deadline time.Duration) (*Drain, Outcome) {
+	c.t.Helper()
+	return c.run(c.executor().New(ask(params, deadline)))
+}
+
+func (c *cluster) run(d *Drain) (*Drain, Outcome) {
+	c.t.Helper()
 	out, err := d.Run(c.t.Context())
 	if err != nil {
 		c.t.Fatal(err)
@@ -121,50 +139,96 @@ func (c *cluster) drain(params *fleetv1.DrainNodeParameters, deadline time.Durat
 
 // RoundTrip is the network.
 func (c *cluster) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := httptest.NewRecorder()
+	c.mu.Lock()
+	node, down := c.node, c.down != nil && c.down()
+	c.mu.Unlock()
 	switch {
+	case down:
+		return nil, errors.New("dial tcp: connection refused")
 	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/api/v1/nodes/"):
-		c.mu.Lock()
-		writeJSON(w, c.node)
-		c.mu.Unlock()
+		if node == nil {
+			return refusal(apierrors.NewNotFound(schema.GroupResource{Resource: "nodes"}, "n1")), nil
+		}
+		return answer200(node), nil
 	case r.Method == http.MethodPatch:
-		c.patchNode(r)
-		writeJSON(w, c.node)
+		return c.patchNode(r), nil
 	case r.Method == http.MethodGet && r.URL.Path == "/api/v1/pods":
 		list := corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}
 		for _, p := range c.PodsOn("n1") {
 			list.Items = append(list.Items, *p)
 		}
-		writeJSON(w, list)
-	default:
-		return c.remove(r)
+		return answer200(list), nil
 	}
-	return w.Result(), nil
+	return c.remove(r)
 }
 
-func (c *cluster) patchNode(r *http.Request) {
-	var patch struct {
-		Metadata struct{ Annotations map[string]*string }
-		Spec     struct{ Unschedulable *bool }
-	}
+func (c *cluster) patchNode(r *http.Request) *http.Response {
 	body, _ := io.ReadAll(r.Body)
+	var patch map[string]any
 	if err := json.Unmarshal(body, &patch); err != nil {
 		c.t.Errorf("patch %s: %v", body, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	node := c.node.DeepCopy()
-	for k, v := range patch.Metadata.Annotations {
-		if v == nil {
-			delete(node.Annotations, k)
-			continue
-		}
-		metav1.SetMetaDataAnnotation(&node.ObjectMeta, k, *v)
+	c.patches = append(c.patches, string(body))
+	if c.node == nil {
+		return refusal(apierrors.NewNotFound(schema.GroupResource{Resource: "nodes"}, "n1"))
 	}
-	if strings.Contains(string(body), "unschedulable") {
-		node.Spec.Unschedulable = patch.Spec.Unschedulable != nil && *patch.Spec.Unschedulable
+	meta := patch["metadata"].(map[string]any)
+	if meta["uid"] != string(c.node.UID) || meta["resourceVersion"] != c.node.ResourceVersion {
+		return refusal(apierrors.NewConflict(schema.GroupResource{Resource: "nodes"}, "n1", errors.New("changed")))
 	}
+	delete(meta, "resourceVersion")
+	text, _ := json.Marshal(c.node)
+	var whole map[string]any
+	_ = json.Unmarshal(text, &whole)
+	merge(whole, patch)
+	text, _ = json.Marshal(whole)
+	node := &corev1.Node{}
+	if err := json.Unmarshal(text, node); err != nil {
+		c.t.Errorf("patched node %s: %v", text, err)
+	}
+	c.setNode(node)
+	return answer200(node)
+}
+
+// setNode gives the node its next resourceVersion. Callers hold c.mu.
+func (c *cluster) setNode(node *corev1.Node) {
+	version, _ := strconv.Atoi(node.ResourceVersion)
+	node.ResourceVersion = strconv.Itoa(version + 1)
 	c.node = node
+	c.notify()
+}
+
+func (c *cluster) editNode(change func(*corev1.Node)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	node := c.node.DeepCopy()
+	change(node)
+	c.setNode(node)
+}
+
+// merge is RFC 7386.
+func merge(into, patch map[string]any) {
+	for k, v := range patch {
+		switch v := v.(type) {
+		case nil:
+			delete(into, k)
+		case map[string]any:
+			if _, ok := into[k].(map[string]any); !ok {
+				into[k] = map[string]any{}
+			}
+			merge(into[k].(map[string]any), v)
+		default:
+			into[k] = v
+		}
+	}
+}
+
+func answer200(v any) *http.Response {
+	w := httptest.NewRecorder()
+	writeJSON(w, v)
+	return w.Result()
 }
 
 // remove is an eviction or a deletion.
@@ -284,6 +348,19 @@ func (c *cluster) Node(string) (*corev1.Node, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.node, c.node != nil
+}
+
+func (c *cluster) Nodes() []*corev1.Node {
+	if node, ok := c.Node(""); ok {
+		return []*corev1.Node{node}
+	}
+	return nil
+}
+
+func (c *cluster) Attached(string, []*corev1.Pod) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attached, nil
 }
 
 func (c *cluster) Watch(string) (<-chan struct{}, func()) {

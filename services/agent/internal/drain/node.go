@@ -1,23 +1,22 @@
 package drain
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 )
 
-// Annotations that CloudOptim writes on nodes.
+// What CloudOptim writes on nodes, beside the cordon and Kubernetes' own label
+// that takes a node out of load balancers.
 const (
 	// CordonedByAnnotation names the task that cordoned the node; without it
 	// the cordon is somebody else's.
@@ -26,18 +25,38 @@ const (
 	CordonReasonAnnotation = "cloudoptim.io/cordon-reason"
 	// RecordAnnotation holds the Record of a drain.
 	RecordAnnotation = "cloudoptim.io/drain"
+	// DrainingTaint keeps pods away that tolerate a cordon.
+	DrainingTaint = "cloudoptim.io/draining"
+)
+
+// Phases of a record.
+const (
+	underway = "draining"
+	// Done stays on the node until it goes or is uncordoned.
+	Done = "done"
+	// Blocked is a drain that ended with pods left.
+	Blocked = "blocked"
+	// Superseded hands the node to the drain that follows.
+	Superseded = "superseded"
 )
 
 // Record is what a drain writes on its node before it evicts anything: enough
-// for another process to go on with the same deadline.
+// for another process to go on with the same deadline, and to undo no more than
+// what was done.
 type Record struct {
-	TaskID     string          `json:"task_id"`
-	Attempt    int32           `json:"attempt"`
-	Priority   int32           `json:"priority"`
-	Phase      string          `json:"phase"`
-	Started    time.Time       `json:"started"`
-	Deadline   time.Time       `json:"deadline"`
-	Parameters json.RawMessage `json:"parameters"`
+	TaskID       string          `json:"task_id"`
+	Attempt      int32           `json:"attempt"`
+	Priority     int32           `json:"priority"`
+	Local        bool            `json:"local,omitempty"`
+	Phase        string          `json:"phase"`
+	Started      time.Time       `json:"started"`
+	Cordoned     time.Time       `json:"cordoned"`
+	Deadline     time.Time       `json:"deadline"`
+	LeaderEpoch  int64           `json:"leader_epoch"`
+	CordonedByUs bool            `json:"cordoned_by_us"`
+	LabelledByUs bool            `json:"labelled_by_us"`
+	TaintedByUs  bool            `json:"tainted_by_us"`
+	Parameters   json.RawMessage `json:"parameters"`
 }
 
 // ReadRecord returns the record on a node, if there is one that can be read.
@@ -54,7 +73,7 @@ func ReadRecord(node *corev1.Node) (Record, bool) {
 }
 
 // Underway says whether the drain had not ended when the record was written.
-func (r Record) Underway() bool { return r.Phase == "draining" }
+func (r Record) Underway() bool { return r.Phase == underway }
 
 // DecodeParameters returns the task parameters kept in the record.
 func (r Record) DecodeParameters() (*fleetv1.DrainNodeParameters, error) {
@@ -87,6 +106,9 @@ func CheckInstance(node *corev1.Node, instanceID string) error {
 
 // Transient tells API errors that may pass from those that will not.
 func Transient(err error) bool {
+	if errors.Is(err, ErrNotLeading) {
+		return true // whoever leads goes on; this process is about to be told
+	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return belowHTTP(err)
@@ -103,7 +125,7 @@ func CordonPatch(node *corev1.Node, by, reason string) map[string]any {
 	patch := locked(node, annotations)
 	if !node.Spec.Unschedulable {
 		annotations[CordonedByAnnotation] = by
-		patch["spec"] = map[string]any{"unschedulable": true}
+		setSpec(patch, "unschedulable", true)
 	}
 	if _, ours := node.Annotations[CordonedByAnnotation]; reason != "" && (ours || !node.Spec.Unschedulable) {
 		annotations[CordonReasonAnnotation] = reason
@@ -111,12 +133,22 @@ func CordonPatch(node *corev1.Node, by, reason string) map[string]any {
 	return patch
 }
 
-// UncordonPatch undoes CordonPatch and forgets the drain.
-func UncordonPatch(node *corev1.Node) map[string]any {
+// UndoPatch takes off the node what CloudOptim put on it, and forgets the drain;
+// whether the cordon goes too is the caller's to say.
+func UndoPatch(node *corev1.Node, uncordon bool) map[string]any {
 	patch := locked(node, map[string]any{
 		CordonedByAnnotation: nil, CordonReasonAnnotation: nil, RecordAnnotation: nil,
 	})
-	patch["spec"] = map[string]any{"unschedulable": nil}
+	if uncordon {
+		setSpec(patch, "unschedulable", nil)
+	}
+	r, recorded := ReadRecord(node)
+	if tainted(node) && (r.TaintedByUs || !recorded) {
+		setSpec(patch, "taints", slices.DeleteFunc(slices.Clone(node.Spec.Taints), isDraining))
+	}
+	if r.LabelledByUs {
+		setLabel(patch, corev1.LabelNodeExcludeBalancers, nil)
+	}
 	return patch
 }
 
@@ -126,82 +158,26 @@ func locked(node *corev1.Node, annotations map[string]any) map[string]any {
 	}}
 }
 
-// markStarted cordons and writes the record in one patch.
-func (d *Drain) markStarted(ctx context.Context, node *corev1.Node) error {
-	patch := CordonPatch(node, d.req.TaskID, "draining")
-	if err := d.putRecord(patch); err != nil {
-		return err
+func setSpec(patch map[string]any, key string, value any) {
+	if patch["spec"] == nil {
+		patch["spec"] = map[string]any{}
 	}
-	if err := d.patchNode(ctx, patch); err != nil {
-		return err
-	}
-	if d.cordon && !node.Spec.Unschedulable {
-		d.req.Note("cordoned node %s", node.Name)
-	}
-	return nil
+	patch["spec"].(map[string]any)[key] = value
 }
 
-// Close writes how the drain ended on the node and, when asked, undoes the
-// cordon that this drain made. A node that is gone needs nothing.
-func (d *Drain) Close(ctx context.Context, phase string, uncordon bool) error {
-	if d.nodeGone || d.nodeUID == "" {
-		return nil
-	}
-	backoff := callBackoff{}
-	for {
-		err := d.tryClose(ctx, phase, uncordon && d.cordon)
-		if err == nil || !Transient(err) {
-			return err
-		}
-		wait := time.NewTimer(backoff.next())
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return fmt.Errorf("ending drain of node %s: %w", d.node(), err)
-		case <-wait.C:
-		}
-	}
+func setLabel(patch map[string]any, key string, value any) {
+	patch["metadata"].(map[string]any)["labels"] = map[string]any{key: value}
 }
 
-func (d *Drain) tryClose(ctx context.Context, phase string, uncordon bool) error {
-	node, err := d.exec.Client.CoreV1().Nodes().Get(ctx, d.node(), metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || (err == nil && node.UID != d.nodeUID) {
-		return nil
-	}
+func putRecord(patch map[string]any, r Record) (text string, err error) {
+	encoded, err := json.Marshal(r)
 	if err != nil {
-		return fmt.Errorf("reading node %s: %w", d.node(), err)
+		return "", fmt.Errorf("encoding drain record: %w", err)
 	}
-	if current, ok := ReadRecord(node); !ok || current.TaskID != d.req.TaskID {
-		return nil // another drain has taken over, or somebody cleaned up
-	}
-	patch := locked(node, map[string]any{})
-	if uncordon {
-		patch = UncordonPatch(node)
-		d.req.Note("uncordoned node %s", d.node())
-	} else {
-		d.record.Phase = phase
-		if err := d.putRecord(patch); err != nil {
-			return err
-		}
-	}
-	return d.patchNode(ctx, patch)
+	patch["metadata"].(map[string]any)["annotations"].(map[string]any)[RecordAnnotation] = string(encoded)
+	return string(encoded), nil
 }
 
-func (d *Drain) putRecord(patch map[string]any) error {
-	text, err := json.Marshal(d.record)
-	if err != nil {
-		return fmt.Errorf("encoding drain record: %w", err)
-	}
-	meta := patch["metadata"].(map[string]any)
-	meta["annotations"].(map[string]any)[RecordAnnotation] = string(text)
-	return nil
-}
+func tainted(node *corev1.Node) bool { return slices.ContainsFunc(node.Spec.Taints, isDraining) }
 
-func (d *Drain) patchNode(ctx context.Context, patch map[string]any) error {
-	body, err := json.Marshal(patch)
-	if err != nil {
-		return fmt.Errorf("encoding patch of node %s: %w", d.node(), err)
-	}
-	_, err = d.exec.Client.CoreV1().Nodes().Patch(ctx, d.node(), types.MergePatchType, body, metav1.PatchOptions{})
-	return err
-}
+func isDraining(t corev1.Taint) bool { return t.Key == DrainingTaint }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -22,7 +23,8 @@ type podState struct {
 	ruled     bool // the state comes from the rules, not from an answer
 	late      bool
 	inCall    bool
-	cut       bool // the forced delete was accepted
+	cut       bool // a forced delete was accepted
+	over      bool // one without grace was: nothing more can be done
 	attempts  int32
 	next      time.Time // next eviction
 	cutNext   time.Time // next forced delete, after one that did not work
@@ -40,7 +42,7 @@ func (d *Drain) refresh(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	seen := map[types.UID]bool{}
-	for _, pod := range d.exec.View.PodsOn(d.node()) {
+	for _, pod := range d.exec.View.PodsOn(d.name()) {
 		seen[pod.UID] = true
 		st, known := d.pods[pod.UID]
 		if !known {
@@ -57,8 +59,9 @@ func (d *Drain) refresh(now time.Time) {
 		}
 	}
 	d.looked = true
+	d.kubelet = d.kubeletState(now)
 	slices.SortStableFunc(d.order, func(a, b *podState) int { return cmp.Compare(priority(a.pod), priority(b.pod)) })
-	if node, ok := d.exec.View.Node(d.node()); ok && node.UID == d.nodeUID {
+	if node, ok := d.exec.View.Node(d.name()); ok && node.UID == d.node.UID {
 		d.vetoed = d.cordonSeen && !node.Spec.Unschedulable
 		d.cordonSeen = d.cordonSeen || node.Spec.Unschedulable
 	}
@@ -78,13 +81,21 @@ func priority(pod *corev1.Pod) int32 {
 	return *pod.Spec.Priority
 }
 
+// rule is the general one, after the agent's own pod.
+func (d *Drain) rule(pod *corev1.Pod, late bool) ruling {
+	if d.exec.Self.Name != "" && pod.Name == d.exec.Self.Name && pod.Namespace == d.exec.Self.Namespace {
+		return ruling{state: skipped, reason: "own"}
+	}
+	return rule(pod, d.req.Parameters, late)
+}
+
 // apply lets the rules override what was known: annotations, phases and
 // deletion change under way.
 func (d *Drain) apply(st *podState) {
 	if st.state == gone || st.cut {
 		return
 	}
-	r := rule(st.pod, d.req.Parameters, st.late)
+	r := d.rule(st.pod, st.late)
 	if r.state == waiting && !st.ruled {
 		return // an answer of the API server says more
 	}
@@ -94,43 +105,28 @@ func (d *Drain) apply(st *podState) {
 	st.state, st.reason, st.permanent, st.ruled = r.state, r.reason, r.permanent, true
 }
 
-// launch starts the calls that are due.
+// launch starts the calls that are due. Forced deletes come first and know no
+// pause: their time does not come again.
 func (d *Drain) launch(ctx context.Context, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, st := range d.order {
+		if at, ok := d.cutAt(st); ok && !st.inCall && !now.Before(at) && d.calls < maxParallel {
+			d.call(ctx, st, d.deletePod, d.lastGrace(st.pod, now))
+		}
+	}
+	for _, st := range d.order {
 		if d.calls >= d.parallel || now.Before(d.pause) {
 			return
 		}
-		if st.inCall || st.final() || st.cut {
-			continue
-		}
-		switch {
-		case d.cutDue(st, now):
-			d.call(ctx, st, d.deletePod, d.lastGrace(st.pod, now))
-		case st.evictable() && !now.Before(st.next) && d.turn(st):
+		if st.evictable() && !st.inCall && !now.Before(st.next) && d.turn(st) {
 			d.call(ctx, st, d.evictPod, d.grace(st.pod, now))
 		}
 	}
 }
 
 func (s *podState) evictable() bool {
-	return s.state == waiting || (s.state == blocked && !s.ruled)
-}
-
-// call runs one request beside the loop; its answer comes back by channel.
-// The pod is passed by value of the pointer: the loop replaces st.pod meanwhile.
-func (d *Drain) call(ctx context.Context, st *podState,
-	ask func(context.Context, *corev1.Pod, *int64) answer, grace *int64) {
-	st.inCall = true
-	st.attempts++
-	d.calls++
-	pod := st.pod
-	go func() {
-		ans := ask(ctx, pod, grace)
-		count(ctx, ans)
-		d.answers <- ans
-	}()
+	return !s.cut && (s.state == waiting || (s.state == blocked && !s.ruled))
 }
 
 // turn holds critical pods back until every other pod has gone.
@@ -139,150 +135,6 @@ func (d *Drain) turn(st *podState) bool {
 		return true
 	}
 	return !slices.ContainsFunc(d.order, func(o *podState) bool { return !o.final() && !Critical(o.pod) })
-}
-
-// grace is what an eviction allows the pod: its own, unless the task or, where
-// the node is lost anyway, the clock allows less. nil leaves it to the pod.
-func (d *Drain) grace(pod *corev1.Pod, now time.Time) *int64 {
-	own := ownGrace(pod)
-	limit := own
-	if g := int64(d.req.Parameters.GetGracePeriod()); g > 0 {
-		limit = min(limit, g)
-	}
-	if d.req.Parameters.GetForce() {
-		limit = min(limit, int64((d.req.Deadline.Sub(now)-reserve)/time.Second))
-	}
-	if limit >= own {
-		return nil
-	}
-	limit = max(limit, 1)
-	return &limit
-}
-
-func ownGrace(pod *corev1.Pod) int64 {
-	if pod.Spec.TerminationGracePeriodSeconds == nil {
-		return corev1.DefaultTerminationGracePeriodSeconds
-	}
-	return *pod.Spec.TerminationGracePeriodSeconds
-}
-
-// cutDue says whether a forced delete is due: late enough to give eviction its
-// chance, early enough for the pod's grace to fit, at most half of the drain's
-// time where the grace is longer than that.
-func (d *Drain) cutDue(st *podState, now time.Time) bool {
-	if !d.req.Parameters.GetForce() || st.permanent || now.Before(st.cutNext) {
-		return false
-	}
-	if st.leaving() && !d.outlives(st.pod) && !d.kubeletDead() {
-		return false
-	}
-	return !now.Before(d.cutTime(st.pod))
-}
-
-func (d *Drain) cutTime(pod *corev1.Pod) time.Time {
-	grace := time.Duration(ownGrace(pod)) * time.Second
-	return d.req.Deadline.Add(-min(grace, d.req.Deadline.Sub(d.started)/2) - reserve)
-}
-
-// outlives tells pods on their way out whose grace ends after the deadline.
-// The API server sets deletionTimestamp to the end of the grace.
-func (d *Drain) outlives(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp != nil && pod.DeletionTimestamp.After(d.req.Deadline)
-}
-
-// lastGrace is what a forced delete allows: what is left, at least a second.
-// Zero would drop the pod from the API while it may still run, so only where
-// no kubelet is there to end it.
-func (d *Drain) lastGrace(pod *corev1.Pod, now time.Time) *int64 {
-	grace := int64(0)
-	if !d.kubeletDead() {
-		left := int64((d.req.Deadline.Sub(now) - reserve) / time.Second)
-		grace = max(1, min(ownGrace(pod), left))
-	}
-	return &grace
-}
-
-func (d *Drain) kubeletDead() bool {
-	node, ok := d.exec.View.Node(d.node())
-	if !ok {
-		return true
-	}
-	for _, c := range node.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			return c.Status == corev1.ConditionUnknown
-		}
-	}
-	return false
-}
-
-// settle takes an answer over into the pod's state.
-func (d *Drain) settle(ans answer, now time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.calls--
-	st := d.pods[ans.uid]
-	st.inCall = false
-	name := st.pod.Namespace + "/" + st.pod.Name
-	switch ans.kind {
-	case accepted:
-		d.parallel = min(d.parallel+1, maxParallel)
-		d.leave(st, ans, name)
-	case vanished:
-		st.state, st.reason = gone, keepForced(st)
-	case pressure:
-		// Says nothing of the pod: ask less, and later.
-		d.parallel = max(d.parallel/2, 1)
-		d.pause = now.Add(ans.rest)
-		st.next = d.pause
-		if st.state == waiting {
-			st.reason, st.ruled = ans.reason, false
-		}
-	default:
-		d.refuse(st, ans, name, now)
-	}
-}
-
-func (d *Drain) leave(st *podState, ans answer, name string) {
-	st.permanent = false
-	st.reason = ""
-	if ans.force {
-		st.cut, st.state, st.ruled = true, forced, false
-		d.req.Note("deleted pod %s past its budgets", name)
-		return
-	}
-	if st.state != terminating && st.state != gone {
-		st.state, st.ruled = evicted, false
-	}
-	d.req.Note("evicted pod %s", name)
-}
-
-// refuse books a pod that did not go this time.
-func (d *Drain) refuse(st *podState, ans answer, name string, now time.Time) {
-	reason := ans.reason
-	if ans.force {
-		reason = "delete: " + reason
-		st.cutNext = now.Add(max(minBackoff, ans.rest))
-		if ans.kind == forbidden { // eviction may still move it before the deadline
-			d.req.Note("pod %s may not be deleted: %s", name, ans.reason)
-			st.cutNext = d.req.Deadline
-			return
-		}
-	}
-	if st.leaving() || st.final() {
-		st.reason = reason
-		return
-	}
-	st.backoff.limit = maxBlockedBackoff
-	if ans.kind == broken {
-		st.backoff.limit = maxFailedBackoff
-	}
-	if st.state != blocked || st.reason != reason {
-		d.req.Note("pod %s is blocked: %s", name, reason)
-	}
-	st.state, st.reason, st.ruled = blocked, reason, false
-	// A role that is being granted heals; one that is missing does not.
-	st.permanent = ans.kind == forbidden && st.attempts >= 5
-	st.next = now.Add(max(st.backoff.next(), ans.rest))
 }
 
 // stuck tells that nothing on the node will move any more.
@@ -302,29 +154,42 @@ func (d *Drain) stuck() bool {
 	return permanent
 }
 
+// confirmedGone asks the API server before a node counts as gone: an informer may
+// not know a new node yet.
+func (d *Drain) confirmedGone(ctx context.Context, now time.Time) bool {
+	if now.Before(d.confirmGone) {
+		return false
+	}
+	d.confirmGone = now.Add(time.Second)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	node, err := d.exec.Client.CoreV1().Nodes().Get(ctx, d.name(), metav1.GetOptions{})
+	return apierrors.IsNotFound(err) || (err == nil && node.UID != d.node.UID)
+}
+
 // emptied confirms with one live look that no pod was missed: a pod bound just
 // before the cordon may not have reached the informers.
 func (d *Drain) emptied(ctx context.Context, now time.Time) bool {
-	if now.Before(d.confirm) {
+	if now.Before(d.confirmEmpty) {
 		return false
 	}
-	d.confirm = now.Add(time.Second)
+	d.confirmEmpty = now.Add(time.Second)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	list, err := d.exec.Client.CoreV1().Pods(metav1.NamespaceAll).List(ctx,
-		metav1.ListOptions{FieldSelector: "spec.nodeName=" + d.node()})
+		metav1.ListOptions{FieldSelector: "spec.nodeName=" + d.name()})
 	if err != nil {
 		d.log.Warn("confirming that the node is empty", "error", err)
 		return false
 	}
 	return !slices.ContainsFunc(list.Items, func(pod corev1.Pod) bool {
 		st, known := d.pods[pod.UID]
-		return rule(&pod, d.req.Parameters, known && st.late).state != skipped
+		return d.rule(&pod, known && st.late).state != skipped
 	})
 }
 
-// left names the pods that did not go, for the error of the result.
-func (d *Drain) left() string {
+// remaining names the pods that did not go, for the error of the result.
+func (d *Drain) remaining() string {
 	var names []string
 	more := 0
 	for _, st := range d.order {

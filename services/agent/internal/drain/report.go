@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 )
 
@@ -14,20 +16,20 @@ const nodeCheck = time.Second
 
 // ended says whether the drain is over and how; nil: go on.
 func (d *Drain) ended(ctx context.Context, now time.Time) *Outcome {
-	if node, ok := d.exec.View.Node(d.node()); !ok || node.UID != d.nodeUID {
+	if node, ok := d.exec.View.Node(d.name()); (!ok || node.UID != d.node.UID) && d.confirmedGone(ctx, now) {
 		return d.endNodeGone("it was deleted during the drain")
 	}
-	if d.calls == 0 && d.allFinal() && d.emptied(ctx, now) {
+	if d.calls == 0 && d.allFinal() && (!d.detachBy.IsZero() || d.emptied(ctx, now)) && d.detached(now) {
 		d.setPhase("drained")
 		return &Outcome{Status: Success}
 	}
 	if d.calls == 0 && d.stuck() {
 		d.setPhase("blocked")
-		return &Outcome{Status: Failed, Error: "pods that may not be moved are left: " + d.left()}
+		return &Outcome{Status: Failed, Error: "pods that may not be moved are left: " + d.remaining()}
 	}
-	if d.vetoed && !d.req.Parameters.GetForce() {
+	if d.vetoed && !d.force() {
 		d.setPhase("blocked")
-		return &Outcome{Status: Failed, Error: "somebody uncordoned the node while it was drained; left: " + d.left()}
+		return &Outcome{Status: Failed, Error: "somebody uncordoned the node while it was drained; left: " + d.remaining()}
 	}
 	if now.Before(d.req.Deadline) {
 		return nil
@@ -35,7 +37,7 @@ func (d *Drain) ended(ctx context.Context, now time.Time) *Outcome {
 	if d.count(blocked)+d.count(waiting) > 0 {
 		d.setPhase("blocked")
 	}
-	return &Outcome{Status: Timeout, Error: "deadline passed with pods left: " + d.left()}
+	return &Outcome{Status: Timeout, Error: "deadline passed with pods left: " + d.remaining()}
 }
 
 func (d *Drain) allFinal() bool {
@@ -61,43 +63,45 @@ func (d *Drain) count(state string) int32 {
 func (d *Drain) untilNext(now time.Time) time.Duration {
 	next := now.Add(nodeCheck)
 	// What is due already waits for an answer, which wakes the loop.
-	sooner := func(t time.Time) {
-		if t.After(now) && t.Before(next) {
-			next = t
+	consider := func(t time.Time) {
+		if t.After(now) {
+			next = sooner(next, t)
 		}
 	}
-	sooner(d.req.Deadline)
+	consider(d.req.Deadline)
 	for _, st := range d.order {
-		if st.final() || st.inCall || st.cut {
+		if st.final() || st.inCall {
 			continue
 		}
 		if st.evictable() && d.turn(st) {
-			sooner(later(st.next, d.pause))
+			consider(later(st.next, d.pause))
 		}
-		if d.req.Parameters.GetForce() {
-			sooner(later(d.cutTime(st.pod), st.cutNext))
+		if at, ok := d.cutAt(st); ok {
+			consider(at)
 		}
 	}
 	return next.Sub(now)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
 }
 
 // Report is the state of the drain, pod by pod.
 func (d *Drain) Report() *fleetv1.DrainReport {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := &fleetv1.DrainReport{NodeName: d.node(), Phase: d.phase}
+	r := &fleetv1.DrainReport{NodeName: d.name(), Phase: d.phase, AttachedVolumes: d.attached}
+	if !d.cordoned.IsZero() {
+		r.CordonedAt = timestamppb.New(d.cordoned)
+	}
+	if !d.evicted.IsZero() {
+		r.FirstEvictionAt = timestamppb.New(d.evicted)
+	}
 	for _, st := range d.order {
 		r.Pods = append(r.Pods, &fleetv1.PodDrain{
 			Namespace: st.pod.Namespace, Name: st.pod.Name, Uid: string(st.pod.UID),
 			State: st.state, Reason: st.reason, Attempts: st.attempts,
 		})
+		if st.cut {
+			r.Forced++
+		}
 		switch {
 		case st.state == gone:
 			r.Evicted++

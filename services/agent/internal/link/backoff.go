@@ -12,14 +12,17 @@ import (
 )
 
 const (
-	firstDelay = 500 * time.Millisecond
-	lastDelay  = 30 * time.Second
+	firstDelay = time.Second
+	lastDelay  = time.Minute
 	// refusedDelay is the longest wait after an answer that repeating does not change.
 	refusedDelay = 5 * time.Minute
 	// healthyAfter is how long a session must live to clear the count of failures;
 	// one that ends at once would otherwise be retried at full speed.
 	healthyAfter = 30 * time.Second
 )
+
+// superseded is the reason of a go-away by which another agent is the newer.
+const superseded = "superseded"
 
 // goAway is central's word to connect anew.
 type goAway struct {
@@ -32,6 +35,9 @@ func (g *goAway) Error() string { return fmt.Sprintf("central said go away: %s",
 // backoff says how long to wait before the next session.
 type backoff struct {
 	failures int
+	// spread is over how long to return after a session that was healthy: the first
+	// try is the herd, for all lost the same replica in the same second.
+	spread func() time.Duration
 }
 
 // next takes how the last session ended and how long it was healthy.
@@ -43,7 +49,9 @@ func (b *backoff) next(err error, lived time.Duration) time.Duration {
 	if errors.As(err, &away) {
 		return awayDelay(away)
 	}
-	b.failures++
+	if b.failures++; b.failures == 1 && lived > 0 {
+		return max(rand.N(b.spread())+1, askedDelay(err))
+	}
 	limit := lastDelay
 	if refused(err) {
 		limit = refusedDelay
@@ -56,11 +64,11 @@ func (b *backoff) next(err error, lived time.Duration) time.Duration {
 
 func awayDelay(away *goAway) time.Duration {
 	after := away.after
-	if away.reason == "superseded" {
+	if away.reason == superseded {
 		// Another agent of this cluster is newer; coming back soon would throw it out.
 		after = max(after, refusedDelay)
 	}
-	return after + rand.N(after/5+firstDelay)
+	return after + rand.N(after/5+firstDelay/2)
 }
 
 // refused tells answers that only a person or a new version will change. They

@@ -1,18 +1,19 @@
 // Package link is the one line to central: a stream that is opened again
-// whenever it ends.
+// whenever it ends, and the documented REST calls while none can be opened.
 package link
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/keepalive"
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 )
 
 // Protocol is the version of the stream's rules that this agent speaks.
@@ -20,11 +21,7 @@ const Protocol = 1
 
 // Keepalive are the dial options for the line: pings find a dead path that TCP
 // would hold open for minutes, and keep load balancers from forgetting it.
-func Keepalive() []grpc.DialOption {
-	return []grpc.DialOption{grpc.WithKeepaliveParams(keepalive.ClientParameters{
-		Time: 20 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true,
-	})}
-}
+func Keepalive() []grpc.DialOption { return rpc.Keepalive() }
 
 // Tasks is what the line needs of the room that runs tasks.
 type Tasks interface {
@@ -54,6 +51,19 @@ type Inventory interface {
 	Status() string
 }
 
+// Notices are what instances said of themselves and central has not acknowledged.
+type Notices interface {
+	Pending() []*fleetv1.NodeNotice
+	Acked(noticeID string)
+	// Changed gets a value when there is a new one.
+	Changed() <-chan struct{}
+}
+
+// Policy keeps what the agent is to do by itself about a notice.
+type Policy interface {
+	SetPolicy(*agentv1.InterruptionPolicy)
+}
+
 // Config is what a Client needs.
 type Config struct {
 	// Dial makes a connection; called for each session, so that a new key or
@@ -66,6 +76,14 @@ type Config struct {
 	// Tasks and Inventory take what central says.
 	Tasks     Tasks
 	Inventory Inventory
+	// Notices may be nil: there are none.
+	Notices Notices
+	// Policy may be nil: what central says of notices is not kept.
+	Policy Policy
+	// LeaderEpoch is the lease's by which this agent leads; nil: it stands for no election.
+	LeaderEpoch func() int64
+	// REST is where to ask while no stream can be opened; nil: nowhere.
+	REST *REST
 	// Log gets a line when a session opens and ends.
 	Log *slog.Logger
 }
@@ -73,46 +91,159 @@ type Config struct {
 // Client keeps the line open.
 type Client struct {
 	cfg Config
+
+	mu sync.Mutex
+	// current is the session that has the outbox; nil: none was welcomed, or it ended.
+	current *session
+	// down is since when there is none.
+	down time.Time
+	// spread is over how long central wants its agents to return when it is lost.
+	spread time.Duration
+	// welcome gets a value at every welcome.
+	welcome chan struct{}
 }
 
 // New makes a Client.
-func New(cfg Config) *Client { return &Client{cfg: cfg} }
+func New(cfg Config) *Client {
+	return &Client{cfg: cfg, spread: firstDelay, welcome: make(chan struct{}, 1)}
+}
 
 // Run opens session after session until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
 	connected.Add(ctx, 0) // the metric is there before the first session is
-	var wait backoff
+	c.setDown()
+	var polling sync.WaitGroup
+	if c.cfg.REST != nil {
+		polling.Go(func() { c.fallBack(ctx) })
+	}
+	defer polling.Wait()
+	wait := backoff{spread: c.spreadNow}
+	now := c.open(ctx)
 	for {
-		lived, err := c.connect(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		delay := wait.next(err, lived)
-		c.cfg.Log.Warn("the session with central ended", "error", err, "lived", lived.Round(time.Millisecond),
-			"reconnect_in", delay.Round(time.Millisecond))
-		timer := time.NewTimer(delay)
 		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
+		case away := <-now.away:
+			now = c.move(ctx, now, away)
+		case <-now.done:
+			if ctx.Err() != nil {
+				return nil
+			}
+			delay := wait.next(now.err, now.lived())
+			c.cfg.Log.Warn("the session with central ended", "error", now.err, "lived", now.lived().Round(time.Millisecond),
+				"reconnect_in", delay.Round(time.Millisecond))
+			if !pause(ctx, delay, nil) {
+				return nil
+			}
+			now = c.open(ctx)
 		}
 	}
 }
 
-// connect is one session from dial to end. lived counts from the welcome.
-func (c *Client) connect(ctx context.Context) (lived time.Duration, err error) {
-	conn, err := c.cfg.Dial()
-	if err != nil {
-		return 0, fmt.Errorf("dialling central: %w", err)
+// pause waits; false: ctx or until ended first.
+func pause(ctx context.Context, d time.Duration, until <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-until:
+	case <-ctx.Done():
 	}
-	defer func() { _ = conn.Close() }() // nothing is left to say on it
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	s := &session{client: c, abort: cancel, beat: make(chan time.Duration, 1)}
-	err = s.run(ctx, agentv1.NewAgentServiceClient(conn))
-	if !s.welcomed.IsZero() {
-		lived = time.Since(s.welcomed)
+	return false
+}
+
+// open begins a session; it goes on in the background until done.
+func (c *Client) open(ctx context.Context) *session {
+	ctx, abort := context.WithCancelCause(ctx)
+	s := &session{
+		client: c, abort: abort, beat: make(chan time.Duration, 1), away: make(chan *goAway, 1),
+		greeted: make(chan struct{}), done: make(chan struct{}),
 	}
-	return lived, err
+	go func() {
+		defer close(s.done)
+		defer abort(nil)
+		conn, err := c.cfg.Dial()
+		if err != nil {
+			s.err = fmt.Errorf("dialling central: %w", err)
+			return
+		}
+		defer func() { _ = conn.Close() }() // nothing is left to say on it
+		s.err = s.run(ctx, agentv1.NewAgentServiceClient(conn))
+		s.ended = time.Now()
+	}()
+	return s
+}
+
+// move opens a session in the place of one that central asked to leave, which
+// goes on until the new one is welcomed. It returns the one to go on with.
+func (c *Client) move(ctx context.Context, old *session, away *goAway) *session {
+	c.cfg.Log.Info("central asks to connect anew", "reason", away.reason, "after", away.after)
+	wait := backoff{spread: func() time.Duration { return firstDelay }}
+	for delay := awayDelay(away); ; {
+		if !pause(ctx, delay, old.done) {
+			return old
+		}
+		next := c.open(ctx)
+		select {
+		case <-next.greeted:
+			old.abort(errMoved)
+			<-old.done
+			return next
+		case <-old.done:
+			return next
+		case <-next.done:
+			delay = wait.next(next.err, 0)
+		}
+	}
+}
+
+// take makes a session that was welcomed the one that has the outbox.
+func (c *Client) take(ctx context.Context, s *session) *lanes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current, c.down = s, time.Time{}
+	signal(c.welcome)
+	return c.cfg.Outbox.open(ctx, s.abort)
+}
+
+// leave tells the rooms that a session ended, unless a newer one took its place.
+func (c *Client) leave(s *session) {
+	c.mu.Lock()
+	mine := c.current == s
+	if mine {
+		c.current = nil
+	}
+	c.mu.Unlock()
+	c.cfg.Outbox.close(s.lanes)
+	if mine {
+		c.cfg.Inventory.Disconnected()
+		c.setDown()
+	}
+}
+
+func (c *Client) setDown() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = time.Now()
+}
+
+// downFor is for how long there has been no session, 0 while there is one.
+func (c *Client) downFor() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down.IsZero() {
+		return 0
+	}
+	return time.Since(c.down)
+}
+
+func (c *Client) setSpread(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spread = min(max(d, firstDelay), lastDelay)
+}
+
+func (c *Client) spreadNow() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.spread
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -24,6 +25,7 @@ import (
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 )
 
 // central is the other end of the line. Each session runs play, with its number
@@ -168,15 +170,16 @@ type inventory struct{ *rooms }
 
 func (i inventory) Acked(int64) { i.note("inventory acked") }
 
-// line runs a client against c until the test's bubble is done.
-func line(t *testing.T, c *central, r *rooms) *Outbox {
+// line runs a client against c until the test's bubble is done; change may add to
+// its configuration.
+func line(t *testing.T, c *central, r *rooms, change ...func(*Config)) *Outbox {
 	t.Helper()
 	lis := bufconn.Listen(1 << 20)
-	srv := grpc.NewServer()
+	srv := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: rpc.PingMinTime, PermitWithoutStream: true}))
 	agentv1.RegisterAgentServiceServer(srv, c)
 	go func() { _ = srv.Serve(lis) }()
 	out := &Outbox{}
-	client := New(Config{
+	cfg := Config{
 		Dial: func() (*grpc.ClientConn, error) {
 			return grpc.NewClient("passthrough:///central", append(Keepalive(),
 				grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }),
@@ -184,7 +187,11 @@ func line(t *testing.T, c *central, r *rooms) *Outbox {
 		},
 		Hello:  &agentv1.Hello{ClusterId: "cluster", AgentId: "a", AgentEpoch: 7, TaskTypes: []string{"drain_node"}},
 		Outbox: out, Tasks: r, Inventory: inventory{r}, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, one := range change {
+		one(&cfg)
+	}
+	client := New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = client.Run(ctx) }()
@@ -226,7 +233,7 @@ func TestHelloSaysWhoIsThereAndWhatIsInHand(t *testing.T) {
 	})
 }
 
-func TestResultIsSentAtEveryHelloUntilItIsAcknowledged(t *testing.T) {
+func TestF28ResultIsSentAtEveryHelloUntilItIsAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		isResult := func(m *agentv1.ConnectRequest) bool { return m.GetTaskResult().GetTaskId() == "done" }
 		c := &central{}
@@ -266,7 +273,7 @@ func TestResultIsSentAtEveryHelloUntilItIsAcknowledged(t *testing.T) {
 	})
 }
 
-func TestUnknownKindIsAnsweredAndTheSessionGoesOn(t *testing.T) {
+func TestF41UnknownKindIsAnsweredAndTheSessionGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &central{play: func(_ int, s *served) error {
 			s.welcome(&agentv1.Welcome{})
@@ -290,7 +297,7 @@ func TestUnknownKindIsAnsweredAndTheSessionGoesOn(t *testing.T) {
 	})
 }
 
-func TestSilentCentralIsLeft(t *testing.T) {
+func TestF29SilentCentralIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &central{play: func(session int, s *served) error {
 			s.welcome(&agentv1.Welcome{})
@@ -330,7 +337,7 @@ func TestCentralWithoutWelcomeIsLeft(t *testing.T) {
 	})
 }
 
-func TestGoAwayIsObeyed(t *testing.T) {
+func TestF44GoAwayIsObeyed(t *testing.T) {
 	for name, tc := range map[string]struct {
 		away       *agentv1.GoAway
 		least, max time.Duration
@@ -363,7 +370,7 @@ func TestGoAwayIsObeyed(t *testing.T) {
 	}
 }
 
-func TestSessionsThatEndAtOnceAreTriedLessAndLess(t *testing.T) {
+func TestF43SessionsThatEndAtOnceAreTriedLessAndLess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &central{play: func(_ int, s *served) error {
 			s.welcome(&agentv1.Welcome{})
@@ -371,21 +378,24 @@ func TestSessionsThatEndAtOnceAreTriedLessAndLess(t *testing.T) {
 		}}
 		line(t, c, &rooms{})
 		wait(10 * time.Minute)
-		// Full jitter up to 30 s is 15 s on average: 40 in ten minutes, and some at first.
-		if n := len(c.times()); n < 20 || n > 90 {
+		// Full jitter up to 60 s is 30 s on average: 20 in ten minutes, and some at first.
+		if n := len(c.times()); n < 12 || n > 60 {
 			t.Fatalf("%d sessions in ten minutes", n)
 		}
 	})
 }
 
-func TestHealthySessionClearsTheBackoff(t *testing.T) {
-	var b backoff
+func TestF43OnlyAHealthySessionClearsTheBackoff(t *testing.T) {
+	b := backoff{spread: func() time.Duration { return firstDelay }}
 	lost := status.Error(codes.Unavailable, "x")
 	for range 10 {
 		b.next(lost, time.Second)
 	}
 	if b.failures != 10 {
 		t.Fatalf("%d failures after ten", b.failures)
+	}
+	if d := b.next(lost, 29*time.Second); b.failures != 11 {
+		t.Fatalf("%d failures after a session of 29 s, next in %s", b.failures, d)
 	}
 	for range 100 {
 		if d := b.next(lost, 31*time.Second); d > firstDelay {
@@ -394,7 +404,7 @@ func TestHealthySessionClearsTheBackoff(t *testing.T) {
 	}
 }
 
-func TestDelaysBeforeTheNextSession(t *testing.T) {
+func TestF44DelaysBeforeTheNextSession(t *testing.T) {
 	asked, err := status.New(codes.ResourceExhausted, "storm").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(77 * time.Second)})
 	if err != nil {
 		t.Fatal(err)
@@ -403,9 +413,9 @@ func TestDelaysBeforeTheNextSession(t *testing.T) {
 		err        error
 		least, max time.Duration
 	}{
-		"a lost replica":    {status.Error(codes.Unavailable, "x"), 0, 30 * time.Second},
-		"an end of file":    {errClosed, 0, 30 * time.Second},
-		"a reset stream":    {status.Error(codes.Internal, "RST_STREAM"), 0, 30 * time.Second},
+		"a lost replica":    {status.Error(codes.Unavailable, "x"), 0, time.Minute},
+		"an end of file":    {errClosed, 0, time.Minute},
+		"a reset stream":    {status.Error(codes.Internal, "RST_STREAM"), 0, time.Minute},
 		"a revoked key":     {status.Error(codes.Unauthenticated, "x"), 0, 5 * time.Minute},
 		"an asked-for rest": {asked.Err(), 77 * time.Second, 77 * time.Second},
 	} {
@@ -446,7 +456,7 @@ func TestNewSettingsCountAtOnce(t *testing.T) {
 	})
 }
 
-func TestControlOvertakesBulkAndMetrics(t *testing.T) {
+func TestF30ControlOvertakesBulkAndMetrics(t *testing.T) {
 	l := (&Outbox{}).open(t.Context(), nil)
 	o := &Outbox{lanes: l}
 	heartbeat := &agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Heartbeat{}}
@@ -507,7 +517,7 @@ func TestWithoutASessionNothingIsKept(t *testing.T) {
 	if err := o.Bulk(t.Context(), &agentv1.ConnectRequest{}); !errors.Is(err, ErrNoSession) {
 		t.Fatalf("bulk without a session: %v", err)
 	}
-	if l := o.open(t.Context(), nil); len(l.control)+len(l.metrics)+len(l.bulk) != 0 {
+	if l := o.open(t.Context(), nil); len(l.control)+len(l.bulk) != 0 || l.metrics != nil {
 		t.Fatal("messages of an earlier session are in the new one")
 	}
 }

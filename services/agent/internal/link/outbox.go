@@ -28,19 +28,27 @@ type Outbox struct {
 
 // lanes are the queues of one session.
 type lanes struct {
-	control chan *agentv1.ConnectRequest
-	bulk    chan *agentv1.ConnectRequest
-	metrics chan *agentv1.ConnectRequest
-	done    <-chan struct{}
-	abort   context.CancelCauseFunc
+	bulk  chan *agentv1.ConnectRequest
+	done  <-chan struct{}
+	abort context.CancelCauseFunc
+	// ready gets a value when control or metrics has one, room when control has less.
+	ready, room chan struct{}
+
+	mu      sync.Mutex
+	control []waiting
+	metrics *agentv1.ConnectRequest
+}
+
+// waiting is a message; a newer one of the same key takes its place.
+type waiting struct {
+	key string
+	msg *agentv1.ConnectRequest
 }
 
 func (o *Outbox) open(ctx context.Context, abort context.CancelCauseFunc) *lanes {
 	l := &lanes{
-		control: make(chan *agentv1.ConnectRequest, controlRoom),
-		bulk:    make(chan *agentv1.ConnectRequest, bulkRoom),
-		metrics: make(chan *agentv1.ConnectRequest, 1),
-		done:    ctx.Done(), abort: abort,
+		bulk: make(chan *agentv1.ConnectRequest, bulkRoom),
+		done: ctx.Done(), abort: abort, ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -48,10 +56,13 @@ func (o *Outbox) open(ctx context.Context, abort context.CancelCauseFunc) *lanes
 	return l
 }
 
-func (o *Outbox) close() {
+// close ends lanes, unless newer ones took their place.
+func (o *Outbox) close(l *lanes) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lanes = nil
+	if o.lanes == l {
+		o.lanes = nil
+	}
 }
 
 func (o *Outbox) current() *lanes {
@@ -63,13 +74,7 @@ func (o *Outbox) current() *lanes {
 // Control sends an answer, progress or a result. It never blocks: when the
 // lane is full the session ends, as the next hello repeats what matters.
 func (o *Outbox) Control(msg *agentv1.ConnectRequest) {
-	l := o.current()
-	if l == nil {
-		return
-	}
-	select {
-	case l.control <- msg:
-	default:
+	if l := o.current(); l != nil && !l.put(msg) {
 		l.abort(errOverflow)
 	}
 }
@@ -93,41 +98,119 @@ func (o *Outbox) Bulk(ctx context.Context, msg *agentv1.ConnectRequest) error {
 
 // Metrics sends a report in place of one that was not sent yet.
 func (o *Outbox) Metrics(msg *agentv1.ConnectRequest) {
-	o.mu.Lock() // one writer at a time, or the new one may find the slot taken
-	defer o.mu.Unlock()
-	if o.lanes == nil {
+	l := o.current()
+	if l == nil {
 		return
 	}
-	select {
-	case <-o.lanes.metrics:
-	default:
-	}
-	o.lanes.metrics <- msg
+	l.mu.Lock()
+	l.metrics = msg
+	l.mu.Unlock()
+	signal(l.ready)
 }
 
 // Connected says whether a session is open.
 func (o *Outbox) Connected() bool { return o.current() != nil }
 
+// put queues a control message, in the place of an older one of its key; false: no room.
+func (l *lanes) put(msg *agentv1.ConnectRequest) bool {
+	key := controlKey(msg)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.control {
+		if key != "" && l.control[i].key == key {
+			l.control[i].msg = msg
+			return true
+		}
+	}
+	if len(l.control) >= controlRoom {
+		return false
+	}
+	l.control = append(l.control, waiting{key, msg})
+	signal(l.ready)
+	return true
+}
+
+// wait is put for those who can wait for room.
+func (l *lanes) wait(msg *agentv1.ConnectRequest) error {
+	for !l.put(msg) {
+		select {
+		case <-l.room:
+		case <-l.done:
+			return ErrNoSession
+		}
+	}
+	return nil
+}
+
+// controlKey is the same for messages of which only the newest counts.
+func controlKey(msg *agentv1.ConnectRequest) string {
+	switch kind := msg.GetKind().(type) {
+	case *agentv1.ConnectRequest_Heartbeat:
+		return "heartbeat"
+	case *agentv1.ConnectRequest_TaskProgress:
+		return "progress " + kind.TaskProgress.GetTaskId()
+	case *agentv1.ConnectRequest_TaskAccepted:
+		return "accepted " + kind.TaskAccepted.GetTaskId()
+	case *agentv1.ConnectRequest_TaskResult:
+		return "result " + kind.TaskResult.GetTaskId()
+	case *agentv1.ConnectRequest_NodeNotice:
+		return "notice " + kind.NodeNotice.GetNoticeId()
+	default:
+		return ""
+	}
+}
+
 // next takes the most urgent message.
 func (l *lanes) next(ctx context.Context) (*agentv1.ConnectRequest, error) {
-	select {
-	case msg := <-l.control:
-		return msg, nil
-	default:
+	for {
+		if msg := l.takeControl(); msg != nil {
+			return msg, nil
+		}
+		select {
+		case msg := <-l.bulk:
+			return msg, nil
+		default:
+		}
+		if msg := l.takeMetrics(); msg != nil {
+			return msg, nil
+		}
+		select {
+		case <-l.ready:
+		case msg := <-l.bulk:
+			// What became urgent meanwhile waits for this one message at the most.
+			return msg, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
-	select {
-	case msg := <-l.bulk:
-		return msg, nil
-	default:
+}
+
+func (l *lanes) takeControl() *agentv1.ConnectRequest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.control) == 0 {
+		return nil
 	}
+	first := l.control[0].msg
+	l.control[0] = waiting{}
+	if l.control = l.control[1:]; len(l.control) == 0 {
+		l.control = nil
+	}
+	signal(l.room)
+	return first
+}
+
+func (l *lanes) takeMetrics() *agentv1.ConnectRequest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	msg := l.metrics
+	l.metrics = nil
+	return msg
+}
+
+func signal(c chan struct{}) {
 	select {
-	case msg := <-l.control:
-		return msg, nil
-	case msg := <-l.bulk:
-		return msg, nil
-	case msg := <-l.metrics:
-		return msg, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	case c <- struct{}{}:
+	default:
 	}
 }

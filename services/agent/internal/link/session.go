@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,11 @@ const (
 	missedBeats = 3
 	// skewWarning is the difference of clocks worth a word.
 	skewWarning = 5 * time.Second
+	// resendEvery is how often what central did not acknowledge is said again.
+	resendEvery = 10 * time.Second
+	// spreadHeader is how central says over how many seconds its agents should
+	// return when it is lost without a word.
+	spreadHeader = "cloudoptim-reconnect-spread"
 )
 
 var (
@@ -30,6 +37,7 @@ var (
 	errNoWelcome   = errors.New("central sent no welcome in time")
 	errNotWelcomed = errors.New("central's first message was no welcome")
 	errClosed      = errors.New("central closed the stream")
+	errMoved       = errors.New("a newer session took the place of this one")
 )
 
 type stream = agentv1.AgentService_ConnectClient
@@ -43,6 +51,20 @@ type session struct {
 	welcomed time.Time
 	beat     chan time.Duration // a new heartbeat interval
 	answered atomic.Int64       // when the last answer came, in nanoseconds since welcomed
+	// away gets central's wish that another session takes this one's place.
+	away chan *goAway
+	// greeted is closed at the welcome, done at the end; then err and ended are set.
+	greeted, done chan struct{}
+	err           error
+	ended         time.Time
+}
+
+// lived counts from the welcome; call it when the session is done.
+func (s *session) lived() time.Duration {
+	if s.welcomed.IsZero() {
+		return 0
+	}
+	return s.ended.Sub(s.welcomed)
 }
 
 // run is the session; it ends with an error, always.
@@ -59,21 +81,35 @@ func (s *session) run(ctx context.Context, rpc agentv1.AgentServiceClient) error
 	}
 	early.Stop()
 	s.welcomed = time.Now()
+	s.readSpread(str)
 	// Before anything is received: a later change of them must win.
 	s.settings(welcome.GetSettings())
 
 	connected.Add(ctx, 1)
 	defer connected.Add(ctx, -1)
 	var parts sync.WaitGroup
-	defer s.client.cfg.Inventory.Disconnected() // after begin, which says Connected
+	defer s.client.leave(s) // after begin, which says Connected
 	defer parts.Wait()
-	defer s.client.cfg.Outbox.close()
 	defer s.abort(nil)
-	s.lanes = s.client.cfg.Outbox.open(ctx, s.abort)
+	s.lanes = s.client.take(ctx, s)
+	close(s.greeted)
 	parts.Go(func() { s.send(ctx, str) })
 	parts.Go(func() { s.heartbeat(ctx, welcome.GetSettings()) })
 	parts.Go(func() { s.begin(ctx, welcome) })
 	return s.cause(ctx, s.receive(str))
+}
+
+// readSpread takes central's hint, if it gave one.
+func (s *session) readSpread(str stream) {
+	header, err := str.Header()
+	if err != nil {
+		return
+	}
+	for _, text := range header.Get(spreadHeader) {
+		if v, err := strconv.ParseFloat(text, 64); err == nil && v > 0 && v < lastDelay.Seconds() {
+			s.client.setSpread(seconds(v))
+		}
+	}
 }
 
 // cause prefers our own reason for ending over the stream's echo of it.
@@ -94,6 +130,9 @@ func (s *session) greet(str stream) (*agentv1.Welcome, error) {
 	hello.Protocol = Protocol
 	hello.Running = cfg.Tasks.Running()
 	hello.InventorySequence = cfg.Inventory.Sequence()
+	if cfg.LeaderEpoch != nil {
+		hello.LeaderEpoch = cfg.LeaderEpoch()
+	}
 	s.sequence = 1
 	// An error of Send is only "EOF"; Recv knows the real one.
 	_ = str.Send(&agentv1.ConnectRequest{Sequence: 1, Kind: &agentv1.ConnectRequest_Hello{Hello: hello}})
@@ -121,15 +160,13 @@ func (s *session) begin(ctx context.Context, w *agentv1.Welcome) {
 			cfg.Log.Warn("abandoning a task", "error", err)
 		}
 	}
-	for _, result := range cfg.Tasks.Results() {
-		msg := &agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_TaskResult{TaskResult: result}}
-		select { // may be more than the lane holds: wait instead of ending the session
-		case s.lanes.control <- msg:
-		case <-ctx.Done():
-			return
-		}
+	// Notices first: central learns from them of the tasks that the agent began by
+	// itself, which results may be of.
+	if !s.sayNotices() || !s.sayResults(func(string) bool { return true }) {
+		return
 	}
 	cfg.Inventory.Connected(w.GetNeedInventory())
+	s.repeat(ctx)
 }
 
 func (s *session) checkClock(theirs *timestamppb.Timestamp) {
@@ -146,6 +183,9 @@ func (s *session) settings(set *agentv1.Settings) {
 	cfg := s.client.cfg
 	cfg.Tasks.SetProgress(seconds(set.GetProgressSeconds()))
 	cfg.Inventory.SetIntervals(seconds(set.GetMetricsSeconds()), seconds(set.GetInventorySeconds()))
+	if cfg.Policy != nil && set.GetInterruption() != nil {
+		cfg.Policy.SetPolicy(set.GetInterruption())
+	}
 }
 
 func seconds(v float64) time.Duration { return time.Duration(v * float64(time.Second)) }
@@ -200,22 +240,54 @@ func (s *session) receive(str stream) error {
 		if err != nil {
 			return err
 		}
-		if err := s.obey(msg); err != nil {
-			return err
+		if away := msg.GetGoAway(); away != nil {
+			if err := s.goAway(away); err != nil {
+				return err
+			}
+			continue
+		}
+		if refusal := s.attempt(msg); refusal != nil {
+			s.client.cfg.Outbox.Control(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Unsupported{
+				Unsupported: &agentv1.Unsupported{Sequence: msg.GetSequence(), Reason: refusal.Error()},
+			}})
 		}
 	}
 }
 
-// obey handles one message. Only go-away is an error; what cannot be obeyed is
-// answered, so that a newer central can talk to an older agent.
+// goAway ends the session of an agent that was replaced; otherwise the session
+// goes on until another has taken its place.
+func (s *session) goAway(msg *agentv1.GoAway) error {
+	g := away(msg)
+	if g.reason == superseded {
+		return g
+	}
+	select {
+	case s.away <- g:
+	default: // asked already
+	}
+	return nil
+}
+
+// attempt is obey where a panic costs one message, not the agent.
+func (s *session) attempt(msg *agentv1.ConnectResponse) (refusal error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.client.cfg.Log.Error("obeying a message panicked", "sequence", msg.GetSequence(), "panic", p, "stack", string(debug.Stack()))
+			refusal = errors.New("internal error of the agent")
+		}
+	}()
+	return s.obey(msg)
+}
+
+// obey handles one message. What cannot be obeyed is answered with the returned
+// error, so that a newer central can talk to an older agent.
 func (s *session) obey(msg *agentv1.ConnectResponse) error {
 	cfg := s.client.cfg
-	var refusal error
 	switch kind := msg.GetKind().(type) {
 	case *agentv1.ConnectResponse_Task:
-		refusal = cfg.Tasks.Offer(kind.Task)
+		return cfg.Tasks.Offer(kind.Task)
 	case *agentv1.ConnectResponse_TaskCancel:
-		refusal = cfg.Tasks.Cancel(kind.TaskCancel)
+		return cfg.Tasks.Cancel(kind.TaskCancel)
 	case *agentv1.ConnectResponse_ResultAck:
 		cfg.Tasks.Acked(kind.ResultAck)
 	case *agentv1.ConnectResponse_HeartbeatAck:
@@ -226,18 +298,15 @@ func (s *session) obey(msg *agentv1.ConnectResponse) error {
 		cfg.Inventory.Resync(kind.InventoryResync.GetReason())
 	case *agentv1.ConnectResponse_Settings:
 		s.newSettings(kind.Settings)
-	case *agentv1.ConnectResponse_GoAway:
-		return away(kind.GoAway)
+	case *agentv1.ConnectResponse_NodeNoticeAck:
+		if cfg.Notices != nil {
+			cfg.Notices.Acked(kind.NodeNoticeAck.GetNoticeId())
+		}
 	case *agentv1.ConnectResponse_Unsupported:
 		cfg.Log.Warn("central did not take a message", "sequence", kind.Unsupported.GetSequence(),
 			"reason", kind.Unsupported.GetReason())
 	default:
-		refusal = errors.New("this agent does not know the kind of that message")
-	}
-	if refusal != nil {
-		cfg.Outbox.Control(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Unsupported{
-			Unsupported: &agentv1.Unsupported{Sequence: msg.GetSequence(), Reason: refusal.Error()},
-		}})
+		return errors.New("this agent does not know the kind of that message")
 	}
 	return nil
 }

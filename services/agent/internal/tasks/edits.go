@@ -11,7 +11,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -21,12 +20,14 @@ import (
 )
 
 // edit decides how a node, as just read, is to be changed; a nil patch means
-// that it is as wanted. The note goes to the result's logs.
+// that it is as wanted. The note goes to the result's logs. With an error the
+// task fails, after the patch if there is one.
 type edit func(*corev1.Node) (patch map[string]any, note string, err error)
 
 // editJob is a task that is one patch of one node.
 type editJob struct {
 	client   kubernetes.Interface
+	fence    drain.Fence
 	name     string
 	instance string
 	until    time.Time
@@ -46,11 +47,14 @@ func (r *Runner) editJob(t *task, p target, make func() edit) (job, error) {
 		return nil, err
 	}
 	return &editJob{
-		client: r.cfg.Client, name: p.GetNodeName(), instance: p.GetInstanceId(), until: t.until, edit: make(),
+		client: r.cfg.Client, fence: r.cfg.Fence, name: p.GetNodeName(), instance: p.GetInstanceId(), until: t.until, edit: make(),
 	}, nil
 }
 
 func (j *editJob) node() string { return j.name }
+
+// prepare has nothing to do, and one patch waits for nobody.
+func (j *editJob) prepare(context.Context) bool { return false }
 
 func (j *editJob) progress() (float64, string, *fleetv1.DrainReport) {
 	return 0, "changing node " + j.name, nil
@@ -96,22 +100,28 @@ func (j *editJob) try(ctx context.Context) error {
 	if err := drain.CheckInstance(node, j.instance); err != nil {
 		return err
 	}
-	patch, note, err := j.edit(node)
-	if err != nil {
-		return err
-	}
+	patch, note, refusal := j.edit(node)
 	if patch != nil {
-		body, err := json.Marshal(patch)
-		if err != nil {
-			return fmt.Errorf("encoding patch of node %s: %w", j.name, err)
-		}
-		_, err = j.client.CoreV1().Nodes().Patch(ctx, j.name, types.MergePatchType, body, metav1.PatchOptions{})
-		if apierrors.IsNotFound(err) || err != nil {
+		if err := j.patch(ctx, patch); err != nil {
 			return fmt.Errorf("patching node %s: %w", j.name, err)
 		}
 	}
-	j.notes.add("%s", note)
-	return nil
+	if note != "" {
+		j.notes.add("%s", note)
+	}
+	return refusal
+}
+
+func (j *editJob) patch(ctx context.Context, patch map[string]any) error {
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	if j.fence != nil && !j.fence.Held() {
+		return drain.ErrNotLeading
+	}
+	_, err = j.client.CoreV1().Nodes().Patch(ctx, j.name, types.MergePatchType, body, metav1.PatchOptions{})
+	return err
 }
 
 // labelEdit needs no resourceVersion: a merge patch touches only its own keys.
@@ -168,17 +178,22 @@ func cordonEdit(p *fleetv1.CordonNodeParameters, taskID string) edit {
 	}
 }
 
-// uncordonEdit undoes our own cordon; another's is its owner's decision.
+// uncordonEdit undoes our own cordon, and all else that a drain of ours left;
+// another's cordon is its owner's decision.
 func uncordonEdit(p *fleetv1.UncordonNodeParameters) edit {
 	return func(node *corev1.Node) (map[string]any, string, error) {
 		_, ours := node.Annotations[drain.CordonedByAnnotation]
-		_, record := node.Annotations[drain.RecordAnnotation]
-		if !node.Spec.Unschedulable && !ours && !record {
+		_, recorded := node.Annotations[drain.RecordAnnotation]
+		switch {
+		case !node.Spec.Unschedulable && !ours && !recorded:
 			return nil, fmt.Sprintf("node %s is not cordoned", node.Name), nil
+		case !node.Spec.Unschedulable || ours || p.GetForce():
+			return drain.UndoPatch(node, true), "uncordoned node " + node.Name, nil
 		}
-		if node.Spec.Unschedulable && !ours && !p.GetForce() {
-			return nil, "", fmt.Errorf("node %s was cordoned by somebody else; force would undo it", node.Name)
+		err := fmt.Errorf("node %s was cordoned by somebody else; force would undo it", node.Name)
+		if !recorded {
+			return nil, "", err
 		}
-		return drain.UncordonPatch(node), "uncordoned node " + node.Name, nil
+		return drain.UndoPatch(node, false), "took the marks of a drain off node " + node.Name, err
 	}
 }

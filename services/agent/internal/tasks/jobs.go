@@ -21,6 +21,8 @@ import (
 // job is a task that was understood.
 type job interface {
 	node() string
+	// prepare does what must not wait for a turn, and says whether the rest must.
+	prepare(ctx context.Context) (turn bool)
 	do(ctx context.Context) outcome
 	progress() (fraction float64, line string, report *fleetv1.DrainReport)
 }
@@ -70,6 +72,7 @@ func decode(from *structpb.Struct, into proto.Message) error {
 
 type drainJob struct {
 	params *fleetv1.DrainNodeParameters
+	urgent bool
 	drain  *drain.Drain
 	notes  *notes
 }
@@ -80,13 +83,20 @@ func (r *Runner) drainJob(t *task) (job, error) {
 		return nil, err
 	}
 	n := &notes{}
-	return &drainJob{params: p, notes: n, drain: r.cfg.Drains.New(drain.Request{
-		TaskID: t.Task.GetTaskId(), Attempt: t.Task.GetAttempt(), Priority: t.Task.GetPriority(),
+	urgent := p.GetForce() || time.Until(t.until) < hurry
+	return &drainJob{params: p, urgent: urgent, notes: n, drain: r.cfg.Drains.New(drain.Request{
+		TaskID: t.Task.GetTaskId(), Attempt: t.Task.GetAttempt(), Priority: t.Task.GetPriority(), Local: t.Local,
 		Parameters: p, Deadline: t.until, Note: n.add,
 	})}, nil
 }
 
 func (j *drainJob) node() string { return j.params.GetNodeName() }
+
+// prepare cordons. A node that will be lost soon is not held back for others.
+func (j *drainJob) prepare(ctx context.Context) bool {
+	ended, err := j.drain.Mark(ctx)
+	return ended == nil && err == nil && !j.urgent
+}
 
 func (j *drainJob) progress() (float64, string, *fleetv1.DrainReport) { return j.drain.Progress() }
 
@@ -99,24 +109,26 @@ func (j *drainJob) do(ctx context.Context) outcome {
 		}
 		out.status, out.err = "cancelled", err.Error()
 	}
-	j.close(ctx, out.status, errors.Is(err, errSuperseded))
+	j.close(ctx, out.status, err)
 	report := j.drain.Report()
 	out.metadata = asStruct(report)
 	out.logs = j.notes.String()
 	return out
 }
 
-// close writes the end on the node. The cordon stays when another drain of the
-// node follows.
-func (j *drainJob) close(ctx context.Context, status string, superseded bool) {
+// close writes the end on the node, or undoes what the drain did there: where the
+// task says so, and where it was withdrawn. What another drain takes over stays.
+func (j *drainJob) close(ctx context.Context, status string, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
-	phase := map[string]string{"success": "drained"}[status]
-	if phase == "" {
-		phase = status
+	phase, undo := drain.Blocked, j.params.GetUncordonOnFailure() || errors.Is(cause, errCancelled)
+	switch {
+	case status == drain.Success:
+		phase, undo = drain.Done, false
+	case errors.Is(cause, errSuperseded):
+		phase, undo = drain.Superseded, false
 	}
-	uncordon := status != "success" && j.params.GetUncordonOnFailure() && !superseded
-	if err := j.drain.Close(ctx, phase, uncordon); err != nil {
+	if err := j.drain.Close(ctx, phase, undo); err != nil {
 		j.notes.add("the end of the drain could not be written on the node: %v", err)
 	}
 }
@@ -144,7 +156,7 @@ func adopted(mark drain.Record, clusterID string) (*Record, error) {
 			TaskId: mark.TaskID, ClusterId: clusterID, TaskType: "drain_node", Parameters: parameters,
 			Priority: mark.Priority, Attempt: mark.Attempt,
 		},
-		Deadline: mark.Deadline, Started: mark.Started,
+		Deadline: mark.Deadline, Started: mark.Started, Local: mark.Local,
 	}, nil
 }
 

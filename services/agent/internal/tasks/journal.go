@@ -33,6 +33,8 @@ type Record struct {
 	Started time.Time
 	// Result is how it ended, nil before.
 	Result *fleetv1.TaskResult
+	// Local says that the agent decided the task, and that central has not offered it.
+	Local bool
 	// Acked is when central said that it has the result, zero before.
 	Acked time.Time
 }
@@ -42,6 +44,7 @@ type recordFile struct {
 	Deadline time.Time       `json:"deadline"`
 	Started  time.Time       `json:"started"`
 	Result   json.RawMessage `json:"result,omitempty"`
+	Local    bool            `json:"local,omitempty"`
 	Acked    time.Time       `json:"acked"`
 }
 
@@ -85,7 +88,7 @@ func readRecord(path string) (*Record, error) {
 	if err := json.Unmarshal(text, &f); err != nil {
 		return nil, fmt.Errorf("reading task file %s: %w", filepath.Base(path), err)
 	}
-	r := &Record{Task: &fleetv1.Task{}, Deadline: f.Deadline, Started: f.Started, Acked: f.Acked}
+	r := &Record{Task: &fleetv1.Task{}, Deadline: f.Deadline, Started: f.Started, Local: f.Local, Acked: f.Acked}
 	if err := unmarshal(f.Task, r.Task); err != nil {
 		return nil, fmt.Errorf("reading task file %s: %w", filepath.Base(path), err)
 	}
@@ -108,7 +111,7 @@ func unmarshal(text []byte, m proto.Message) error {
 
 // Put writes a record and returns when it would survive a crash.
 func (j *Journal) Put(r *Record) error {
-	f := recordFile{Deadline: r.Deadline, Started: r.Started, Acked: r.Acked}
+	f := recordFile{Deadline: r.Deadline, Started: r.Started, Local: r.Local, Acked: r.Acked}
 	var err error
 	if f.Task, err = protojson.Marshal(r.Task); err != nil {
 		return fmt.Errorf("encoding task %s: %w", r.Task.GetTaskId(), err)

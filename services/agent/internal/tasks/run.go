@@ -12,6 +12,7 @@ import (
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/services/agent/internal/drain"
 )
 
 // Run starts tasks as nodes and slots get free, reports progress, and forgets
@@ -23,6 +24,8 @@ func (r *Runner) Run(ctx context.Context) error {
 		stop(errStopping)
 		r.steps.Wait()
 	}()
+	defer r.cfg.Drains.Announce(steps, r.cfg.Client)()
+	r.steps.Go(func() { r.tidy(steps) })
 	forget := time.NewTicker(time.Hour)
 	defer forget.Stop()
 	lastReport := time.Now()
@@ -38,6 +41,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		now := time.Now()
+		r.takeIn()
 		r.expireWaiting(now)
 		r.startDue(steps)
 		if now.Sub(lastReport) >= r.progressEvery() {
@@ -66,22 +70,38 @@ func (r *Runner) expireWaiting(now time.Time) {
 	}
 }
 
-// startDue starts what may start, the most urgent first. A task that is late
-// already is started too: its step says what is left undone.
+// tidy looks through the nodes now and then: for marks of drains that ended, and
+// for drains that a leader before this one began as it lost the lease.
+func (r *Runner) tidy(ctx context.Context) {
+	ticker := time.NewTicker(tidyEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			r.cfg.Drains.Tidy(ctx)
+			r.Adopt(r.cfg.Drains.View.Nodes())
+		}
+	}
+}
+
+// startDue starts the most urgent task of each node that is free. A task that is
+// late already is started too: its step says what is left undone.
 func (r *Runner) startDue(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.busy) < maxRunning {
-		var best *task
-		for _, t := range r.tasks {
-			if t.job != nil && t.Result == nil && !t.running && r.busy[t.job.node()] == nil && before(t, best) {
-				best = t
-			}
+	next := map[string]*task{}
+	for _, t := range r.tasks {
+		if t.job == nil || t.Result != nil || t.running || r.busy[t.job.node()] != nil {
+			continue
 		}
-		if best == nil {
-			return
+		if before(t, next[t.job.node()]) {
+			next[t.job.node()] = t
 		}
-		r.start(ctx, best)
+	}
+	for _, t := range next {
+		r.start(ctx, t)
 	}
 }
 
@@ -103,9 +123,10 @@ func (r *Runner) start(ctx context.Context, t *task) {
 	r.cfg.Log.Info("starting task", "task_id", t.Task.GetTaskId(), "task_type", t.Task.GetTaskType(),
 		"node", t.job.node(), "attempt", t.Task.GetAttempt(), "remaining", time.Until(t.until).Round(time.Second),
 		"traceparent", t.Task.GetTraceparent())
+	rank := drain.Rank{Deadline: t.until, Priority: t.Task.GetPriority()}
 	r.steps.Go(func() {
 		defer t.cancel(nil)
-		out := r.do(ctx, t)
+		out := r.do(ctx, t, rank)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		t.running = false
@@ -118,13 +139,21 @@ func (r *Runner) start(ctx context.Context, t *task) {
 }
 
 // do runs the step; a panic in it fails the task, not the agent.
-func (r *Runner) do(ctx context.Context, t *task) (out outcome) {
+func (r *Runner) do(ctx context.Context, t *task, rank drain.Rank) (out outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.cfg.Log.Error("panic in a task", "task_id", t.Task.GetTaskId(), "panic", p, "stack", string(debug.Stack()))
 			out = outcome{status: "failed", err: fmt.Sprintf("panic: %v", p)}
 		}
 	}()
+	if t.job.prepare(ctx) {
+		// Who gets no turn is over, and says so itself.
+		waited, stop := context.WithDeadline(ctx, rank.Deadline)
+		defer stop()
+		if r.turns.Enter(waited, rank) == nil {
+			defer r.turns.Leave()
+		}
+	}
 	return t.job.do(ctx)
 }
 
@@ -169,7 +198,7 @@ func (r *Runner) reportProgress() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, t := range r.tasks {
-		if t.Result != nil || t.job == nil {
+		if t.Result != nil || t.job == nil || t.Local {
 			continue
 		}
 		p := &fleetv1.TaskProgress{TaskId: id, Attempt: t.Task.GetAttempt(), Message: "waiting for its turn"}

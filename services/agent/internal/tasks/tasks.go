@@ -20,7 +20,14 @@ import (
 )
 
 const (
-	maxRunning = 10
+	// gentleAtOnce is how many nodes are emptied at a time where there is no hurry.
+	gentleAtOnce = 10
+	// hurry is how near a deadline must be for a drain not to wait for others.
+	hurry = 3 * time.Minute
+	// writesAtOnce is how many tasks are written to the journal at a time.
+	writesAtOnce = 32
+	// tidyEvery is how often the nodes are looked through for what drains left.
+	tidyEvery = 5 * time.Second
 	// keepAcked is how long a finished task is remembered, should it be offered again.
 	keepAcked = 24 * time.Hour
 	// noDeadline bounds a task that names none.
@@ -51,6 +58,9 @@ type Config struct {
 	Client kubernetes.Interface
 	// Drains moves pods.
 	Drains *drain.Executor
+	// Fence is asked before each write to the cluster, by Drains too; nil: there
+	// is no election.
+	Fence drain.Fence
 	// Journal remembers tasks.
 	Journal *Journal
 	// Outbox leads to central.
@@ -59,15 +69,22 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Runner runs tasks: one at a time per node, ten nodes at once.
+// Runner runs tasks, one at a time per node. A drain begins as soon as its node
+// is free: it cordons. Ten nodes at once are emptied, and any number of those
+// that will be lost soon.
 type Runner struct {
 	cfg   Config
 	wake  chan struct{}
 	steps sync.WaitGroup
+	turns *drain.Gate
+	// writes has a place for each write to the journal that may be under way.
+	writes chan struct{}
 
 	mu       sync.Mutex
 	tasks    map[string]*task
+	arrived  []*task          // not written down yet
 	busy     map[string]*task // by node
+	left     map[string]bool  // drains of others that could not be taken up
 	arrivals int64
 	progress time.Duration
 }
@@ -76,6 +93,7 @@ type Runner struct {
 type task struct {
 	Record
 	job     job
+	broken  error // why there is no job
 	arrival int64
 	until   time.Time // deadline with a monotonic reading
 	running bool
@@ -85,79 +103,17 @@ type task struct {
 // New makes a Runner that goes on with what the journal holds. Records without
 // a result are run by Run; those with one are resent at the next hello.
 func New(cfg Config, records []*Record) *Runner {
+	if cfg.Drains.Fence == nil {
+		cfg.Drains.Fence = cfg.Fence
+	}
 	r := &Runner{
-		cfg: cfg, wake: make(chan struct{}, 1), progress: 10 * time.Second,
-		tasks: map[string]*task{}, busy: map[string]*task{},
+		cfg: cfg, wake: make(chan struct{}, 1), progress: 10 * time.Second, turns: &drain.Gate{Limit: gentleAtOnce}, writes: make(chan struct{}, writesAtOnce),
+		tasks: map[string]*task{}, busy: map[string]*task{}, left: map[string]bool{},
 	}
 	for _, rec := range records {
 		r.add(*rec, rec.Deadline)
 	}
 	return r
-}
-
-// Offer takes a task from central. It returns an error when the message cannot
-// be answered with a result.
-func (r *Runner) Offer(offer *fleetv1.Task) error {
-	if uuid.Validate(offer.GetTaskId()) != nil {
-		return fmt.Errorf("task_id %q is not a UUID", offer.GetTaskId())
-	}
-	if offer.GetClusterId() != r.cfg.ClusterID {
-		return fmt.Errorf("task %s is for cluster %q", offer.GetTaskId(), offer.GetClusterId())
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if t, seen := r.tasks[offer.GetTaskId()]; seen {
-		r.again(t, offer)
-		return nil
-	}
-	until := deadlineOf(offer)
-	rec := Record{Task: proto.CloneOf(offer), Deadline: until.Round(0)}
-	if err := r.cfg.Journal.Put(&rec); err != nil {
-		// Unaccepted, it is offered again; run without a trace it might run twice.
-		r.cfg.Log.Error("not accepting a task that cannot be written down", "error", err)
-		return nil
-	}
-	r.accepted(rec.Task)
-	if t := r.add(rec, until); t.job != nil {
-		r.supersede(t)
-		r.kick()
-	}
-	return nil
-}
-
-// again answers an offer of a task that is known: a newer attempt takes the
-// running step or the finished result over, as nothing is done twice.
-func (r *Runner) again(t *task, offer *fleetv1.Task) {
-	if offer.GetAttempt() > t.Task.GetAttempt() {
-		t.Task.Attempt = offer.GetAttempt()
-		if t.Result != nil {
-			t.Result.Attempt = offer.GetAttempt()
-		}
-		r.write(t)
-	}
-	if t.Result == nil {
-		r.accepted(t.Task)
-		return
-	}
-	r.cfg.Outbox.Control(resultMessage(t.Result))
-}
-
-// add makes a task of a record and, if it is not finished, its job. A task
-// that cannot become a job is finished as failed.
-func (r *Runner) add(rec Record, until time.Time) *task {
-	t := &task{Record: rec, arrival: r.arrivals, until: until}
-	r.arrivals++
-	r.tasks[rec.Task.GetTaskId()] = t
-	if t.Result != nil {
-		return t
-	}
-	job, err := r.prepare(t)
-	if err != nil {
-		r.finish(t, outcome{status: "failed", err: err.Error()})
-		return t
-	}
-	t.job = job
-	return t
 }
 
 // deadlineOf prefers the duration on the wire: it needs no common clock.
@@ -229,13 +185,14 @@ func (r *Runner) Acked(ack *agentv1.ResultAck) {
 	r.write(t)
 }
 
-// Running lists the tasks in hand, for hello.
+// Running lists the tasks in hand, for hello. What the agent began by itself is
+// not in it until central offers it: central would have it abandoned.
 func (r *Runner) Running() []*agentv1.RunningTask {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []*agentv1.RunningTask
 	for id, t := range r.tasks {
-		if t.Result == nil {
+		if t.Result == nil && !t.Local {
 			out = append(out, &agentv1.RunningTask{TaskId: id, Attempt: t.Task.GetAttempt()})
 		}
 	}
@@ -281,7 +238,10 @@ func (r *Runner) Adopt(nodes []*corev1.Node) {
 			err = r.cfg.Journal.Put(rec)
 		}
 		if err != nil {
-			r.cfg.Log.Warn("leaving a drain that was begun elsewhere", "node", node.Name, "error", err)
+			if !r.left[mark.TaskID] { // once, not at each look
+				r.cfg.Log.Warn("leaving a drain that was begun elsewhere", "node", node.Name, "error", err)
+			}
+			r.left[mark.TaskID] = true
 			continue
 		}
 		r.cfg.Log.Info("adopting a drain", "node", node.Name, "task_id", mark.TaskID, "deadline", mark.Deadline)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,6 +78,13 @@ type api struct {
 	fail    func(r *http.Request) *apierrors.StatusError
 }
 
+// goAway makes it answer nothing of use; a restarted Runner may be asking already.
+func (a *api) goAway() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fail = func(*http.Request) *apierrors.StatusError { return apierrors.NewServiceUnavailable("away") }
+}
+
 func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -105,6 +113,15 @@ func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
+// empty is a cluster of which the informers have seen nothing.
+type empty struct{}
+
+func (empty) PodsOn(string) []*corev1.Pod                      { return nil }
+func (empty) Node(string) (*corev1.Node, bool)                 { return nil, false }
+func (empty) Nodes() []*corev1.Node                            { return nil }
+func (empty) Watch(string) (<-chan struct{}, func())           { return nil, func() {} }
+func (empty) Attached(string, []*corev1.Pod) ([]string, error) { return nil, nil }
+
 // bench is a Runner with all around it.
 type bench struct {
 	t   *testing.T
@@ -116,6 +133,11 @@ type bench struct {
 }
 
 func start(t *testing.T, dir string) *bench {
+	t.Helper()
+	return startFenced(t, dir, nil)
+}
+
+func startFenced(t *testing.T, dir string, fence drain.Fence) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: dir, api: &api{patches: map[string]int{}}, out: &outbox{}}
 	client, err := kubernetes.NewForConfig(&rest.Config{
@@ -131,8 +153,8 @@ func start(t *testing.T, dir string) *bench {
 	}
 	log := slog.New(slog.DiscardHandler)
 	b.Runner = New(Config{
-		ClusterID: ours, Client: client, Journal: journal, Outbox: b.out, Log: log,
-		Drains: &drain.Executor{Client: client, Log: log},
+		ClusterID: ours, Client: client, Journal: journal, Outbox: b.out, Log: log, Fence: fence,
+		Drains: &drain.Executor{Client: client, View: empty{}, Log: log},
 	}, records)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -181,16 +203,18 @@ func (b *bench) only(id, status string) *fleetv1.TaskResult {
 
 // stub is a job that runs until it is told to end.
 type stub struct {
-	on    string
-	end   chan outcome
-	began chan struct{}
+	on     string
+	urgent bool
+	end    chan outcome
+	began  chan struct{}
 }
 
 func newStub(node string) *stub {
 	return &stub{on: node, end: make(chan outcome, 1), began: make(chan struct{})}
 }
 
-func (s *stub) node() string { return s.on }
+func (s *stub) node() string                 { return s.on }
+func (s *stub) prepare(context.Context) bool { return !s.urgent }
 func (s *stub) progress() (float64, string, *fleetv1.DrainReport) {
 	return 0.5, "half", nil
 }
@@ -348,22 +372,182 @@ func TestTasksOfANodeFollowEachOtherMostUrgentFirst(t *testing.T) {
 	})
 }
 
-func TestTenNodesAtOnce(t *testing.T) {
+func TestTenNodesAtOnceWhereThereIsNoHurry(t *testing.T) {
 	inBubble(t, func(t *testing.T, dir string) {
 		b := start(t, dir)
-		stubs := make([]*stub, 12)
-		for i := range stubs {
+		stubs := make([]*stub, 13)
+		for i := range stubs[:12] {
 			stubs[i] = newStub(fmt.Sprint("n", i))
-			b.put(stubs[i], 5, time.Hour)
+			b.put(stubs[i], 5, time.Duration(60-i)*time.Minute)
 		}
 		if !stubs[9].running() || stubs[10].running() {
 			t.Fatal("want ten at once")
 		}
+		stubs[12] = newStub("n12")
+		stubs[12].urgent = true
+		b.put(stubs[12], 5, time.Hour)
+		if !stubs[12].running() {
+			t.Fatal("a node that will be lost soon was held back")
+		}
 		stubs[3].end <- outcome{status: "success"}
-		if !stubs[10].running() || stubs[11].running() {
-			t.Fatal("want the next one when a slot is free")
+		if !stubs[11].running() || stubs[10].running() {
+			t.Fatal("want the one with the nearest deadline when a slot is free")
 		}
 	})
+}
+
+func TestNodesAreCordonedBeforeTheirTurnComes(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string) {
+		b := start(t, dir)
+		for i := range gentleAtOnce {
+			b.put(newStub(fmt.Sprint("busy", i)), 5, time.Hour)
+		}
+		task := offer("drain_node", map[string]any{"node_name": "n1"})
+		task.RemainingSeconds = 600
+		id := b.give(task)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if b.api.patches["n1"] != 1 || len(b.out.results(id)) != 0 {
+			t.Fatalf("%d patches, results %v", b.api.patches["n1"], b.out.results(id))
+		}
+	})
+}
+
+func local(t *testing.T, b *bench, seconds float64) *fleetv1.Task {
+	t.Helper()
+	b.api.goAway()
+	task := offer("drain_node", map[string]any{"node_name": "n1", "force": true})
+	task.RemainingSeconds = seconds
+	if err := b.Local(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	return task
+}
+
+func TestALocalTaskIsNotCentralsUntilItIsOffered(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string) {
+		b := start(t, dir)
+		task := local(t, b, 100)
+		time.Sleep(15 * time.Second)
+		b.stop()
+		b = start(t, dir) // it stays so over a restart
+		b.api.goAway()
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if len(b.Running()) != 0 || len(b.out.msgs) != 0 {
+			t.Fatalf("central was told %v, hello says %v", b.out.msgs, b.Running())
+		}
+		task.RemainingSeconds, task.Attempt = 20, 4
+		begun := time.Now()
+		b.give(task)
+		if got := b.out.msgs[0].GetTaskAccepted(); got.GetAttempt() != 4 || len(b.Running()) != 1 {
+			t.Fatalf("accepted %v, running %v", got, b.Running())
+		}
+		for len(b.out.results(task.TaskId)) == 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if took := time.Since(begun); took < 19*time.Second || took > 21*time.Second {
+			t.Fatalf("ended after %s, central gave 20 s of the 70 that were left", took)
+		}
+		if r := b.only(task.TaskId, "timeout"); r.GetAttempt() != 4 {
+			t.Fatalf("result %v", r)
+		}
+	})
+}
+
+func TestALocalTasksDeadlineIsNotPutOff(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string) {
+		b := start(t, dir)
+		task := local(t, b, 30)
+		begun := time.Now()
+		task.RemainingSeconds = 500
+		b.give(task)
+		for len(b.out.results(task.TaskId)) == 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if took := time.Since(begun); took > 31*time.Second {
+			t.Fatalf("ended after %s", took)
+		}
+	})
+}
+
+func TestTheResultOfALocalTaskIsSentUntilCentralAnswers(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string) {
+		b := start(t, dir)
+		task := local(t, b, 2)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		b.stop()
+		b = start(t, dir)
+		if got := b.Results(); len(got) != 1 || got[0].GetTaskId() != task.TaskId {
+			t.Fatalf("results %v", got)
+		}
+		b.Acked(&agentv1.ResultAck{TaskId: task.TaskId}) // central never knew it
+		if got := b.Results(); len(got) != 0 {
+			t.Fatalf("sent again: %v", got)
+		}
+		b.give(task) // and now it does
+		b.only(task.TaskId, "timeout")
+	})
+}
+
+// lease is a fence that a test opens.
+type lease struct{ lost atomic.Bool }
+
+func (l *lease) Held() bool { return !l.lost.Load() }
+func (*lease) Epoch() int64 { return 3 }
+
+func TestF38AnEditIsNotWrittenWithoutTheLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string) {
+		held := &lease{}
+		held.lost.Store(true)
+		b := startFenced(t, dir, held)
+		id := b.give(offer("cordon_node", map[string]any{"node_name": "n1"}))
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if b.api.patches["n1"] != 0 || len(b.out.results(id)) != 0 {
+			t.Fatalf("%d patches", b.api.patches["n1"])
+		}
+		held.lost.Store(false)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		b.only(id, "success")
+	})
+}
+
+func TestF26UncordonUndoesADrainButNotTheCordonOfAnother(t *testing.T) {
+	mark, err := json.Marshal(drain.Record{TaskID: uuid.NewString(), Phase: drain.Blocked, TaintedByUs: true, LabelledByUs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "n1", Annotations: map[string]string{drain.RecordAnnotation: string(mark)},
+			Labels: map[string]string{corev1.LabelNodeExcludeBalancers: "true"},
+		},
+		Spec: corev1.NodeSpec{Unschedulable: true, Taints: []corev1.Taint{{Key: drain.DrainingTaint}, {Key: "other"}}},
+	}
+	for name, tc := range map[string]struct {
+		force, ours bool
+		uncordons   bool
+	}{"another's": {false, false, false}, "another's, by force": {true, false, true}, "ours": {false, true, true}} {
+		t.Run(name, func(t *testing.T) {
+			node := node.DeepCopy()
+			if tc.ours {
+				node.Annotations[drain.CordonedByAnnotation] = "x"
+			}
+			patch, _, err := uncordonEdit(&fleetv1.UncordonNodeParameters{Force: tc.force})(node)
+			spec := patch["spec"].(map[string]any)
+			if _, uncordons := spec["unschedulable"]; uncordons != tc.uncordons || (err == nil) != tc.uncordons {
+				t.Fatalf("patch %v, error %v", patch, err)
+			}
+			labels := patch["metadata"].(map[string]any)["labels"].(map[string]any)
+			if v, ok := labels[corev1.LabelNodeExcludeBalancers]; !ok || v != nil || len(spec["taints"].([]corev1.Taint)) != 1 {
+				t.Fatalf("the drain's marks stay: %v", patch)
+			}
+		})
+	}
 }
 
 func TestDeadlineCountsWhileWaiting(t *testing.T) {
@@ -464,8 +648,7 @@ func TestResultsOutliveTheProcess(t *testing.T) {
 func TestStoppedTaskResumesWithItsDeadline(t *testing.T) {
 	inBubble(t, func(t *testing.T, dir string) {
 		b := start(t, dir)
-		away := apierrors.NewServiceUnavailable("away")
-		b.api.fail = func(*http.Request) *apierrors.StatusError { return away }
+		b.api.goAway()
 		task := offer("cordon_node", map[string]any{"node_name": "n1"})
 		task.RemainingSeconds = 30
 		id := b.give(task)
@@ -477,7 +660,7 @@ func TestStoppedTaskResumesWithItsDeadline(t *testing.T) {
 		time.Sleep(10 * time.Second) // the agent is down
 		begun := time.Now()
 		b = start(t, dir)
-		b.api.fail = func(*http.Request) *apierrors.StatusError { return away }
+		b.api.goAway()
 		if r := b.Running(); len(r) != 1 || r[0].GetTaskId() != id {
 			t.Fatalf("running %v", r)
 		}
@@ -534,7 +717,7 @@ func TestEditIsTriedUntilItIsThrough(t *testing.T) {
 func TestForcedDrainTakesTheNodeOver(t *testing.T) {
 	inBubble(t, func(t *testing.T, dir string) {
 		b := start(t, dir)
-		b.api.fail = func(*http.Request) *apierrors.StatusError { return apierrors.NewServiceUnavailable("away") }
+		b.api.goAway()
 		gentle := b.give(offer("drain_node", map[string]any{"node_name": "n1", "uncordon_on_failure": true}))
 		second := b.give(offer("drain_node", map[string]any{"node_name": "n1"}))
 		if len(b.out.results(gentle)) != 0 {
@@ -568,7 +751,7 @@ func TestAdoptsDrainsUnderWayOnly(t *testing.T) {
 			return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{drain.RecordAnnotation: string(mark)}}}
 		}
 		garbage := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{drain.RecordAnnotation: "{"}}}
-		b.api.fail = func(*http.Request) *apierrors.StatusError { return apierrors.NewServiceUnavailable("away") }
+		b.api.goAway()
 		b.Adopt([]*corev1.Node{
 			{}, garbage, node(drain.Record{TaskID: want, Attempt: 2, Phase: "draining"}),
 			node(drain.Record{TaskID: uuid.NewString(), Phase: "drained"}),
