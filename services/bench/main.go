@@ -25,6 +25,8 @@ type subject struct {
 // subjects in the order they are measured: what needs quiet comes first.
 var subjects = []subject{
 	{"rest", (*bench).rest},
+	{"interruption", (*bench).interruption},
+	{"link", (*bench).link},
 	{"demo", (*bench).demo},
 	{"test", (*bench).test},
 }
@@ -37,6 +39,7 @@ type bench struct {
 	nodes   int
 	pods    int
 	calls   int
+	streams int
 	about   origin
 	results []Result
 }
@@ -52,14 +55,18 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if asked, err := linkPart(args); asked {
+		return err
+	}
 	b := &bench{}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&b.root, "root", ".", "the source tree")
-	fs.StringVar(&b.only, "only", "", "measure one subject: rest, demo or test; empty: all")
+	fs.StringVar(&b.only, "only", "", "measure one subject: rest, interruption, link, demo or test; empty: all")
 	fs.BoolVar(&b.cold, "cold", false, "demo and test: in a clean clone of HEAD with empty caches, and once more with full ones;\ntakes about an hour and 15 GB")
 	fs.IntVar(&b.nodes, "nodes", 40, "rest: nodes of the generated cluster")
 	fs.IntVar(&b.pods, "pods", 300, "rest: pods of the generated cluster")
 	fs.IntVar(&b.calls, "calls", 2000, "rest: calls over REST, and as many over gRPC")
+	fs.IntVar(&b.streams, "streams", 10000, "link: streams of agents; the target for their return is for 10,000")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -44,7 +45,7 @@ func ml(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	database, closeDatabase, err := openDatabase(ctx, s.Database)
+	database, closeDatabase, err := openDatabase(ctx, s.Database, told.Log)
 	if err != nil {
 		return err
 	}
@@ -70,11 +71,11 @@ func ml(ctx context.Context) error {
 }
 
 // openDatabase only if one is configured: decisions need none.
-func openDatabase(ctx context.Context, cfg config.Database) (*store.Store, func(), error) {
+func openDatabase(ctx context.Context, cfg config.Database, log *slog.Logger) (*store.Store, func(), error) {
 	if cfg.Host == "" {
 		return nil, func() {}, nil
 	}
-	db, err := store.Open(ctx, cfg.DSN(role), cfg.MaxConns())
+	db, err := store.Open(ctx, cfg.DSN(role), cfg.MaxConns(), cfg.EchoTo(log))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,10 +5,12 @@ package store
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/cloudoptim/cloudoptim/gen/mldb"
+	"github.com/cloudoptim/cloudoptim/pkg/observe"
 )
 
 // Store is a pool of read-only connections.
@@ -18,8 +20,8 @@ type Store struct {
 }
 
 // Open a pool for the connection string. Nothing is connected yet, so that ml
-// starts, and decides, without a database.
-func Open(ctx context.Context, dsn string, connections int) (*Store, error) {
+// starts, and decides, without a database. echo, if not nil, gets every statement.
+func Open(ctx context.Context, dsn string, connections int, echo *slog.Logger) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's address: %w", err)
@@ -27,6 +29,9 @@ func Open(ctx context.Context, dsn string, connections int) (*Store, error) {
 	cfg.MaxConns = int32(min(max(1, connections), 1<<15))
 	// A second wall beside the role's rights: the server refuses writes on these connections.
 	cfg.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+	if echo != nil {
+		cfg.ConnConfig.Tracer = observe.Queries(echo)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)

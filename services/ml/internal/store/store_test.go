@@ -13,7 +13,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func TestCheckReadsAsTheReadOnlyRole(t *testing.T) {
 	db := pgtest.New(t)
-	s, err := store.Open(t.Context(), db.ReadOnlyDSN, 2)
+	s, err := store.Open(t.Context(), db.ReadOnlyDSN, 2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestTheReadOnlyRoleCannotWrite(t *testing.T) {
 }
 
 func TestCheckFailsWhenTheDatabaseIsAway(t *testing.T) {
-	s, err := store.Open(t.Context(), "postgres://nobody@127.0.0.1:1/none?connect_timeout=1", 1)
+	s, err := store.Open(t.Context(), "postgres://nobody@127.0.0.1:1/none?connect_timeout=1", 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
