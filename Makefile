@@ -23,8 +23,15 @@ test: deps build lab ## all tests, the end-to-end stories included
 	go test ./...
 	go test -tags e2e -count=1 -timeout 30m ./services/e2e/...
 
+# The tests in files soak_test.go, and only they: each takes a minute or more.
+.PHONY: soak
+soak: deps build lab ## the failures that take minutes: ten thousand agents, thousands of pods, bursts
+	@files=$$(git ls-files '*soak_test.go'); \
+	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | paste -sd'|'); \
+	go test -tags soak -count=1 -p 1 -timeout 15m -run "^($$tests)\$$" $$(dirname $$files | sort -u | sed 's,^,./,')
+
 .PHONY: check
-check: generate clean-tree lint breaking test ## what CI runs: generate, clean tree, lint, breaking, test
+check: generate clean-tree lint breaking test soak ## what CI runs: generate, clean tree, lint, breaking, test, soak
 
 .PHONY: build
 build: ## the binaries, into bin/

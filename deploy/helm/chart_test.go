@@ -263,7 +263,7 @@ func requireKnown(t *testing.T, server string, pod corev1.PodSpec) {
 		config.Common `koanf:",squash"`
 	}
 	err := config.Load(&common, config.Options{
-		Name: server, Args: shared, Environ: []string{}, OtherSections: []string{"central", "ml", "server", "auth", "market", "agent"},
+		Name: server, Args: shared, Environ: []string{}, OtherSections: []string{"central", "ml", "server", "auth", "market", "agent", "interruption"},
 	})
 	if err != nil {
 		t.Errorf("%s refuses its settings: %v", server, err)

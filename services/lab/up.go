@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 type settings struct {
 	generate.Config
 	dir, src, dump, cluster, agentRBAC string
+	rights                             []string // the files of agentRBAC
 	bootDelay, timeout                 time.Duration
 	ownDir                             bool
 }
@@ -56,7 +58,7 @@ func upFlags(args []string) (*settings, error) {
 	fs.StringVar(&s.dump, "cluster", "", "a dump to load instead of a generated cluster:\nkubectl get nodes,pods,pdb -A -o json > dump.json")
 	fs.StringVar(&s.Region, "region", "", "AWS region (default: the dump's, else us-east-1)")
 	fs.StringVar(&s.cluster, "cluster-name", "lab", "EKS cluster name")
-	fs.StringVar(&s.agentRBAC, "agent-rbac", "deploy/agent-rbac.yaml", "the agent's rights, relative to the source tree; empty for none")
+	fs.StringVar(&s.agentRBAC, "agent-rbac", "deploy/agent-rbac.yaml,deploy/agent-rbac-force.yaml", "the agent's rights, files relative to the source tree,\nwith commas between; empty for none")
 	fs.DurationVar(&s.bootDelay, "boot-delay", 2*time.Second, "from a running instance to its Node")
 	fs.DurationVar(&s.timeout, "timeout", 10*time.Minute, "give up when not ready by then")
 	return s, fs.Parse(args)
@@ -93,14 +95,17 @@ func up(ctx context.Context, args []string) error {
 
 // check finds what would fail late.
 func (s *settings) check(root string) error {
-	if s.agentRBAC == "" {
-		return nil
-	}
-	if !filepath.IsAbs(s.agentRBAC) {
-		s.agentRBAC = filepath.Join(root, s.agentRBAC)
-	}
-	if _, err := os.Stat(s.agentRBAC); err != nil {
-		return fmt.Errorf("finding the agent's rights (--agent-rbac): %w", err)
+	for file := range strings.SplitSeq(s.agentRBAC, ",") {
+		if file == "" {
+			continue
+		}
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(root, file)
+		}
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("finding the agent's rights (--agent-rbac): %w", err)
+		}
+		s.rights = append(s.rights, file)
 	}
 	return nil
 }
@@ -176,7 +181,7 @@ func (s *settings) run(ctx context.Context, p parts.Parts, copied *dump.Copy) er
 		return err
 	}
 	agent := filepath.Join(s.dir, "agent.kubeconfig")
-	if err := box.AgentKubeconfig(readyCtx, s.agentRBAC, agent); err != nil {
+	if err := box.AgentKubeconfig(readyCtx, s.rights, agent); err != nil {
 		return err
 	}
 	if err := s.announce(box, aws, account, agent); err != nil {

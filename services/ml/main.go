@@ -27,7 +27,7 @@ func ml(ctx context.Context) error {
 	var s settings
 	opts := config.Options{
 		Name: "ml", Args: os.Args[1:],
-		OtherSections: []string{"ml", "agent", "central", "optimization", "safety", "lab"},
+		OtherSections: []string{"ml", "agent", "central", "interruption"},
 	}
 	if err := config.Load(&s, opts); err != nil {
 		return err

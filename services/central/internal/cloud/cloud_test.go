@@ -228,8 +228,9 @@ func TestAnInstanceOfAGroupIsEndedThroughTheGroup(t *testing.T) {
 	server.Put(ec2test.Instance{ID: "i-group", State: "running", Tags: grouped})
 	server.Put(ec2test.Instance{ID: "i-kept", State: "running", Tags: grouped})
 	server.Put(ec2test.Instance{ID: "i-left", State: "running", Tags: map[string]string{"aws:autoscaling:groupName": "workers", "left": "yes"}})
+	server.Put(ec2test.Instance{ID: "i-least", State: "running", Tags: map[string]string{"aws:autoscaling:groupName": "workers", "least": "yes"}})
 	server.Add("i-alone")
-	must(t, c.Terminate(t.Context(), account, []string{"i-group", "i-left", "i-alone"}))
+	must(t, c.Terminate(t.Context(), account, []string{"i-group", "i-left", "i-least", "i-alone"}))
 	must(t, c.Retire(t.Context(), account, []string{"i-kept"}))
 	for _, one := range server.Instances() {
 		if one.State != "terminated" {
@@ -240,7 +241,7 @@ func TestAnInstanceOfAGroupIsEndedThroughTheGroup(t *testing.T) {
 	for _, call := range server.Calls("TerminateInstanceInAutoScalingGroup") {
 		smaller[call.Get("InstanceId")] = call.Get("ShouldDecrementDesiredCapacity")
 	}
-	if diff := cmp.Diff(map[string]string{"i-group": "true", "i-left": "true", "i-kept": "false"}, smaller); diff != "" {
+	if diff := cmp.Diff(map[string]string{"i-group": "true", "i-left": "true", "i-kept": "false", "i-least": "false"}, smaller); diff != "" {
 		t.Error(diff)
 	}
 	must(t, c.Terminate(t.Context(), account, []string{"i-group"})) // again: harmless

@@ -18,7 +18,8 @@ import (
 const terminateBatch = 500
 
 // Terminate ends instances for good; those that are gone are no error. A group
-// that one belongs to becomes smaller by it, or it would launch another.
+// that one belongs to becomes smaller by it, or it would launch another; at its
+// least size it stays so and does.
 func (c *Cloud) Terminate(ctx context.Context, account Account, ids []string) error {
 	return c.end(ctx, account, ids, true)
 }
@@ -64,14 +65,21 @@ func (c *Cloud) endInGroup(ctx context.Context, account Account, id string, smal
 	_, err := c.in(account).groups.TerminateInstanceInAutoScalingGroup(ctx, &autoscaling.TerminateInstanceInAutoScalingGroupInput{
 		InstanceId: aws.String(id), ShouldDecrementDesiredCapacity: aws.Bool(smaller),
 	})
-	var api smithy.APIError
-	if errors.As(err, &api) && api.ErrorCode() == "ValidationError" && strings.Contains(strings.ToLower(api.ErrorMessage()), "not found") {
+	switch {
+	case smaller && refusedFor(err, "min size"):
+		return c.endInGroup(ctx, account, id, false)
+	case refusedFor(err, "not found"):
 		return false, nil
-	}
-	if err != nil {
+	case err != nil:
 		return true, fmt.Errorf("terminating instance %s in its group: %w", id, err)
 	}
 	return true, nil
+}
+
+// refusedFor tells Auto Scaling's refusals apart, which have one code.
+func refusedFor(err error, words string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == "ValidationError" && strings.Contains(strings.ToLower(api.ErrorMessage()), words)
 }
 
 func terminate(ctx context.Context, client *ec2.Client, ids []string) error {

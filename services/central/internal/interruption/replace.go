@@ -121,6 +121,11 @@ func (s *Service) unneeded(ctx context.Context, i *store.Interruption, owner *st
 	if needed.pods == 0 {
 		return "no pod has to move", nil
 	}
+	// A group would launch another only when this one is gone, and its pods wait for
+	// minutes; so where we may launch, we do, and the group becomes smaller by one.
+	if owner.LaunchTemplateID != "" && len(owner.SubnetIDs) > 0 {
+		return "", nil
+	}
 	node, err := s.Store.NodeOf(ctx, i.Cluster, i.InstanceID)
 	if err != nil {
 		return "", err
@@ -128,19 +133,15 @@ func (s *Service) unneeded(ctx context.Context, i *store.Interruption, owner *st
 	if node.GetLabels()["eks.amazonaws.com/nodegroup"] != "" {
 		return leftToGroup, nil
 	}
-	// EC2 gets little time for this: not knowing must not cost the pods their node.
 	asking, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	found, err := s.census.look(asking, cloud.Account{Region: owner.Region, RoleARN: owner.RoleARN, ExternalID: owner.ExternalID}, []string{i.InstanceID})
 	if err != nil {
-		s.Log.WarnContext(ctx, "looking for the group of an instance; a replacement is launched", "instance_id", i.InstanceID, "error", err)
+		s.Log.WarnContext(ctx, "looking for the group of an instance", "instance_id", i.InstanceID, "error", err)
 	} else if found[i.InstanceID].Group() != "" {
 		return leftToGroup, nil
 	}
-	if owner.LaunchTemplateID == "" || len(owner.SubnetIDs) == 0 {
-		return "the cluster has no launch settings", nil
-	}
-	return "", nil
+	return "the cluster has no launch settings", nil
 }
 
 // launch tries one pool after the other until one has an instance.

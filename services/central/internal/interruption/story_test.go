@@ -384,12 +384,31 @@ func TestAGroupIsKeptWaitingWhileTheNodeDrainsAndThenLetGo(t *testing.T) {
 	equal(t, "action", w.events(t)[0].GetActionTaken(), "drained, left_to_group, lifecycle_completed")
 }
 
-func TestAnInstanceOfAGroupIsReplacedByItsGroup(t *testing.T) {
+func TestAnInstanceOfAGroupIsReplacedAtOnceAndTheGroupBecomesSmaller(t *testing.T) {
 	w := newWorld(t)
 	w.ec2.Put(ec2test.Instance{ID: "i-0000", State: "running", Spot: true, Tags: map[string]string{"aws:autoscaling:groupName": "workers"}})
 	w.take(t, warning("i-0000", "terminate"))
 	row := w.replaces(t, "i-0000")
+	equal(t, "replacement", row.Replacement, "launched")
+	w.drains(t, "i-0000", "success", nil)
+	w.follows(t, "i-0000")
+	w.follows(t, "i-0000")
+	equal(t, "launched", len(w.launched()), 1)
+	equal(t, "the group", w.ec2.Calls("TerminateInstanceInAutoScalingGroup")[0].Get("ShouldDecrementDesiredCapacity"), "true")
+	equal(t, "action", w.events(t)[0].GetActionTaken(), "drained, replacement_launched, terminated")
+}
+
+func TestWhereNothingMayBeLaunchedAnInstanceIsLeftToItsGroup(t *testing.T) {
+	w := newWorld(t)
+	w.exec(t, "UPDATE clusters SET launch_template_id = NULL, subnet_ids = '{}' WHERE cluster_id = $1", w.cluster)
+	w.ec2.Put(ec2test.Instance{ID: "i-0000", State: "running", Spot: true, Tags: map[string]string{"aws:autoscaling:groupName": "workers"}})
+	w.take(t, warning("i-0000", "terminate"), warning("i-0001", "terminate"))
+	w.pod("p1", "n1")
+	w.report(t)
+	row := w.replaces(t, "i-0000")
 	equal(t, "replacement", row.Replacement+" "+row.ReplacementNote, "unneeded left_to_group")
+	alone := w.replaces(t, "i-0001")
+	equal(t, "of one that has none", alone.Replacement+" "+alone.ReplacementNote, "unneeded the cluster has no launch settings")
 	w.drains(t, "i-0000", "success", nil)
 	w.follows(t, "i-0000")
 	w.follows(t, "i-0000")

@@ -32,16 +32,16 @@ const (
 // outside the cluster.
 const tokenSeconds = 240 * 3600
 
-// AgentKubeconfig gives the agent an account with the rights of the RBAC
-// manifest (none when it is ""), and writes a kubeconfig with its token.
-func (b *Box) AgentKubeconfig(ctx context.Context, rbacFile, out string) error {
+// AgentKubeconfig gives the agent an account with the rights of the manifests,
+// and writes a kubeconfig with its token.
+func (b *Box) AgentKubeconfig(ctx context.Context, rights []string, out string) error {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: agentNamespace}}
 	_, err := b.Client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	if rbacFile != "" {
-		if err := b.apply(ctx, rbacFile); err != nil {
+	for _, file := range rights {
+		if err := b.apply(ctx, file); err != nil {
 			return fmt.Errorf("applying the agent's rights: %w", err)
 		}
 	}

@@ -313,6 +313,10 @@ func (s *Server) requests() string {
 func (s *Server) leaveGroup(form url.Values) (body, code string) {
 	for _, one := range s.instances {
 		if one.ID == form.Get("InstanceId") && one.Tags["aws:autoscaling:groupName"] != "" && one.Tags["left"] == "" {
+			if one.Tags["least"] != "" && form.Get("ShouldDecrementDesiredCapacity") == "true" {
+				form.Set("refused", "Currently, desiredSize equals minSize (1). Terminating instance without replacement will violate group's min size constraint.")
+				return "", "ValidationError"
+			}
 			one.State = "terminated"
 			return "<TerminateInstanceInAutoScalingGroupResponse><TerminateInstanceInAutoScalingGroupResult/></TerminateInstanceInAutoScalingGroupResponse>", ""
 		}

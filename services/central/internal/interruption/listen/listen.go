@@ -68,7 +68,7 @@ func (q Queue) equal(other Queue) bool {
 	return q.key() == other.key() && q.Region == other.Region && q.Shared == other.Shared && slices.Equal(q.Customers, other.Customers)
 }
 
-// Queues says which there are. It is asked every half minute.
+// Queues says which there are. It is asked every few seconds: a customer who has just named a queue counts on it.
 type Queues interface {
 	Queues(ctx context.Context) ([]Queue, error)
 }
@@ -120,7 +120,7 @@ const (
 )
 
 var usualPace = pace{
-	refresh: 30 * time.Second, wait: 20 * time.Second, visibility: 60 * time.Second, extend: 40 * time.Second,
+	refresh: 5 * time.Second, wait: 20 * time.Second, visibility: 60 * time.Second, extend: 40 * time.Second,
 	take: 30 * time.Second, outage: 90 * time.Second, stop: 5 * time.Second, backoff: time.Second, joining: 4 * time.Second,
 }
 
