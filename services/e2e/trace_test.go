@@ -82,7 +82,7 @@ func requireOneTrace(ctx context.Context, t *testing.T, all *traces) {
 	var missing, spans []string
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
 		spans, missing = all.with("interruption message"), nil
-		for _, want := range []string{"central interruption message", "central interruption replacement", "central interruption follow", "agent task drain_node"} {
+		for _, want := range []string{"central interruption message", "central interruption.replace", "central interruption.follow", "agent task drain_node"} {
 			if !slices.ContainsFunc(spans, func(name string) bool { return strings.HasPrefix(name, want) }) {
 				missing = append(missing, want)
 			}

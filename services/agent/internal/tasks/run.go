@@ -140,13 +140,17 @@ func (r *Runner) start(ctx context.Context, t *task) {
 
 // do runs the step; a panic in it fails the task, not the agent.
 func (r *Runner) do(ctx context.Context, t *task, rank drain.Rank) (out outcome) {
+	ctx, span := traced(ctx, t)
+	defer func() { endTrace(span, out) }()
 	defer func() {
 		if p := recover(); p != nil {
 			r.cfg.Log.Error("panic in a task", "task_id", t.Task.GetTaskId(), "panic", p, "stack", string(debug.Stack()))
 			out = outcome{status: "failed", err: fmt.Sprintf("panic: %v", p)}
 		}
 	}()
-	if t.job.prepare(ctx) {
+	wait := t.job.prepare(ctx)
+	span.AddEvent("prepared")
+	if wait {
 		// Who gets no turn is over, and says so itself.
 		waited, stop := context.WithDeadline(ctx, rank.Deadline)
 		defer stop()
