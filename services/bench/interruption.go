@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -124,7 +125,7 @@ func (b *bench) burst(ctx context.Context, s *stage.Stage, client kubernetes.Int
 	err = s.Send(ctx, bodies...)
 	began := time.Now()
 	if e := syscall.Kill(s.Central.PID(), syscall.SIGCONT); e != nil || err != nil {
-		return fmt.Errorf("filling the queue: %w (%v)", err, e)
+		return fmt.Errorf("filling the queue: %w", errors.Join(err, e))
 	}
 	if err := emptyQueue(ctx, s); err != nil {
 		return err

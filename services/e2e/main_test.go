@@ -22,20 +22,34 @@ var (
 // test fails, the end of every log is shown.
 func newStage(t *testing.T, labArgs ...string) *stage.Stage {
 	t.Helper()
-	bin, err := filepath.Abs(*binaries)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return stageOf(t, newDir(t), stage.Options{LabArgs: labArgs})
+}
+
+// newDir is for state and logs.
+func newDir(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "cloudoptim-e2e-")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL runs as another user
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// stageOf is newStage with options.
+func stageOf(t *testing.T, dir string, opts stage.Options) *stage.Stage {
+	t.Helper()
+	bin, err := filepath.Abs(*binaries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Bin, opts.Source, opts.Dir, opts.Say = bin, source, dir, t.Logf
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	s, err := stage.Up(ctx, stage.Options{Bin: bin, Source: source, Dir: dir, LabArgs: labArgs, Say: t.Logf})
+	s, err := stage.Up(ctx, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +60,6 @@ func newStage(t *testing.T, labArgs ...string) *stage.Stage {
 			}
 		}
 		s.Down()
-		_ = os.RemoveAll(dir)
 	})
 	return s
 }

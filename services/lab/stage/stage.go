@@ -29,6 +29,8 @@ type Options struct {
 	Say func(format string, args ...any)
 	// CentralEnv is added to central's environment.
 	CentralEnv []string
+	// AgentArgs are added to the agent's; the last of a name counts.
+	AgentArgs []string
 }
 
 // Lab is lab.json.
@@ -111,7 +113,7 @@ func (s *Stage) startLab(ctx context.Context) error {
 // choosePorts holds all at once, so that they differ.
 func (s *Stage) choosePorts(context.Context) error {
 	s.ports = map[string]int{}
-	for _, name := range []string{"central.grpc", "central.http", "ml.grpc", "ml.http", "agent.grpc", "agent.http"} {
+	for _, name := range []string{"central.grpc", "central.http", "replica.grpc", "replica.http", "ml.grpc", "ml.http", "agent.grpc", "agent.http"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
@@ -122,7 +124,7 @@ func (s *Stage) choosePorts(context.Context) error {
 	return nil
 }
 
-// Addr is where a part listens: central.grpc, central.http, ml.grpc, ml.http, agent.http.
+// Addr is where a part listens: central.grpc, central.http, replica.grpc, replica.http, ml.grpc, ml.http, agent.http.
 func (s *Stage) Addr(name string) string { return "127.0.0.1:" + strconv.Itoa(s.ports[name]) }
 
 // MLKey lets a caller in at ml.
@@ -142,21 +144,32 @@ func (s *Stage) StartML(ctx context.Context) (err error) {
 
 // StartCentral starts central on its data, which outlive it.
 func (s *Stage) StartCentral(ctx context.Context) (err error) {
-	s.Say("starting central on %s", s.Addr("central.http"))
+	s.Platform = REST{Base: "http://" + s.Addr("central.http"), Key: s.plaKey}
+	s.Central, err = s.startCentral(ctx, "central")
+	return err
+}
+
+// StartReplica starts one more central, as "replica"; give both a database and
+// Redis by CentralEnv.
+func (s *Stage) StartReplica(ctx context.Context) (*Process, error) {
+	return s.startCentral(ctx, "replica")
+}
+
+func (s *Stage) startCentral(ctx context.Context, name string) (*Process, error) {
+	s.Say("starting %s on %s", name, s.Addr(name+".http"))
 	env := append([]string{
 		"CLOUDOPTIM_ENVIRONMENT=development", "CLOUDOPTIM_ML_API_KEY=" + s.mlKey, "CLOUDOPTIM_CENTRAL_PLATFORM_KEY=" + s.plaKey,
 		"CLOUDOPTIM_AWS_ENDPOINT_URL=" + s.Lab.AWSEndpoint, "AWS_ACCESS_KEY_ID=lab", "AWS_SECRET_ACCESS_KEY=lab", "AWS_EC2_METADATA_DISABLED=true",
 		// The stage asks more often than people do.
 		"CLOUDOPTIM_API_RATE_LIMIT_PER_MINUTE=100000",
 	}, s.CentralEnv...)
-	s.Central, err = start("central", filepath.Join(s.Bin, "central"), filepath.Join(s.Dir, "central.log"), env,
-		"--central.grpc_address="+s.Addr("central.grpc"), "--central.http_address="+s.Addr("central.http"),
+	process, err := start(name, filepath.Join(s.Bin, "central"), filepath.Join(s.Dir, name+".log"), env,
+		"--central.grpc_address="+s.Addr(name+".grpc"), "--central.http_address="+s.Addr(name+".http"),
 		"--central.data_dir="+s.dataDir(), "--ml.address="+s.Addr("ml.grpc"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.Platform = REST{Base: "http://" + s.Addr("central.http"), Key: s.plaKey}
-	return s.Central.await(ctx, "central", func() bool { return healthy(s.Platform.Base + "/readyz") })
+	return process, process.await(ctx, name, func() bool { return healthy("http://" + s.Addr(name+".http") + "/readyz") })
 }
 
 // dataDir is outside Dir: PostgreSQL runs as another user, who must get there.
@@ -197,8 +210,10 @@ func (s *Stage) StartAgent(context.Context) (err error) {
 	s.Say("starting the agent with the rights of its ServiceAccount")
 	s.Agent, err = start("agent", filepath.Join(s.Bin, "agent"), filepath.Join(s.Dir, "agent.log"), []string{
 		"CLOUDOPTIM_ENVIRONMENT=development", "CLOUDOPTIM_AGENT_API_KEY=" + s.AgentKey,
-	}, "--central.address="+s.Addr("central.grpc"), "--agent.cluster_id="+s.ClusterID, "--agent.kubeconfig="+s.Lab.AgentKubeconfig,
-		"--agent.state_dir="+filepath.Join(s.Dir, "agent"), "--server.http_address="+s.Addr("agent.http"), "--server.grpc_address="+s.Addr("agent.grpc"))
+	}, append([]string{
+		"--central.address=" + s.Addr("central.grpc"), "--agent.cluster_id=" + s.ClusterID, "--agent.kubeconfig=" + s.Lab.AgentKubeconfig,
+		"--agent.state_dir=" + filepath.Join(s.Dir, "agent"), "--server.http_address=" + s.Addr("agent.http"), "--server.grpc_address=" + s.Addr("agent.grpc"),
+	}, s.AgentArgs...)...)
 	return err
 }
 

@@ -265,6 +265,22 @@ func fingerprint(m proto.Message) print {
 	return print(sum[:16])
 }
 
+// Whole makes a report the whole inventory: what it does not name is gone.
+func (c *Collector) Whole(m *fleetv1.ClusterMetrics) {
+	m.Nodes, m.Complete = nil, true
+	for _, node := range c.Nodes() {
+		m.Nodes = append(m.Nodes, nodeMetric(node, c.PodsOn(node.Name)))
+	}
+	for _, obj := range c.budgets.GetStore().List() {
+		m.PodDisruptionBudgets = append(m.PodDisruptionBudgets, budgetMessage(obj.(*policyv1.PodDisruptionBudget)))
+	}
+	for _, obj := range c.pods.GetStore().List() {
+		if pod := obj.(*corev1.Pod); !drain.Finished(pod) {
+			m.Pods = append(m.Pods, podMessage(pod, c.volumeZones(pod)))
+		}
+	}
+}
+
 // metrics is the documented report. Nodes carry the documented fields only: the
 // rest, and the pods, travel as inventory.
 func (c *Collector) metrics(now time.Time) *fleetv1.ClusterMetrics {

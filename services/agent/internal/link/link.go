@@ -49,6 +49,8 @@ type Inventory interface {
 	SetIntervals(metrics, inventory time.Duration)
 	// Status is healthy, degraded or unhealthy.
 	Status() string
+	// Whole makes a report the whole inventory, for when no stream carries it.
+	Whole(report *fleetv1.ClusterMetrics)
 }
 
 // Notices are what instances said of themselves and central has not acknowledged.

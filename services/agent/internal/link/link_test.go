@@ -170,6 +170,8 @@ type inventory struct{ *rooms }
 
 func (i inventory) Acked(int64) { i.note("inventory acked") }
 
+func (i inventory) Whole(m *fleetv1.ClusterMetrics) { m.Complete = true; i.note("whole") }
+
 // line runs a client against c until the test's bubble is done; change may add to
 // its configuration.
 func line(t *testing.T, c *central, r *rooms, change ...func(*Config)) *Outbox {

@@ -39,7 +39,7 @@ func (c *Client) fallBack(ctx context.Context) {
 }
 
 // poller does over HTTP what a session does over the stream, but for the
-// inventory's changes, which wait for the stream: reports go in their place.
+// inventory's changes: each report is the whole inventory in their place.
 type poller struct {
 	client *Client
 	rest   *rest
@@ -172,8 +172,8 @@ func (p *poller) notices(ctx context.Context) error {
 }
 
 // carry sends what the other rooms leave in the outbox. Results are in the
-// journal, acceptance and progress are in the polling itself, and changes of the
-// inventory wait for the stream.
+// journal, acceptance and progress are in the polling itself, and a report has all
+// that changes of the inventory would tell.
 func (p *poller) carry(ctx context.Context) {
 	for {
 		msg, err := p.lanes.next(ctx)
@@ -182,6 +182,7 @@ func (p *poller) carry(ctx context.Context) {
 		}
 		switch kind := msg.GetKind().(type) {
 		case *agentv1.ConnectRequest_Metrics:
+			p.client.cfg.Inventory.Whole(kind.Metrics)
 			err = p.rest.metrics(ctx, kind.Metrics)
 		case *agentv1.ConnectRequest_Events:
 			err = p.rest.events(ctx, kind.Events.GetEvents())

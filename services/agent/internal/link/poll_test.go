@@ -159,8 +159,8 @@ func TestWhereHTTP2IsCutTheAgentPollsAndComesBackToTheStreamByItself(t *testing.
 		}
 		out.Metrics(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Metrics{Metrics: &fleetv1.ClusterMetrics{}}})
 		wait(time.Second)
-		if d.count("POST metrics") != 1 {
-			t.Fatal("the report was not posted")
+		if d.count("POST metrics") != 1 || !slices.Contains(w.heard(), "whole") {
+			t.Fatal("the report was not posted as the whole inventory")
 		}
 		wait(20 * time.Second)
 		cut.Store(false)

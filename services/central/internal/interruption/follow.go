@@ -182,14 +182,24 @@ func (s *Service) firstSeenDrained(ctx context.Context, i *store.Interruption) e
 }
 
 // occupant is a pod that a drain should have moved and that is still there, or "".
+// What the drain saw go is gone, though an inventory that is behind, as it is while
+// the agent has no stream, still has it.
 func (s *Service) occupant(ctx context.Context, i *store.Interruption) (string, error) {
 	there, err := s.Store.PodsOn(ctx, i.Cluster, i.Node)
+	if err != nil {
+		return "", err
+	}
+	outcomes, err := s.Store.TaskOutcomes(ctx, []uuid.UUID{i.DrainTask.UUID})
+	if err != nil {
+		return "", err
+	}
+	gone := moved(outcomes[i.DrainTask.UUID].Result)
 	for _, pod := range there {
-		if pods.Movable(pod) {
-			return pod.GetNamespace() + "/" + pod.GetName(), err
+		if pods.Movable(pod) && !gone[pod.GetUid()] {
+			return pod.GetNamespace() + "/" + pod.GetName(), nil
 		}
 	}
-	return "", err
+	return "", nil
 }
 
 // isDrained gives the empty instance back, unless AWS stops it only.

@@ -39,6 +39,17 @@ func reportOf(result *fleetv1.TaskResult) *fleetv1.DrainReport {
 	return report
 }
 
+// moved are the pods that a drain saw go, by UID.
+func moved(result *fleetv1.TaskResult) map[string]bool {
+	gone := map[string]bool{}
+	for _, pod := range reportOf(result).GetPods() {
+		if pod.GetState() == "gone" {
+			gone[pod.GetUid()] = true
+		}
+	}
+	return gone
+}
+
 // held says which pods are held, and by what.
 func held(report *fleetv1.DrainReport) string {
 	var out []string

@@ -99,11 +99,10 @@ func (s *Service) replace(ctx context.Context, i *store.Interruption) error {
 	if err != nil {
 		return err
 	}
-	pods, err := s.Store.PodsOn(ctx, i.Cluster, i.Node)
+	needed, err := s.need(ctx, i)
 	if err != nil {
 		return err
 	}
-	needed := needOf(pods)
 	if len(attempts) == 0 { // once begun, it is seen through: what was asked for may run already
 		why, err := s.unneeded(ctx, i, owner, needed)
 		if err != nil {
@@ -116,10 +115,33 @@ func (s *Service) replace(ctx context.Context, i *store.Interruption) error {
 	return s.launch(ctx, i, owner, needed, attempts)
 }
 
+// lateAfter is when pods may have moved before the replacement was looked for, as
+// happens when the replica that was at it has died.
+const lateAfter = 3 * time.Second
+
+// need is what the pods on the node ask for, and when it is late, also those that
+// the drain has left without a place; never more than the node had.
+func (s *Service) need(ctx context.Context, i *store.Interruption) (need, error) {
+	there, err := s.Store.PodsOn(ctx, i.Cluster, i.Node)
+	if err != nil || time.Since(i.OpenedAt) < lateAfter {
+		return needOf(there), err
+	}
+	homeless, err := s.Store.HomelessPods(ctx, i.Cluster)
+	if err != nil {
+		return need{}, err
+	}
+	node, err := s.Store.NodeOf(ctx, i.Cluster, i.InstanceID)
+	needed := needOf(append(there, homeless...))
+	if node != nil {
+		needed.cpu, needed.memory = min(needed.cpu, node.GetCpuAllocatable()), min(needed.memory, node.GetMemoryAllocatableGb())
+	}
+	return needed, err
+}
+
 // unneeded says why nothing needs to be launched, or "".
 func (s *Service) unneeded(ctx context.Context, i *store.Interruption, owner *store.Account, needed need) (string, error) {
 	if needed.pods == 0 {
-		return "no pod has to move", nil
+		return "no pod needs a place", nil
 	}
 	// A group would launch another only when this one is gone, and its pods wait for
 	// minutes; so where we may launch, we do, and the group becomes smaller by one.

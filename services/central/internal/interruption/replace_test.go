@@ -70,6 +70,28 @@ func TestF10ACrashBetweenAnyTwoStepsLaunchesOnce(t *testing.T) {
 	}
 }
 
+func TestF10AReplacementThatIsTakenUpLateIsForWhatHasNoPlaceByThen(t *testing.T) {
+	for name, c := range map[string]struct {
+		homeless bool
+		want     string
+	}{"all have moved and run": {false, "unneeded no pod needs a place"}, "one has found no place": {true, "launched "}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.take(t, warning("i-0000", "terminate"))
+			w.drains(t, "i-0000", "success", nil)
+			if c.homeless {
+				w.pod("homeless", "")
+				w.pods[len(w.pods)-1].Phase = "Pending"
+				w.report(t)
+			}
+			w.crashed(t)
+			w.exec(t, "UPDATE interruptions SET opened_at = opened_at - interval '20 s'")
+			row := w.replaces(t, "i-0000")
+			equal(t, "replacement", row.Replacement+" "+row.ReplacementNote, c.want)
+		})
+	}
+}
+
 func TestF10ADeadJobsReplacementIsHandedOutAgainAndTheLivingOnesIsNot(t *testing.T) {
 	w := newWorld(t)
 	w.take(t, warning("i-0000", "terminate"))

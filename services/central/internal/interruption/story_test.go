@@ -345,6 +345,24 @@ func TestANodeWithAPodOnItIsNotEndedWhateverTheAgentSaid(t *testing.T) {
 	equal(t, "ended", len(w.ec2.Calls("TerminateInstances")), 0)
 }
 
+func TestAnInventoryThatIsBehindDoesNotOutweighWhatTheDrainSawGo(t *testing.T) {
+	w := newWorld(t)
+	w.take(t, warning("i-0000", "terminate"))
+	// The agent polls: its result is there, the inventory is of a minute ago.
+	w.drains(t, "i-0000", "success", map[string]any{"phase": "drained", "evicted": 1, "pods": []any{
+		map[string]any{"namespace": "web", "name": "p0", "uid": "p0", "state": "gone"},
+	}})
+	w.pod("p0", "n0")
+	w.report(t)
+	w.follows(t, "i-0000")
+	row := w.row(t, "i-0000")
+	equal(t, "state", row.State+" "+row.DrainOutcome, "drained drained")
+	w.pod("late", "n0")
+	w.report(t)
+	w.follows(t, "i-0000")
+	equal(t, "ended with a new pod on it", len(w.ec2.Calls("TerminateInstances")), 0)
+}
+
 func TestWhatAnOptimizationEndsIsNoInterruption(t *testing.T) {
 	w := newWorld(t)
 	w.exec(t, `WITH o AS (INSERT INTO optimization_history (cluster_id, optimization_type, status) VALUES ($1, 'spot_optimize', 'executing') RETURNING optimization_id)
@@ -402,19 +420,21 @@ func TestWhereNothingMayBeLaunchedAnInstanceIsLeftToItsGroup(t *testing.T) {
 	w := newWorld(t)
 	w.exec(t, "UPDATE clusters SET launch_template_id = NULL, subnet_ids = '{}' WHERE cluster_id = $1", w.cluster)
 	w.ec2.Put(ec2test.Instance{ID: "i-0000", State: "running", Spot: true, Tags: map[string]string{"aws:autoscaling:groupName": "workers"}})
-	w.take(t, warning("i-0000", "terminate"), warning("i-0001", "terminate"))
-	w.pod("p1", "n1")
-	w.report(t)
+	w.take(t, warning("i-0000", "terminate"))
 	row := w.replaces(t, "i-0000")
 	equal(t, "replacement", row.Replacement+" "+row.ReplacementNote, "unneeded left_to_group")
-	alone := w.replaces(t, "i-0001")
-	equal(t, "of one that has none", alone.Replacement+" "+alone.ReplacementNote, "unneeded the cluster has no launch settings")
 	w.drains(t, "i-0000", "success", nil)
 	w.follows(t, "i-0000")
 	w.follows(t, "i-0000")
 	equal(t, "launched", len(w.launched()), 0)
 	equal(t, "the group stays as large", w.ec2.Calls("TerminateInstanceInAutoScalingGroup")[0].Get("ShouldDecrementDesiredCapacity"), "false")
 	equal(t, "action", w.events(t)[0].GetActionTaken(), "drained, left_to_group, terminated")
+
+	w.pod("p1", "n1")
+	w.report(t)
+	w.take(t, warning("i-0001", "terminate"))
+	alone := w.replaces(t, "i-0001")
+	equal(t, "of one that has none", alone.Replacement+" "+alone.ReplacementNote, "unneeded the cluster has no launch settings")
 }
 
 func TestAnInstanceThatComesBackMayBeInterruptedAgain(t *testing.T) {
