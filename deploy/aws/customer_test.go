@@ -55,8 +55,10 @@ func stack(t *testing.T, name string) {
 		"Capabilities.member.1": {"CAPABILITY_NAMED_IAM"},
 	}
 	for i, parameter := range [][2]string{
-		{"ClusterName", name}, {"NodeRoleArn", "arn:aws:iam::123456789012:role/nodes"},
-		{"CentralPrincipalArn", "arn:aws:iam::210987654321:role/cloudoptim-central"}, {"ExternalId", "an-external-id"},
+		{"ClusterName", name},
+		{"NodeRoleArn", "arn:aws:iam::123456789012:role/nodes"},
+		{"CentralPrincipalArn", "arn:aws:iam::210987654321:role/cloudoptim-central"},
+		{"ExternalId", "an-external-id"},
 	} {
 		form.Set(fmt.Sprintf("Parameters.member.%d.ParameterKey", i+1), parameter[0])
 		form.Set(fmt.Sprintf("Parameters.member.%d.ParameterValue", i+1), parameter[1])
