@@ -30,7 +30,10 @@ const (
 	// settle lets collectors of garbage and heartbeats find their pace before memory is read.
 	settle = 40 * time.Second
 	// asks are how many messages are timed on each side.
-	asks = 500
+	asks = 2000
+	// breather is between two of them, the same on both sides: processors that idle in
+	// between, as they do in life, take longer to wake than busy ones do to answer.
+	breather = 5 * time.Millisecond
 	// askWithin bounds one.
 	askWithin = 20 * time.Second
 )
@@ -267,6 +270,9 @@ func (w *linkWorld) measure(ctx context.Context) (memory float64, took []time.Du
 		return 0, nil, err
 	}
 	for range asks {
+		if err := pause(ctx, breather); err != nil {
+			return 0, nil, err
+		}
 		one, err := w.task(ctx)
 		if err != nil {
 			return 0, nil, err

@@ -123,6 +123,9 @@ func (h *herd) close() {
 func (h *herd) pings(ctx context.Context) ([]time.Duration, error) {
 	var took []time.Duration
 	for range asks {
+		if err := pause(ctx, breather); err != nil {
+			return nil, err
+		}
 		if err := h.say("ping"); err != nil {
 			return nil, err
 		}
