@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
+	"github.com/cloudoptim/cloudoptim/services/lab/stage"
+)
+
+const (
+	// noticeRounds are how often a notice is given, each to another node.
+	noticeRounds = 5
+	imdsWithin   = 10 * time.Minute
+	// imdsTarget is in seconds.
+	imdsTarget = 6
+	// noticeAfter leaves the mock and the agent the time to start.
+	noticeAfter = 8 * time.Second
+)
+
+// imds times what an agent does alone: central is dead, AWS's own mock of the
+// metadata service gives notice, and the node is cordoned.
+func (b *bench) imds(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "cloudoptim-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL runs as another user, who must get there
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, imdsWithin)
+	defer cancel()
+	s, err := stage.Up(ctx, stage.Options{
+		Bin: filepath.Join(b.root, "bin"), Source: b.root, Dir: dir, LabArgs: []string{"--nodes", "8", "--pods", "30", "--seed", "3", "--spot", "1"},
+		Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
+	})
+	if err != nil {
+		return err
+	}
+	defer s.Down()
+	client, err := s.Kubernetes()
+	if err != nil {
+		return err
+	}
+	nodes, err := settledSpotNodes(ctx, s, noticeRounds)
+	if err != nil {
+		return err
+	}
+	s.Central.Kill()
+	var took []time.Duration
+	for _, node := range nodes {
+		one, err := b.noticed(ctx, s, client, node)
+		if err != nil {
+			return fmt.Errorf("giving notice to %s: %w", node.InstanceID, err)
+		}
+		took = append(took, one)
+	}
+	b.note("imds.cordon_p50_s", percentile(took, 50).Seconds(), "s", nil, "")
+	b.note("imds.cordon_s", percentile(took, 100).Seconds(), "s", atMost(imdsTarget), "")
+	return nil
+}
+
+// noticed runs the agent on a node whose instance gets notice, and says how long
+// after it the node was cordoned.
+func (b *bench) noticed(ctx context.Context, s *stage.Stage, client kubernetes.Interface, node stage.Node) (time.Duration, error) {
+	mock, err := b.metadataMock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	endpoint, err := freePort()
+	if err != nil {
+		return 0, err
+	}
+	due := time.Now().Add(noticeAfter).UTC().Truncate(time.Second)
+	child, err := startMock(s.Dir, mock, endpoint, node.InstanceID, due)
+	if err != nil {
+		return 0, err
+	}
+	defer child.Kill()
+	s.Agent.Stop()
+	s.AgentArgs = []string{"--agent.node_name=" + node.Name, "--agent.imds_endpoint=http://" + endpoint}
+	if err := s.StartAgent(ctx); err != nil {
+		return 0, err
+	}
+	eyes, err := watchNodes(ctx, client, []stage.Node{node})
+	if err != nil {
+		return 0, err
+	}
+	defer eyes.close()
+	if now, err := client.CoreV1().Nodes().Get(ctx, node.Name, metav1.GetOptions{}); err != nil || now.Spec.Unschedulable {
+		return 0, fmt.Errorf("node %s is cordoned already: %w", node.Name, err)
+	}
+	if err := eyes.await(ctx, cordoned); err != nil {
+		return 0, err
+	}
+	return eyes.since(due, cordoned)[0], nil
+}
+
+// metadataMock is the path of AWS's mock, built when it is not.
+func (b *bench) metadataMock(ctx context.Context) (string, error) {
+	find := exec.CommandContext(ctx, "go", "tool", "-modfile=.tools/aemm.mod", "-n", "ec2-metadata-mock")
+	find.Dir, find.Stderr = b.root, os.Stderr
+	path, err := find.Output()
+	if err != nil {
+		return "", fmt.Errorf("building the metadata mock: %w", err)
+	}
+	return strings.TrimSpace(string(path)), nil
+}
+
+func startMock(dir, mock, endpoint, instance string, due time.Time) (*proc.Child, error) {
+	config, err := json.Marshal(map[string]any{"metadata": map[string]any{"values": map[string]any{"instance-id": instance}}})
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "imds-"+instance+".json")
+	if err := os.WriteFile(file, config, 0o600); err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(mock, "spot", "--action=terminate", "--mock-trigger-time="+due.Format(time.RFC3339), //nolint:gosec // the tool that this tree pins
+		"--config-file="+file, "--hostname="+host, "--port="+port, "--imdsv2")
+	cmd.Env = append(os.Environ(), "HOME="+dir)
+	return proc.StartLogged("metadata mock", filepath.Join(dir, "imds-"+instance+".log"), cmd)
+}
