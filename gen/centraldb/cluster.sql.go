@@ -117,7 +117,7 @@ func (q *Queries) ClusterCreate(ctx context.Context, db DBTX, arg ClusterCreateP
 }
 
 const clusterInventory = `-- name: ClusterInventory :one
-SELECT session_epoch, inventory_sequence FROM clusters WHERE cluster_id = $1 FOR UPDATE
+SELECT session_epoch, inventory_sequence FROM clusters WHERE cluster_id = $1 FOR NO KEY UPDATE
 `
 
 type ClusterInventoryRow struct {
@@ -125,7 +125,8 @@ type ClusterInventoryRow struct {
 	InventorySequence int64
 }
 
-// Locks the row: inventories of one cluster are put in force one at a time.
+// Locks the row: inventories of one cluster are put in force one at a time. NO KEY:
+// rows that refer to the cluster, such as tasks, are written meanwhile.
 func (q *Queries) ClusterInventory(ctx context.Context, db DBTX, clusterID uuid.UUID) (ClusterInventoryRow, error) {
 	row := db.QueryRow(ctx, clusterInventory, clusterID)
 	var i ClusterInventoryRow
@@ -257,7 +258,7 @@ const clusterSessionOpen = `-- name: ClusterSessionOpen :one
 WITH before AS MATERIALIZED (
     SELECT c.session_agent_id, c.leader_epoch,
         c.session_id IS NOT NULL AND c.session_seen_at > now() - interval '30 seconds' AS open
-    FROM clusters c WHERE c.cluster_id = $6 FOR UPDATE)
+    FROM clusters c WHERE c.cluster_id = $6 FOR NO KEY UPDATE)
 UPDATE clusters SET session_epoch = session_epoch + 1, session_id = $1, session_replica = $2,
     session_seen_at = now(), last_seen_at = now(), status = 'active', k8s_version = coalesce(nullif($3::text, ''), k8s_version),
     session_agent_id = $4, leader_epoch = $5

@@ -336,7 +336,7 @@ func (q *Queries) InterruptionCreate(ctx context.Context, db DBTX, arg Interrupt
 
 const interruptionLatest = `-- name: InterruptionLatest :one
 SELECT interruption_id, cluster_id, instance_id, nth, node_name, region, availability_zone, instance_type, node_type, state, urgency, aws_action, causes, sources, deadline, drain_task_id, drain_outcome, drain_error, replacement, replacement_note, replacement_instance_id, replacement_pool, replacement_until, hook_group, hook_name, hook_token, hook_beat_at, hook_completed_at, terminated_at, traceparent, wake_at, opened_at, drained_at, gone_at, closed_at FROM interruptions WHERE cluster_id = $1 AND instance_id = $2
-ORDER BY nth DESC LIMIT 1 FOR UPDATE
+ORDER BY nth DESC LIMIT 1 FOR NO KEY UPDATE
 `
 
 type InterruptionLatestParams struct {
@@ -388,7 +388,7 @@ func (q *Queries) InterruptionLatest(ctx context.Context, db DBTX, arg Interrupt
 }
 
 const interruptionLocked = `-- name: InterruptionLocked :one
-SELECT interruption_id, cluster_id, instance_id, nth, node_name, region, availability_zone, instance_type, node_type, state, urgency, aws_action, causes, sources, deadline, drain_task_id, drain_outcome, drain_error, replacement, replacement_note, replacement_instance_id, replacement_pool, replacement_until, hook_group, hook_name, hook_token, hook_beat_at, hook_completed_at, terminated_at, traceparent, wake_at, opened_at, drained_at, gone_at, closed_at FROM interruptions WHERE interruption_id = $1 FOR UPDATE
+SELECT interruption_id, cluster_id, instance_id, nth, node_name, region, availability_zone, instance_type, node_type, state, urgency, aws_action, causes, sources, deadline, drain_task_id, drain_outcome, drain_error, replacement, replacement_note, replacement_instance_id, replacement_pool, replacement_until, hook_group, hook_name, hook_token, hook_beat_at, hook_completed_at, terminated_at, traceparent, wake_at, opened_at, drained_at, gone_at, closed_at FROM interruptions WHERE interruption_id = $1 FOR NO KEY UPDATE
 `
 
 func (q *Queries) InterruptionLocked(ctx context.Context, db DBTX, interruptionID uuid.UUID) (Interruption, error) {

@@ -29,7 +29,7 @@ const (
 	// One of so many messages is about an instance of ours.
 	burstOurs = 10
 	// burstNodes of ours are warned in the burst; the other messages of ours repeat.
-	burstNodes = 100
+	burstNodes = 40
 )
 
 // interruption warns 1, 50 and 200 spot nodes of one cluster at once, and then puts
@@ -47,7 +47,7 @@ func (b *bench) interruption(ctx context.Context) error {
 	defer cancel()
 	s, err := stage.Up(ctx, stage.Options{
 		Bin: filepath.Join(b.root, "bin"), Source: b.root, Dir: dir,
-		LabArgs: []string{"--nodes", "300", "--pods", "900", "--seed", "1", "--spot", "0.9", "--fill", "0.3"},
+		LabArgs: []string{"--nodes", "320", "--pods", "900", "--seed", "1", "--spot", "0.95", "--fill", "0.3"},
 		Say:     func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 	})
 	if err != nil {
@@ -59,6 +59,14 @@ func (b *bench) interruption(ctx context.Context) error {
 		return err
 	}
 	if err := b.bareCordons(ctx, client); err != nil {
+		return err
+	}
+	// Central listens to a queue some seconds after it was named: not a part of any wave.
+	hello, err := s.Message("EC2 Instance State-change Notification", map[string]any{"instance-id": "i-0bad0000000000000", "state": "terminated"})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.Send(ctx, hello), emptyQueue(ctx, s)); err != nil {
 		return err
 	}
 	for _, n := range []int{1, 50, 200} {
@@ -179,7 +187,7 @@ func settledSpotNodes(ctx context.Context, s *stage.Stage, n int) ([]stage.Node,
 	defer tick.Stop()
 	for {
 		state, err := s.State(ctx)
-		spot := slices.DeleteFunc(state.Nodes, func(node stage.Node) bool { return node.NodeType != "spot" || !node.Ready })
+		spot := slices.DeleteFunc(state.Nodes, func(node stage.Node) bool { return node.NodeType != "spot" || !node.Ready || node.Unschedulable })
 		if err == nil && state.PendingPods == 0 && len(spot) >= n {
 			return spot[:n], nil
 		}

@@ -29,7 +29,7 @@ WHERE c.cluster_id = @cluster_id;
 WITH before AS MATERIALIZED (
     SELECT c.session_agent_id, c.leader_epoch,
         c.session_id IS NOT NULL AND c.session_seen_at > now() - interval '30 seconds' AS open
-    FROM clusters c WHERE c.cluster_id = @cluster_id FOR UPDATE)
+    FROM clusters c WHERE c.cluster_id = @cluster_id FOR NO KEY UPDATE)
 UPDATE clusters SET session_epoch = session_epoch + 1, session_id = @session_id, session_replica = @session_replica,
     session_seen_at = now(), last_seen_at = now(), status = 'active', k8s_version = coalesce(nullif(@k8s_version::text, ''), k8s_version),
     session_agent_id = @session_agent_id, leader_epoch = @leader_epoch
@@ -59,8 +59,9 @@ WHERE status = 'active' AND last_seen_at < now() - interval '3 minutes'
 RETURNING cluster_id, customer_id;
 
 -- name: ClusterInventory :one
--- Locks the row: inventories of one cluster are put in force one at a time.
-SELECT session_epoch, inventory_sequence FROM clusters WHERE cluster_id = @cluster_id FOR UPDATE;
+-- Locks the row: inventories of one cluster are put in force one at a time. NO KEY:
+-- rows that refer to the cluster, such as tasks, are written meanwhile.
+SELECT session_epoch, inventory_sequence FROM clusters WHERE cluster_id = @cluster_id FOR NO KEY UPDATE;
 
 -- name: ClusterInventorySet :exec
 UPDATE clusters SET inventory_sequence = @inventory_sequence, inventory_at = now(), last_seen_at = now(), status = 'active'

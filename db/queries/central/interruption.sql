@@ -39,10 +39,10 @@ WHERE l.instance_ids && @instance_ids::text[]
 
 -- name: InterruptionLatest :one
 SELECT * FROM interruptions WHERE cluster_id = @cluster_id AND instance_id = @instance_id
-ORDER BY nth DESC LIMIT 1 FOR UPDATE;
+ORDER BY nth DESC LIMIT 1 FOR NO KEY UPDATE;
 
 -- name: InterruptionLocked :one
-SELECT * FROM interruptions WHERE interruption_id = @interruption_id FOR UPDATE;
+SELECT * FROM interruptions WHERE interruption_id = @interruption_id FOR NO KEY UPDATE;
 
 -- name: InterruptionByID :one
 SELECT * FROM interruptions WHERE interruption_id = @interruption_id;

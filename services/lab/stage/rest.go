@@ -93,6 +93,8 @@ type Node struct {
 	NodeType     string  `json:"node_type"`
 	HourlyPrice  float64 `json:"hourly_price"`
 	Ready        bool    `json:"ready"`
+	// Unschedulable: it is cordoned.
+	Unschedulable bool `json:"unschedulable"`
 }
 
 // SpotEvent is what the stage looks at of what AWS said about an instance.

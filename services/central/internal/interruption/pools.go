@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -32,7 +31,11 @@ func (s *Service) pools(ctx context.Context, i *store.Interruption, owner *store
 	if err != nil {
 		return nil, err
 	}
-	state, err := s.Store.ClusterState(ctx, i.Cluster, uuid.NullUUID{})
+	// The pool that takes the instance back may not be written down yet.
+	if i.NodeType == "spot" {
+		refused = append(refused, store.Pool{InstanceType: i.InstanceType, Zone: i.Zone, NodeType: "spot"})
+	}
+	state, err := s.glances.state(ctx, i.Cluster)
 	if err != nil {
 		return nil, err
 	}

@@ -57,6 +57,7 @@ func (w *replacer) Work(ctx context.Context, job *river.Job[replaceJob]) error {
 // replaceNow launches the replacement, unless another job is at it. It returns
 // when to try again; 0: not at all.
 func (s *Service) replaceNow(ctx context.Context, id uuid.UUID) time.Duration {
+	s.first.yield(ctx)
 	mine, err := s.Store.ClaimReplacement(ctx, id, replaceLease)
 	if err != nil {
 		s.Log.WarnContext(ctx, "claiming a replacement", "interruption_id", id, "error", err)
@@ -283,17 +284,37 @@ func (s *Service) replaced(ctx context.Context, i *store.Interruption, status, i
 	return err
 }
 
-// avoid leaves the pool alone that takes an instance back: others will follow.
-func avoid(ctx context.Context, tx *store.Store, i *store.Interruption) error {
-	if i.NodeType != "spot" || i.InstanceType == "" || i.Zone == "" {
-		return nil
+// avoid leaves the pools alone that take instances back: others will follow. That
+// is a hint, written after what it follows from: many batches at once write the
+// same few rows, and within their transactions would wait for each other.
+func (s *Service) avoid(ctx context.Context, warned []*store.Interruption) {
+	seen := map[store.Refusal]bool{}
+	owners := map[uuid.UUID]*store.Account{}
+	for _, i := range warned {
+		if i.NodeType != "spot" || i.InstanceType == "" || i.Zone == "" {
+			continue
+		}
+		err := func() error {
+			if owners[i.Cluster] == nil {
+				owner, err := s.Store.Account(ctx, i.Cluster)
+				if err != nil {
+					return err
+				}
+				owners[i.Cluster] = owner
+			}
+			owner := owners[i.Cluster]
+			refusal := store.Refusal{
+				Account: owner.RoleARN, Region: owner.Region, Pool: store.Pool{InstanceType: i.InstanceType, Zone: i.Zone, NodeType: "spot"},
+				Reason: "interrupted",
+			}
+			if seen[refusal] {
+				return nil
+			}
+			seen[refusal] = true
+			return s.Store.RefusePool(ctx, refusal, refusedFor)
+		}()
+		if err != nil {
+			s.Log.WarnContext(ctx, "remembering a pool that takes instances back", "instance_id", i.InstanceID, "error", err)
+		}
 	}
-	owner, err := tx.Account(ctx, i.Cluster)
-	if err != nil {
-		return err
-	}
-	return tx.RefusePool(ctx, store.Refusal{
-		Account: owner.RoleARN, Region: owner.Region, Pool: store.Pool{InstanceType: i.InstanceType, Zone: i.Zone, NodeType: "spot"},
-		Reason: "interrupted",
-	}, refusedFor)
 }

@@ -61,13 +61,16 @@ type Service struct {
 	Config
 	queue   *store.Queue
 	census  *census
+	glances *glances
+	// first lets notices be taken in before anything is launched.
+	first   precedence
 	notices metric.Int64Counter
 	emptied metric.Float64Histogram
 }
 
 // New makes a service; give it the queue before it is used.
 func New(cfg Config) *Service {
-	s := &Service{Config: cfg, census: newCensus(cfg.Cloud)}
+	s := &Service{Config: cfg, census: newCensus(cfg.Cloud), glances: &glances{store: cfg.Store}}
 	meter := otel.Meter("cloudoptim/interruption")
 	// The SDK's instruments fail only for malformed names; a nil one would panic.
 	s.notices, _ = meter.Int64Counter("cloudoptim_interruption_notices_total",

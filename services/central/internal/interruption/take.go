@@ -32,6 +32,7 @@ type heard struct {
 // Take takes in what a queue's messages say. When it returns, everything that was
 // taken is committed: the events, the drain tasks and the jobs that replace.
 func (s *Service) Take(ctx context.Context, queue listen.Queue, notices []notice.Notice) ([]listen.Verdict, error) {
+	defer s.first.enter()()
 	verdicts := make([]listen.Verdict, len(notices))
 	scope := store.Scope{Customers: queue.Customers}
 	owners, err := s.owners(ctx, scope, notices)
@@ -121,9 +122,9 @@ func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 		return nil, err
 	}
 	var fresh []bool
-	var changed []*store.Interruption
+	var changed, warned []*store.Interruption
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {
-		fresh, changed = nil, nil // the transaction may be tried again
+		fresh, changed, warned = nil, nil, nil // the transaction may be tried again
 		if err := tx.LockInstances(ctx, ids); err != nil {
 			return err
 		}
@@ -137,6 +138,9 @@ func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 			fresh = append(fresh, isNew)
 			if i != nil {
 				changed = append(changed, i)
+				if h.Type == notice.InterruptionWarning {
+					warned = append(warned, i)
+				}
 			}
 		}
 		return nil
@@ -144,11 +148,23 @@ func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.publish(ctx, changed)
+	s.avoid(ctx, warned)
+	return fresh, nil
+}
+
+// publish wakes the agents' streams, once each, and then tells the dashboards.
+func (s *Service) publish(ctx context.Context, changed []*store.Interruption) {
+	clusters := map[uuid.UUID]bool{}
 	for _, i := range changed {
-		s.Dispatch.Announce(ctx, i.Cluster)
+		clusters[i.Cluster] = true
+	}
+	for cluster := range clusters {
+		s.Dispatch.Announce(ctx, cluster)
+	}
+	for _, i := range changed {
 		s.tell(ctx, i)
 	}
-	return fresh, nil
 }
 
 // hear writes one notice down and does what follows from it. It returns the
@@ -225,11 +241,6 @@ func (s *Service) advance(ctx context.Context, tx *store.Store, h heard, p press
 	add(i, p, h.Notice)
 	if err := s.wantReplacement(ctx, tx, h, i); err != nil {
 		return false, err
-	}
-	if p.cause == notice.InterruptionWarning && !slices.Contains(before.Causes, p.cause) {
-		if err := avoid(ctx, tx, i); err != nil {
-			return false, err
-		}
 	}
 	// A planned one is drained when its replacement is there; what we end is empty.
 	if !h.ours && i.Urgency > planned {
