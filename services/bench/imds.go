@@ -42,7 +42,7 @@ func (b *bench) imds(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, imdsWithin)
 	defer cancel()
 	s, err := stage.Up(ctx, stage.Options{
-		Bin: filepath.Join(b.root, "bin"), Source: b.root, Dir: dir, LabArgs: []string{"--nodes", "8", "--pods", "30", "--seed", "3", "--spot", "1"},
+		Bin: filepath.Join(b.root, "bin"), Source: b.root, Dir: dir, LabArgs: []string{"--nodes", "10", "--pods", "40", "--seed", "3", "--spot", "0.8"},
 		Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 	})
 	if err != nil {
@@ -131,7 +131,7 @@ func startMock(dir, mock, endpoint, instance string, due time.Time) (*proc.Child
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(mock, "spot", "--action=terminate", "--mock-trigger-time="+due.Format(time.RFC3339), //nolint:gosec // the tool that this tree pins
+	cmd := exec.Command(mock, "spot", "--action=terminate", "--mock-trigger-time="+due.Format(time.RFC3339),
 		"--config-file="+file, "--hostname="+host, "--port="+port, "--imdsv2")
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	return proc.StartLogged("metadata mock", filepath.Join(dir, "imds-"+instance+".log"), cmd)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -26,6 +25,8 @@ const (
 const (
 	interruptionWithin = 25 * time.Minute
 	burstMessages      = 15_000
+	// fillWithin is how long putting them into the queue may take.
+	fillWithin = 60 * time.Second
 	// One of so many messages is about an instance of ours.
 	burstOurs = 10
 	// burstNodes of ours are warned in the burst; the other messages of ours repeat.
@@ -112,7 +113,8 @@ func (b *bench) wave(ctx context.Context, s *stage.Stage, client kubernetes.Inte
 	return nil
 }
 
-// burst fills the queue while central is held, and times how long it takes to empty.
+// burst has the messages of a whole region come at once, and times how long it takes
+// until the queue is empty.
 func (b *bench) burst(ctx context.Context, s *stage.Stage, client kubernetes.Interface) error {
 	victims, err := settledSpotNodes(ctx, s, burstNodes)
 	if err != nil {
@@ -127,15 +129,15 @@ func (b *bench) burst(ctx context.Context, s *stage.Stage, client kubernetes.Int
 		return err
 	}
 	defer eyes.close()
-	if err := syscall.Kill(s.Central.PID(), syscall.SIGSTOP); err != nil {
-		return err
+	// Delayed, so that all become visible at the same time.
+	began := time.Now().Add(fillWithin)
+	if err := s.SendAt(ctx, began, bodies...); err != nil {
+		return fmt.Errorf("filling the queue: %w", err)
 	}
-	err = s.Send(ctx, bodies...)
-	began := time.Now()
-	if e := syscall.Kill(s.Central.PID(), syscall.SIGCONT); e != nil || err != nil {
-		return fmt.Errorf("filling the queue: %w", errors.Join(err, e))
+	if late := time.Since(began); late > 0 {
+		return fmt.Errorf("filling the queue took %s longer than the %s it may", late, fillWithin)
 	}
-	if err := emptyQueue(ctx, s); err != nil {
+	if err := errors.Join(pause(ctx, time.Until(began)+time.Second), emptyQueue(ctx, s)); err != nil {
 		return err
 	}
 	b.note("interruption.burst_15000_s", time.Since(began).Seconds(), "s", atMost(burstTarget), "interruption.bare_queue_15000_s")

@@ -19,6 +19,7 @@ const usage = `lab is an AWS account and an EKS cluster small enough for a lapto
   lab build          make the heavy parts, once, in the cache ($CLOUDOPTIM_CACHE)
   lab up             run it until Ctrl-C
   lab demo           run CloudOptim on it and show what it saves
+  lab interrupt      let AWS say that it takes an instance back
   lab generate       print a made-up cluster, as kubectl would
   lab convert-openb  print a cluster made of Alibaba's openb trace
 
@@ -31,6 +32,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"build":         build,
 	"up":            up,
 	"demo":          demo,
+	"interrupt":     interrupt,
 	"generate":      generateCluster,
 	"convert-openb": convertOpenb,
 }

@@ -59,6 +59,8 @@ Everything keeps running until Ctrl-C. Try:
   grpcurl -plaintext -H "Authorization: Bearer $KEY" %[5]s cloudoptim.admin.v1.AdminService/ListClusters
   grpcurl -plaintext %[6]s list                        # ml
   kubectl --kubeconfig %[7]s get nodes -L node.kubernetes.io/instance-type -L cloudoptim.io/capacity-type
+  bin/lab interrupt --dir %[8]s/lab                    # AWS takes the busiest Spot node back
+  curl -s -H "Authorization: Bearer $KEY" %[2]s/api/v1/admin/spot-events
   %[2]s/openapi.json  %[2]s/metrics
   logs: %[8]s/*.log
 `, s.Admin.Key, s.Admin.Base, o.ID, s.ClusterID, s.Addr("central.grpc"), s.Addr("ml.grpc"), s.Lab.Kubeconfig, s.Dir)

@@ -156,8 +156,31 @@ func TestF18APodWithLocalStorageIsThePolicysAndStopsNoOther(t *testing.T) {
 	requireEqual(t, "report", states(report(t, moved)), map[string]int{"gone": 1})
 }
 
-// attach makes a pod's claim, its volume, and the volume's attachment to a node.
-func (p *plot) attach(name, node string) (volume string) {
+func TestF18APodWithALocalVolumeIsThePolicysToo(t *testing.T) {
+	p := newPlot(t)
+	node := p.addNode("a")
+	p.claim("disk", corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: "/mnt/disk"}}, &corev1.VolumeNodeAffinity{
+		Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{
+			{Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{node}},
+		}}}},
+	})
+	template := p.template("db", nil)
+	template.Spec.NodeName = node
+	template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "disk"},
+	}}}
+	_, err := kube.admin.CoreV1().Pods(p.name).Create(t.Context(),
+		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "db", Labels: template.Labels}, Spec: template.Spec}, metav1.CreateOptions{})
+	require(t, err)
+	p.bare("other", node)
+	r := startRooms(t, t.TempDir())
+	kept := r.do("drain_node", &fleetv1.DrainNodeParameters{NodeName: node, KeepLocalStorage: true})
+	requireStatus(t, kept, "failed")
+	requireEqual(t, "report", states(report(t, kept)), map[string]int{"gone": 1, "blocked local-storage": 1})
+}
+
+// claim makes a pod's claim and the volume that it is bound to.
+func (p *plot) claim(name string, source corev1.PersistentVolumeSource, on *corev1.VolumeNodeAffinity) (volume string) {
 	p.t.Helper()
 	ctx, volume := p.t.Context(), p.name+"-"+name
 	size := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
@@ -165,9 +188,8 @@ func (p *plot) attach(name, node string) (volume string) {
 	_, err := kube.admin.CoreV1().PersistentVolumes().Create(ctx, &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: volume},
 		Spec: corev1.PersistentVolumeSpec{
-			Capacity: size, AccessModes: modes,
-			ClaimRef:               &corev1.ObjectReference{Namespace: p.name, Name: name},
-			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "ebs.csi.aws.com", VolumeHandle: volume}},
+			Capacity: size, AccessModes: modes, PersistentVolumeSource: source, NodeAffinity: on,
+			ClaimRef: &corev1.ObjectReference{Namespace: p.name, Name: name},
 		},
 	}, metav1.CreateOptions{})
 	require(p.t, err)
@@ -179,7 +201,16 @@ func (p *plot) attach(name, node string) (volume string) {
 		},
 	}, metav1.CreateOptions{})
 	require(p.t, err)
-	_, err = kube.admin.StorageV1().VolumeAttachments().Create(ctx, &storagev1.VolumeAttachment{
+	return volume
+}
+
+// attach makes a pod's claim, its volume, and the volume's attachment to a node.
+func (p *plot) attach(name, node string) (volume string) {
+	p.t.Helper()
+	volume = p.claim(name, corev1.PersistentVolumeSource{
+		CSI: &corev1.CSIPersistentVolumeSource{Driver: "ebs.csi.aws.com", VolumeHandle: p.name + "-" + name},
+	}, nil)
+	_, err := kube.admin.StorageV1().VolumeAttachments().Create(p.t.Context(), &storagev1.VolumeAttachment{
 		ObjectMeta: metav1.ObjectMeta{Name: volume},
 		Spec:       storagev1.VolumeAttachmentSpec{Attacher: "ebs.csi.aws.com", NodeName: node, Source: storagev1.VolumeAttachmentSource{PersistentVolumeName: &volume}},
 	}, metav1.CreateOptions{})

@@ -660,7 +660,8 @@ type DrainNodeParameters struct {
 	// At the deadline, delete what eviction could not move. Only where the node
 	// is lost anyway; budgets are not honoured then.
 	Force bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
-	// Leave pods with emptyDir volumes where they are, and report the node blocked.
+	// Leave pods whose data are on the node (emptyDir, ephemeral and local volumes)
+	// where they are, and report the node blocked.
 	KeepLocalStorage bool `protobuf:"varint,5,opt,name=keep_local_storage,json=keepLocalStorage,proto3" json:"keep_local_storage,omitempty"`
 	// If the drain does not finish, undo the cordon that it made.
 	UncordonOnFailure bool `protobuf:"varint,6,opt,name=uncordon_on_failure,json=uncordonOnFailure,proto3" json:"uncordon_on_failure,omitempty"`

@@ -44,6 +44,22 @@ func (c *Collector) volumeNames(pod *corev1.Pod) []string {
 	return names
 }
 
+// Local tells whether one of the pod's volumes is on the node itself, so that its
+// content stays behind and the pod finds no place elsewhere.
+func (c *Collector) Local(pod *corev1.Pod) bool {
+	if c.claims == nil {
+		return false
+	}
+	return slices.ContainsFunc(c.volumeNames(pod), func(name string) bool {
+		obj, ok, err := c.volumes.GetStore().GetByKey(name)
+		if err != nil || !ok {
+			return false
+		}
+		source := obj.(*corev1.PersistentVolume).Spec.PersistentVolumeSource
+		return source.Local != nil || source.HostPath != nil
+	})
+}
+
 // errVolumesUnseen is why nobody can wait for a volume.
 var errVolumesUnseen = errors.New("volume attachments may not be read")
 

@@ -43,6 +43,8 @@ type Volumes interface {
 	// Attached names the volumes attached to a node, without those of some pods.
 	// An error means that it cannot be known.
 	Attached(node string, except []*corev1.Pod) ([]string, error)
+	// Local tells whether one of the pod's volumes is on the node itself.
+	Local(pod *corev1.Pod) bool
 }
 
 // Fence says whether this process may still write to the cluster.

@@ -155,6 +155,7 @@ func TestF17PodsThatStayAreReportedWithTheirReason(t *testing.T) {
 		"karpenter's":         {pod("p", annotated("karpenter.sh/do-not-disrupt", "true")), &params{}, blocked, "do-not-disrupt karpenter.sh/do-not-disrupt", Timeout},
 		"the autoscaler's":    {pod("p", annotated("cluster-autoscaler.kubernetes.io/safe-to-evict", "false")), &params{}, blocked, "do-not-disrupt cluster-autoscaler.kubernetes.io/safe-to-evict", Timeout},
 		"with local storage":  {pod("p", withEmptyDir), &params{KeepLocalStorage: true}, blocked, "local-storage", Failed},
+		"with a local volume": {pod("p", withLocalVolume), &params{KeepLocalStorage: true}, blocked, "local-storage", Failed},
 		"kept even by force":  {pod("p", withEmptyDir), &params{KeepLocalStorage: true, Force: true}, blocked, "local-storage", Failed},
 		"already on its way":  {pod("p", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: time.Now().Add(time.Hour)} }), &params{}, terminating, "", Timeout},
 		"a static pod's node": {pod("p", ownedBy("Node"), annotated(corev1.MirrorPodAnnotationKey, "x")), &params{Force: true}, skipped, "mirror", Success},
@@ -180,6 +181,7 @@ func TestF17PodsThatGoThoughTheyLookSpecial(t *testing.T) {
 	}{
 		"a bare pod":                     {pod("p"), &params{}},
 		"local storage":                  {pod("p", withEmptyDir), &params{}},
+		"a local volume":                 {pod("p", withLocalVolume), &params{}},
 		"do-not-disrupt, by force":       {pod("p", annotated("karpenter.sh/do-not-disrupt", "true")), &params{Force: true}},
 		"safe to evict":                  {pod("p", annotated("cluster-autoscaler.kubernetes.io/safe-to-evict", "true")), &params{}},
 		"a job's":                        {pod("p", ownedBy("Job")), &params{}},

@@ -98,6 +98,12 @@ func annotated(key, value string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Annotations[key] = value }
 }
 
+func withLocalVolume(p *corev1.Pod) {
+	p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "local"},
+	}})
+}
+
 func withEmptyDir(p *corev1.Pod) {
 	p.Spec.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 }
@@ -361,6 +367,13 @@ func (c *cluster) Attached(string, []*corev1.Pod) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.attached, nil
+}
+
+// Local volumes are what a fake pod's claim "local" stands for.
+func (c *cluster) Local(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == "local"
+	})
 }
 
 func (c *cluster) Watch(string) (<-chan struct{}, func()) {

@@ -86,7 +86,11 @@ func (d *Drain) rule(pod *corev1.Pod, late bool) ruling {
 	if d.exec.Self.Name != "" && pod.Name == d.exec.Self.Name && pod.Namespace == d.exec.Self.Namespace {
 		return ruling{state: skipped, reason: "own"}
 	}
-	return rule(pod, d.req.Parameters, late)
+	r := rule(pod, d.req.Parameters, late)
+	if r.state == waiting && d.req.Parameters.GetKeepLocalStorage() && d.exec.View.Local(pod) {
+		return ruling{state: blocked, reason: "local-storage", permanent: true}
+	}
+	return r
 }
 
 // apply lets the rules override what was known: annotations, phases and

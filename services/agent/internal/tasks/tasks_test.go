@@ -121,6 +121,7 @@ func (empty) Node(string) (*corev1.Node, bool)                 { return nil, fal
 func (empty) Nodes() []*corev1.Node                            { return nil }
 func (empty) Watch(string) (<-chan struct{}, func())           { return nil, func() {} }
 func (empty) Attached(string, []*corev1.Pod) ([]string, error) { return nil, nil }
+func (empty) Local(*corev1.Pod) bool                           { return false }
 
 // bench is a Runner with all around it.
 type bench struct {

@@ -39,24 +39,48 @@ func (i Instance) Over() bool { return i.State == "terminated" || i.State == "sh
 // Describe returns the instances that EC2 knows, by id.
 func (c *Cloud) Describe(ctx context.Context, account Account, ids []string) (map[string]Instance, error) {
 	out := make(map[string]Instance, len(ids))
-	// A filter, not InstanceIds: one unknown id would refuse the whole call.
 	for batch := range slices.Chunk(ids, describeBatch) {
-		pages := ec2.NewDescribeInstancesPaginator(c.client(account), &ec2.DescribeInstancesInput{
-			Filters: []types.Filter{{Name: aws.String("instance-id"), Values: batch}},
-		})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("describing %d instances: %w", len(batch), err)
-			}
-			for _, reservation := range page.Reservations {
-				for _, one := range reservation.Instances {
-					out[aws.ToString(one.InstanceId)] = instance(one)
-				}
-			}
+		if err := describe(ctx, c.client(account), batch, out); err != nil {
+			return nil, fmt.Errorf("describing %d instances: %w", len(batch), err)
 		}
 	}
 	return out, nil
+}
+
+// describe adds the instances that EC2 knows to out. Asked by id, EC2 answers at
+// once and lets be asked oftener than with a filter; it refuses the call for those
+// that it does not know, and names them. A filter is for when it does not name all.
+func describe(ctx context.Context, client *ec2.Client, ids []string, out map[string]Instance) error {
+	for range 3 {
+		err := describePages(ctx, client, &ec2.DescribeInstancesInput{InstanceIds: ids}, out)
+		bad, refused := unknownIn(err)
+		if !refused {
+			return err
+		}
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(bad, id) })
+		if len(ids) == 0 {
+			return nil
+		}
+	}
+	return describePages(ctx, client, &ec2.DescribeInstancesInput{
+		Filters: []types.Filter{{Name: aws.String("instance-id"), Values: ids}},
+	}, out)
+}
+
+func describePages(ctx context.Context, client *ec2.Client, in *ec2.DescribeInstancesInput, out map[string]Instance) error {
+	pages := ec2.NewDescribeInstancesPaginator(client, in)
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, reservation := range page.Reservations {
+			for _, one := range reservation.Instances {
+				out[aws.ToString(one.InstanceId)] = instance(one)
+			}
+		}
+	}
+	return nil
 }
 
 func instance(one types.Instance) Instance {

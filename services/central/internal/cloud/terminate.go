@@ -95,6 +95,15 @@ func terminate(ctx context.Context, client *ec2.Client, ids []string) error {
 // named finds the ids that EC2 complains of.
 var named = regexp.MustCompile(`i-[0-9A-Za-z-]+`)
 
+// unknownIn are the ids that EC2 refused a call for; false: that was not why.
+func unknownIn(err error) ([]string, bool) {
+	var api smithy.APIError
+	if err == nil || !errors.As(err, &api) || !strings.HasPrefix(api.ErrorCode(), "InvalidInstanceID") {
+		return nil, false
+	}
+	return named.FindAllString(api.ErrorMessage(), -1), true
+}
+
 // withoutUnknown makes a call that EC2 refuses as a whole for one id it does not
 // know: again without those that it names, else in halves. Unknown ids alone are
 // no error.
@@ -103,14 +112,13 @@ func withoutUnknown(ids []string, call func([]string) error) error {
 		return nil
 	}
 	err := call(ids)
-	var api smithy.APIError
-	if err == nil || !errors.As(err, &api) || !strings.HasPrefix(api.ErrorCode(), "InvalidInstanceID") {
+	bad, refused := unknownIn(err)
+	if !refused {
 		return err
 	}
 	if len(ids) == 1 {
 		return nil
 	}
-	bad := named.FindAllString(api.ErrorMessage(), -1)
 	rest := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(bad, id) })
 	if len(rest) < len(ids) {
 		return withoutUnknown(rest, call)

@@ -183,7 +183,7 @@ func (s *Server) answer(form url.Values) (body, code string) {
 	case "RunInstances":
 		return s.run(form)
 	case "DescribeInstances":
-		return s.describe(form), ""
+		return s.describe(form)
 	case "TerminateInstances":
 		return s.terminate(form)
 	case "DescribeInstanceStatus":
@@ -238,13 +238,18 @@ func tags(form url.Values) map[string]string {
 	}
 }
 
-func (s *Server) describe(form url.Values) string {
+func (s *Server) describe(form url.Values) (body, code string) {
 	found := slices.Clone(s.instances)
+	if form.Get("InstanceId.1") != "" {
+		if found, code = s.named(form); code != "" {
+			return "", code
+		}
+	}
 	for i := 1; form.Get(fmt.Sprintf("Filter.%d.Name", i)) != ""; i++ {
 		name, values := form.Get(fmt.Sprintf("Filter.%d.Name", i)), list(form, fmt.Sprintf("Filter.%d.Value.", i))
 		found = slices.DeleteFunc(found, func(one *Instance) bool { return !slices.Contains(values, field(one, name)) })
 	}
-	return "<DescribeInstancesResponse><reservationSet><item><instancesSet>" + items(found) + "</instancesSet></item></reservationSet></DescribeInstancesResponse>"
+	return "<DescribeInstancesResponse><reservationSet><item><instancesSet>" + items(found) + "</instancesSet></item></reservationSet></DescribeInstancesResponse>", ""
 }
 
 func field(one *Instance, name string) string {
@@ -267,16 +272,21 @@ func (s *Server) terminate(form url.Values) (body, code string) {
 	return "<TerminateInstancesResponse><instancesSet>" + items(found) + "</instancesSet></TerminateInstancesResponse>", code
 }
 
-// named are the instances of a call; for one that is unknown the call is refused
-// as a whole, with its name.
+// named are the instances of a call; for those that are unknown the call is refused
+// as a whole, with their names.
 func (s *Server) named(form url.Values) (found []*Instance, code string) {
+	var unknown []string
 	for _, id := range list(form, "InstanceId.") {
 		at := slices.IndexFunc(s.instances, func(one *Instance) bool { return one.ID == id })
 		if at < 0 {
-			form.Set("refused", "The instance ID '"+id+"' does not exist")
-			return nil, "InvalidInstanceID.NotFound"
+			unknown = append(unknown, id)
+			continue
 		}
 		found = append(found, s.instances[at])
+	}
+	if len(unknown) > 0 {
+		form.Set("refused", "The instance IDs '"+strings.Join(unknown, ", ")+"' do not exist")
+		return nil, "InvalidInstanceID.NotFound"
 	}
 	return found, ""
 }
