@@ -31,6 +31,8 @@ type Instance struct {
 // Server speaks the query protocols of EC2, Auto Scaling and STS.
 type Server struct {
 	URL string
+	// NamesOne has refusals name one unknown instance only. Set it before the first call.
+	NamesOne bool
 
 	mu        sync.Mutex
 	instances []*Instance
@@ -283,6 +285,9 @@ func (s *Server) named(form url.Values) (found []*Instance, code string) {
 			continue
 		}
 		found = append(found, s.instances[at])
+	}
+	if s.NamesOne {
+		unknown = unknown[:min(1, len(unknown))]
 	}
 	if len(unknown) > 0 {
 		form.Set("refused", "The instance IDs '"+strings.Join(unknown, ", ")+"' do not exist")
