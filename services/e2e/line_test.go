@@ -106,12 +106,7 @@ func TestInterruptionWhileAReplicaDiesAndRedisHangs(t *testing.T) {
 		t.Errorf("the node was gone %s after the warning, AWS takes it after %s", took, notice)
 	}
 	t.Logf("%s %s after the warning", event.ActionTaken, time.Since(warned).Round(100*time.Millisecond))
-	// Who takes over after everything has moved and runs need not launch anything.
-	until(ctx, t, "the replacement is settled", func() bool {
-		event = awaitEvent(ctx, t, s, victim.InstanceID, "gone")
-		return !strings.Contains(event.ActionTaken, "replacement_pending")
-	})
-	t.Log(event.ActionTaken)
+	event = awaitSettled(ctx, t, s, victim.InstanceID)
 	if event.ReplacementInstanceID != "" {
 		requireReplacement(t, s, event, before)
 	}
