@@ -33,14 +33,16 @@ type request struct {
 // before the process does.
 var starter = sync.OnceValue(func() chan<- request {
 	requests := make(chan request)
-	go func() {
-		runtime.LockOSThread()
-		for r := range requests {
-			r.reply <- r.cmd.Start()
-		}
-	}()
+	go fork(requests)
 	return requests
 })
+
+func fork(requests <-chan request) {
+	runtime.LockOSThread()
+	for r := range requests {
+		r.reply <- r.cmd.Start()
+	}
+}
 
 // Start runs the command. When this process ends, in whatever way, the kernel
 // kills the child; should the child have children, it has to see to them by
@@ -103,13 +105,26 @@ func Run(ctx context.Context, cmd *exec.Cmd) error {
 // Done is closed when the child has ended.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
-// Ended says how; only for a child that is Done.
+// Ended says how, with the end of its log, which a test's folder does not outlive;
+// only for a child that is Done.
 func (c *Child) Ended() error {
 	if c.err == nil {
-		return fmt.Errorf("%s ended by itself; see %s", c.Name, c.Log)
+		return fmt.Errorf("%s ended by itself; see %s%s", c.Name, c.Log, c.lastWords())
 	}
-	return fmt.Errorf("%s ended: %w; see %s", c.Name, c.err, c.Log)
+	return fmt.Errorf("%s ended: %w; see %s%s", c.Name, c.err, c.Log, c.lastWords())
 }
+
+// lastWords are the last lines of the log, if there is one.
+func (c *Child) lastWords() string {
+	raw, err := os.ReadFile(c.Log)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	return "\n" + strings.Join(lines[max(0, len(lines)-lastLines):], "\n")
+}
+
+const lastLines = 15
 
 // Wait is exec.Cmd's Wait.
 func (c *Child) Wait() error {

@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/cloudoptim/cloudoptim/pkg/proc"
+	"github.com/cloudoptim/cloudoptim/pkg/aemm"
 	"github.com/cloudoptim/cloudoptim/services/lab/stage"
 )
 
@@ -31,14 +27,11 @@ const (
 // imds times what an agent does alone: central is dead, AWS's own mock of the
 // metadata service gives notice, and the node is cordoned.
 func (b *bench) imds(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "cloudoptim-bench-")
+	dir, remove, err := scratch()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL runs as another user, who must get there
-		return err
-	}
+	defer remove()
 	ctx, cancel := context.WithTimeout(ctx, imdsWithin)
 	defer cancel()
 	s, err := stage.Up(ctx, stage.Options{
@@ -60,7 +53,7 @@ func (b *bench) imds(ctx context.Context) error {
 	s.Central.Kill()
 	var took []time.Duration
 	for _, node := range nodes {
-		one, err := b.noticed(ctx, s, client, node)
+		one, err := noticed(ctx, s, client, node)
 		if err != nil {
 			return fmt.Errorf("giving notice to %s: %w", node.InstanceID, err)
 		}
@@ -73,23 +66,25 @@ func (b *bench) imds(ctx context.Context) error {
 
 // noticed runs the agent on a node whose instance gets notice, and says how long
 // after it the node was cordoned.
-func (b *bench) noticed(ctx context.Context, s *stage.Stage, client kubernetes.Interface, node stage.Node) (time.Duration, error) {
-	mock, err := b.metadataMock(ctx)
+func noticed(ctx context.Context, s *stage.Stage, client kubernetes.Interface, node stage.Node) (time.Duration, error) {
+	path, err := aemm.Path(ctx)
 	if err != nil {
 		return 0, err
 	}
-	endpoint, err := freePort()
-	if err != nil {
+	dir := filepath.Join(s.Dir, "imds-"+node.InstanceID)
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return 0, err
 	}
 	due := time.Now().Add(noticeAfter).UTC().Truncate(time.Second)
-	child, err := startMock(s.Dir, mock, endpoint, node.InstanceID, due)
+	endpoint, mock, err := aemm.Start(ctx, path, aemm.Config{
+		Dir: dir, InstanceID: node.InstanceID, Args: []string{"spot", "--action=terminate", "--mock-trigger-time=" + due.Format(time.RFC3339)},
+	})
 	if err != nil {
 		return 0, err
 	}
-	defer child.Kill()
+	defer mock.Kill()
 	s.Agent.Stop()
-	s.AgentArgs = []string{"--agent.node_name=" + node.Name, "--agent.imds_endpoint=http://" + endpoint}
+	s.AgentArgs = []string{"--agent.node_name=" + node.Name, "--agent.imds_endpoint=" + endpoint}
 	if err := s.StartAgent(ctx); err != nil {
 		return 0, err
 	}
@@ -105,34 +100,4 @@ func (b *bench) noticed(ctx context.Context, s *stage.Stage, client kubernetes.I
 		return 0, err
 	}
 	return eyes.since(due, cordoned)[0], nil
-}
-
-// metadataMock is the path of AWS's mock, built when it is not.
-func (b *bench) metadataMock(ctx context.Context) (string, error) {
-	find := exec.CommandContext(ctx, "go", "tool", "-modfile=.tools/aemm.mod", "-n", "ec2-metadata-mock")
-	find.Dir, find.Stderr = b.root, os.Stderr
-	path, err := find.Output()
-	if err != nil {
-		return "", fmt.Errorf("building the metadata mock: %w", err)
-	}
-	return strings.TrimSpace(string(path)), nil
-}
-
-func startMock(dir, mock, endpoint, instance string, due time.Time) (*proc.Child, error) {
-	config, err := json.Marshal(map[string]any{"metadata": map[string]any{"values": map[string]any{"instance-id": instance}}})
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(dir, "imds-"+instance+".json")
-	if err := os.WriteFile(file, config, 0o600); err != nil {
-		return nil, err
-	}
-	host, port, err := net.SplitHostPort(endpoint)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(mock, "spot", "--action=terminate", "--mock-trigger-time="+due.Format(time.RFC3339),
-		"--config-file="+file, "--hostname="+host, "--port="+port, "--imdsv2")
-	cmd.Env = append(os.Environ(), "HOME="+dir)
-	return proc.StartLogged("metadata mock", filepath.Join(dir, "imds-"+instance+".log"), cmd)
 }

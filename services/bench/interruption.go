@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -36,14 +35,11 @@ const (
 // interruption warns 1, 50 and 200 spot nodes of one cluster at once, and then puts
 // a region's burst into the queue. It looks from outside: at Kubernetes and SQS.
 func (b *bench) interruption(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "cloudoptim-bench-")
+	dir, remove, err := scratch()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL runs as another user, who must get there
-		return err
-	}
+	defer remove()
 	ctx, cancel := context.WithTimeout(ctx, interruptionWithin)
 	defer cancel()
 	s, err := stage.Up(ctx, stage.Options{

@@ -90,17 +90,14 @@ func (b *bench) test(ctx context.Context) error {
 // journey goes once through this tree with the caches as they are, or, cold, through
 // a clean clone with empty caches, and then the same again.
 func (b *bench) journey(ctx context.Context, through func(ctx context.Context, at place, when string) error) error {
-	scratch, err := os.MkdirTemp("", "cloudoptim-bench-")
+	dir, remove, err := scratch()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
-	if err := os.Chmod(scratch, 0o711); err != nil { //nolint:gosec // PostgreSQL runs as another user, who must get there
-		return err
-	}
-	at, whens := place{dir: b.root, scratch: scratch}, []string{"warm"}
+	defer remove()
+	at, whens := place{dir: b.root, scratch: dir}, []string{"warm"}
 	if b.cold {
-		at, whens = place{dir: filepath.Join(scratch, "clone"), scratch: scratch, env: emptyCaches(scratch)}, []string{"cold", "warm"}
+		at, whens = place{dir: filepath.Join(dir, "clone"), scratch: dir, env: emptyCaches(dir)}, []string{"cold", "warm"}
 		b.about.commit = strings.TrimSuffix(b.about.commit, dirty) // the clone has what is committed
 		if _, err := git(ctx, b.root, "clone", "--quiet", "--no-hardlinks", b.root, at.dir); err != nil {
 			return err

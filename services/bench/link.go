@@ -44,14 +44,11 @@ const (
 func (b *bench) link(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, linkWithin)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "cloudoptim-bench-")
+	dir, remove, err := scratch()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL runs as another user, who must get there
-		return err
-	}
+	defer remove()
 	bareMemory, bare, err := b.bareLink(ctx)
 	if err != nil {
 		return fmt.Errorf("measuring a bare server: %w", err)
@@ -89,7 +86,7 @@ func (b *bench) bareLink(ctx context.Context) (memory float64, pings []time.Dura
 	if err != nil {
 		return 0, nil, err
 	}
-	address, err := freePort()
+	address, err := proc.FreeAddress()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -172,7 +169,7 @@ func newLinkWorld(ctx context.Context, b *bench, dir string) (w *linkWorld, err 
 	if err = w.register(ctx); err != nil {
 		return nil, err
 	}
-	redis, err := freePort()
+	redis, err := proc.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -193,10 +190,10 @@ func newLinkWorld(ctx context.Context, b *bench, dir string) (w *linkWorld, err 
 
 func (w *linkWorld) configure(redisPort string) error {
 	var err error
-	if w.grpc, err = freePort(); err != nil {
+	if w.grpc, err = proc.FreeAddress(); err != nil {
 		return err
 	}
-	http, err := freePort()
+	http, err := proc.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -342,15 +339,6 @@ func (w *linkWorld) close() {
 	if w.postgres != nil {
 		_ = w.postgres.Stop()
 	}
-}
-
-func freePort() (string, error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer lis.Close()
-	return lis.Addr().String(), nil
 }
 
 func awaitPort(ctx context.Context, address string) error {

@@ -103,6 +103,19 @@ func (b *bench) prepare(ctx context.Context, args []string) error {
 	return err
 }
 
+// scratch is a folder for a run's state and logs. PostgreSQL runs as another user,
+// who must get there.
+func scratch() (dir string, remove func(), err error) {
+	if dir, err = os.MkdirTemp("", "cloudoptim-bench-"); err != nil {
+		return "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(dir) }
+	if err = os.Chmod(dir, 0o711); err != nil { //nolint:gosec // as said above
+		remove()
+	}
+	return dir, remove, err
+}
+
 // note takes a figure down.
 func (b *bench) note(name string, value float64, unit string, target *float64, against string) {
 	b.results = append(b.results, Result{

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -30,14 +29,11 @@ const (
 // rest puts the servers on the stage, reads their memory while nothing is asked
 // of them, and compares one call over REST with the same over gRPC.
 func (b *bench) rest(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "cloudoptim-bench-")
+	dir, remove, err := scratch()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL runs as another user, who must get there
-		return err
-	}
+	defer remove()
 	starting, cancel := context.WithTimeout(ctx, restStart)
 	defer cancel()
 	s, err := stage.Up(starting, stage.Options{

@@ -4,10 +4,10 @@ package e2e
 
 import (
 	"context"
-	"net"
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -193,12 +193,11 @@ func dependencies(t *testing.T, dir string) (database []string, redis redisServe
 		"CLOUDOPTIM_DATABASE_HOST=" + at.Hostname(), "CLOUDOPTIM_DATABASE_PORT=" + at.Port(), "CLOUDOPTIM_DATABASE_SSL_MODE=disable",
 		"CLOUDOPTIM_DATABASE_NAME=" + strings.TrimPrefix(at.Path, "/"), "CLOUDOPTIM_DATABASE_USER=" + at.User.Username(), "CLOUDOPTIM_DATABASE_PASSWORD=" + password,
 	}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := proc.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(lis.Addr().String())
-	_ = lis.Close()
+	port := strconv.Itoa(ports[0])
 	server := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir)
 	child, err := proc.StartLogged("redis", filepath.Join(dir, "redis.log"), server)
 	if err != nil {

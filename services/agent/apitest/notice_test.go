@@ -1,12 +1,7 @@
 package apitest
 
 import (
-	"encoding/json"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,6 +14,7 @@ import (
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/aemm"
 	"github.com/cloudoptim/cloudoptim/pkg/workid"
 	"github.com/cloudoptim/cloudoptim/services/agent/internal/drain"
 	"github.com/cloudoptim/cloudoptim/services/agent/internal/notice"
@@ -48,23 +44,12 @@ func notices(t *testing.T, node *corev1.Node) []string {
 // mockMetadata is AWS's own mock of the metadata service.
 func mockMetadata(t *testing.T, node string, args ...string) string {
 	t.Helper()
-	root, err := sourceTree()
+	path, err := aemm.Path(t.Context())
 	require(t, err)
-	find := exec.Command("go", "tool", "-modfile=.tools/aemm.mod", "-n", "ec2-metadata-mock")
-	find.Dir, find.Stderr = root, os.Stderr
-	path, err := find.Output()
+	endpoint, child, err := aemm.Start(t.Context(), path, aemm.Config{Dir: t.TempDir(), InstanceID: instanceOf(node), Args: args})
 	require(t, err)
-	config, err := json.Marshal(map[string]any{"metadata": map[string]any{"values": map[string]any{"instance-id": instanceOf(node)}}})
-	require(t, err)
-	file := filepath.Join(t.TempDir(), "config.json")
-	require(t, os.WriteFile(file, config, 0o600))
-	host := freePort(t)
-	_, port, _ := net.SplitHostPort(host)
-	cmd := exec.Command(strings.TrimSpace(string(path)), append(args, "--config-file="+file, "--hostname=127.0.0.1", "--port="+port, "--imdsv2")...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
-	require(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return "http://" + host
+	t.Cleanup(child.Kill)
+	return endpoint
 }
 
 func TestF11WithCentralDeadTheInstancesOwnNoticeCordonsItsNodeAndTheLeaderDrainsIt(t *testing.T) {

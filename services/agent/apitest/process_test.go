@@ -25,6 +25,7 @@ import (
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
 )
 
 const apiKey = "co_test_0123456789"
@@ -208,10 +209,9 @@ func (p *process) end(t *testing.T, sig syscall.Signal) {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := proc.FreeAddress()
 	require(t, err)
-	defer func() { _ = lis.Close() }()
-	return lis.Addr().String()
+	return address
 }
 
 func TestF23AnAgentKilledInTheMiddleLosesNothing(t *testing.T) {

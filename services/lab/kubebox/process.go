@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -43,7 +45,7 @@ func (c *cluster) run(name string, args []string) error {
 	go func() {
 		err := cmd.Wait()
 		close(p.done)
-		c.died <- fmt.Errorf("%s ended (%v); see %s", name, err, log.Name())
+		c.died <- fmt.Errorf("%s ended (%v); see %s%s", name, err, log.Name(), lastWords(log.Name()))
 	}()
 	return os.WriteFile(c.path(name+".pid"), fmt.Appendln(nil, cmd.Process.Pid), 0o644)
 }
@@ -64,6 +66,14 @@ type ports struct {
 	apiserver, etcd, etcdPeer, controllerManager, scheduler, kwok int
 }
 
+// Ports are taken from below those that the kernel gives to outgoing connections:
+// the components connect to each other before the last of them listens.
+const (
+	firstPort = 20000
+	portCount = 12000
+	portTries = 50
+)
+
 // fill picks a free port for each that has none. It holds all of them open at
 // once, so that they differ.
 func (p *ports) fill() error {
@@ -71,7 +81,7 @@ func (p *ports) fill() error {
 		if *port != 0 {
 			continue
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := listenBelow()
 		if err != nil {
 			return err
 		}
@@ -79,4 +89,23 @@ func (p *ports) fill() error {
 		*port = l.Addr().(*net.TCPAddr).Port
 	}
 	return nil
+}
+
+// lastWords are the last lines of a component's log: whoever runs us shows ours.
+func lastWords(file string) string {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	return "\n" + strings.Join(lines[max(0, len(lines)-8):], "\n")
+}
+
+func listenBelow() (l net.Listener, err error) {
+	for range portTries {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.N(portCount))); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
 }

@@ -7,12 +7,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
 )
 
 // Options say what is put on the stage.
@@ -110,16 +111,15 @@ func (s *Stage) startLab(ctx context.Context) error {
 	return json.Unmarshal(raw, &s.Lab)
 }
 
-// choosePorts holds all at once, so that they differ.
 func (s *Stage) choosePorts(context.Context) error {
+	names := []string{"central.grpc", "central.http", "replica.grpc", "replica.http", "ml.grpc", "ml.http", "agent.grpc", "agent.http"}
+	ports, err := proc.FreePorts(len(names))
+	if err != nil {
+		return err
+	}
 	s.ports = map[string]int{}
-	for _, name := range []string{"central.grpc", "central.http", "replica.grpc", "replica.http", "ml.grpc", "ml.http", "agent.grpc", "agent.http"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		s.ports[name] = l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener
+	for i, name := range names {
+		s.ports[name] = ports[i]
 	}
 	return nil
 }

@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,9 +16,13 @@ import (
 	"go.uber.org/goleak"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/aemm"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// It forks every child, and ends with the process.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/cloudoptim/cloudoptim/pkg/proc.fork"))
+}
 
 const instance = "i-0123456789abcdef0"
 
@@ -329,36 +330,16 @@ func TestANoAddressIsRefused(t *testing.T) {
 // mock starts amazon-ec2-metadata-mock, the one that AWS makes.
 func mock(t *testing.T, args ...string) string {
 	t.Helper()
-	find := exec.Command("go", "tool", "-modfile=../../../../.tools/aemm.mod", "-n", "ec2-metadata-mock")
-	find.Stderr = os.Stderr
-	path, err := find.Output()
-	if err != nil {
-		t.Fatalf("building the metadata mock: %v", err)
-	}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	path, err := aemm.Path(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(lis.Addr().String())
-	_ = lis.Close()
-	cmd := exec.Command(strings.TrimSpace(string(path)), append(args, "--hostname=127.0.0.1", "--port="+port, "--imdsv2")...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	if err := cmd.Start(); err != nil {
+	endpoint, child, err := aemm.Start(t.Context(), path, aemm.Config{Dir: t.TempDir(), Args: args})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			_ = conn.Close()
-			return "http://127.0.0.1:" + port
-		}
-		if cmd.ProcessState != nil || t.Context().Err() != nil {
-			t.Fatalf("the metadata mock does not listen: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	t.Cleanup(child.Kill)
+	return endpoint
 }
 
 // follow runs a real watcher until a notice of the kind comes.

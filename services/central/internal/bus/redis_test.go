@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,12 +26,11 @@ type server struct {
 
 func startRedis(t *testing.T) *server {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := proc.FreePorts(1) // it is started anew on the same one
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, port: lis.Addr().(*net.TCPAddr).Port}
-	_ = lis.Close()
+	s := &server{t: t, port: ports[0]}
 	s.start()
 	t.Cleanup(s.kill)
 	return s

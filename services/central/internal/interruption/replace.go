@@ -121,7 +121,8 @@ func (s *Service) replace(ctx context.Context, i *store.Interruption) error {
 const lateAfter = 3 * time.Second
 
 // need is what the pods on the node ask for, and when it is late, also those that
-// the drain has left without a place; never more than the node had.
+// the drain has left without a place; then not more than a node of its type has,
+// as far as one is known: one node is replaced by one.
 func (s *Service) need(ctx context.Context, i *store.Interruption) (need, error) {
 	there, err := s.Store.PodsOn(ctx, i.Cluster, i.Node)
 	if err != nil || time.Since(i.OpenedAt) < lateAfter {
@@ -131,12 +132,17 @@ func (s *Service) need(ctx context.Context, i *store.Interruption) (need, error)
 	if err != nil {
 		return need{}, err
 	}
-	node, err := s.Store.NodeOf(ctx, i.Cluster, i.InstanceID)
-	needed := needOf(append(there, homeless...))
-	if node != nil {
-		needed.cpu, needed.memory = min(needed.cpu, node.GetCpuAllocatable()), min(needed.memory, node.GetMemoryAllocatableGb())
+	state, err := s.glances.state(ctx, i.Cluster)
+	if err != nil {
+		return need{}, err
 	}
-	return needed, err
+	needed := needOf(append(there, homeless...))
+	for _, node := range state.GetNodes() {
+		if node.GetInstanceType() == i.InstanceType {
+			needed.cpu, needed.memory = min(needed.cpu, node.GetCpuAllocatable()), min(needed.memory, node.GetMemoryAllocatableGb())
+		}
+	}
+	return needed, nil
 }
 
 // unneeded says why nothing needs to be launched, or "".
@@ -288,33 +294,29 @@ func (s *Service) replaced(ctx context.Context, i *store.Interruption, status, i
 // is a hint, written after what it follows from: many batches at once write the
 // same few rows, and within their transactions would wait for each other.
 func (s *Service) avoid(ctx context.Context, warned []*store.Interruption) {
-	seen := map[store.Refusal]bool{}
-	owners := map[uuid.UUID]*store.Account{}
+	seen := map[lostPool]bool{}
 	for _, i := range warned {
-		if i.NodeType != "spot" || i.InstanceType == "" || i.Zone == "" {
+		lost := lostPool{i.Cluster, store.Pool{InstanceType: i.InstanceType, Zone: i.Zone, NodeType: i.NodeType}}
+		if i.NodeType != "spot" || i.InstanceType == "" || i.Zone == "" || seen[lost] {
 			continue
 		}
-		err := func() error {
-			if owners[i.Cluster] == nil {
-				owner, err := s.Store.Account(ctx, i.Cluster)
-				if err != nil {
-					return err
-				}
-				owners[i.Cluster] = owner
-			}
-			owner := owners[i.Cluster]
-			refusal := store.Refusal{
-				Account: owner.RoleARN, Region: owner.Region, Pool: store.Pool{InstanceType: i.InstanceType, Zone: i.Zone, NodeType: "spot"},
-				Reason: "interrupted",
-			}
-			if seen[refusal] {
-				return nil
-			}
-			seen[refusal] = true
-			return s.Store.RefusePool(ctx, refusal, refusedFor)
-		}()
-		if err != nil {
+		seen[lost] = true
+		if err := s.refuse(ctx, lost); err != nil {
 			s.Log.WarnContext(ctx, "remembering a pool that takes instances back", "instance_id", i.InstanceID, "error", err)
 		}
 	}
+}
+
+// lostPool takes instances of a cluster back.
+type lostPool struct {
+	cluster uuid.UUID
+	pool    store.Pool
+}
+
+func (s *Service) refuse(ctx context.Context, lost lostPool) error {
+	owner, err := s.Store.Account(ctx, lost.cluster)
+	if err != nil {
+		return err
+	}
+	return s.Store.RefusePool(ctx, store.Refusal{Account: owner.RoleARN, Region: owner.Region, Pool: lost.pool, Reason: "interrupted"}, refusedFor)
 }

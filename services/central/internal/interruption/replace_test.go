@@ -2,6 +2,7 @@ package interruption
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +90,26 @@ func TestF10AReplacementThatIsTakenUpLateIsForWhatHasNoPlaceByThen(t *testing.T)
 			row := w.replaces(t, "i-0000")
 			equal(t, "replacement", row.Replacement+" "+row.ReplacementNote, c.want)
 		})
+	}
+}
+
+func TestAReplacementThatIsLateIsNotLargerThanTheNodeItReplaces(t *testing.T) {
+	w := newWorld(t)
+	w.node("n2", "i-0002", "on-demand") // of the same type, and stays
+	w.decide = recommend("m5.large", "us-east-1a", "on-demand")
+	w.take(t, warning("i-0000", "terminate"))
+	w.drains(t, "i-0000", "success", nil)
+	w.leaves(t, "n0")
+	for i := range 40 {
+		w.pod(fmt.Sprintf("homeless-%d", i), "")
+		w.pods[len(w.pods)-1].Phase = "Pending"
+	}
+	w.report(t)
+	w.crashed(t)
+	w.exec(t, "UPDATE interruptions SET opened_at = opened_at - interval '20 s'")
+	equal(t, "replacement", w.replaces(t, "i-0000").Replacement, "launched")
+	if cpu := w.asked[0].GetRequirements().GetFields()["cpu"].GetNumberValue(); cpu > 2.5 {
+		t.Errorf("%.1f cores were asked for in the place of 2", cpu)
 	}
 }
 
