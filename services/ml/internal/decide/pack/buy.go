@@ -18,7 +18,7 @@ type buyer struct {
 	shelf  []int // offers that are not beaten by another that the pods can use alike
 	prices *prices
 	bound  []float64 // least price for each unit of worth, by offer
-	order  []int     // shelf by bound
+	offers []int     // shelf by bound
 	worth  float64   // of all that was left when prices were found
 }
 
@@ -127,38 +127,51 @@ func (b *buyer) demands() []*demand {
 // value the groups and the offers by prices.
 func (b *buyer) value(p *prices) {
 	b.prices = p
-	type pair struct {
-		group *group
-		left  int
-	}
-	pairs := make([]pair, len(b.groups))
+	b.order = b.order[:0]
+	var masks []*mask
 	for i, g := range b.groups {
 		g.value = max(p.value(g.mask, g.vector), valueLeast)
-		pairs[i] = pair{g, b.left[i]}
-	}
-	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(b.group.value, a.group.value) })
-	b.bound = make([]float64, len(b.m.offers))
-	var masks []*mask
-	for i, q := range pairs {
-		b.groups[i], b.left[i] = q.group, q.left
-		if !slices.Contains(masks, q.group.mask) && q.left > 0 {
-			masks = append(masks, q.group.mask)
+		if b.left[i] == 0 {
+			continue
+		}
+		b.order = append(b.order, i)
+		if !slices.Contains(masks, g.mask) {
+			masks = append(masks, g.mask)
 		}
 	}
+	b.sort()
+	b.bound = make([]float64, len(b.m.offers))
 	for _, o := range b.shelf {
 		top := make([]float64, b.m.dims)
 		for _, k := range masks {
 			if k.has(o) {
-				for r, v := range p.worth[k.id] {
+				for r, v := range p.of(k) {
 					top[r] = max(top[r], v)
 				}
 			}
 		}
 		b.bound[o] = b.m.offers[o].Price / max(valueLeast, dot(top, b.m.offers[o].space))
 	}
-	b.order = slices.Clone(b.shelf)
-	slices.SortStableFunc(b.order, func(x, y int) int { return cmp.Compare(b.bound[x], b.bound[y]) })
+	b.offers = slices.Clone(b.shelf)
+	slices.SortStableFunc(b.offers, func(x, y int) int { return cmp.Compare(b.bound[x], b.bound[y]) })
 	b.worth = b.remaining()
+}
+
+// restore what is on the nodes to what is left, and nothing else.
+func (b *buyer) restore(bins []*bin) {
+	clear(b.left)
+	for _, bin := range bins {
+		for _, l := range bin.loads {
+			b.left[l.group] += l.n
+		}
+	}
+}
+
+// sort the groups in order, dearest first.
+func (b *buyer) sort() {
+	slices.SortFunc(b.order, func(x, y int) int {
+		return cmp.Or(cmp.Compare(b.groups[y].value, b.groups[x].value), cmp.Compare(x, y))
+	})
 }
 
 // best buy now, nil if there is none.
@@ -202,7 +215,7 @@ func (b *buyer) apart() int {
 func (b *buyer) among(least, most float64) *bin {
 	var node *bin
 	score := math.Inf(1)
-	for _, o := range b.order {
+	for _, o := range b.offers {
 		if b.bound[o] >= score {
 			break
 		}
@@ -226,7 +239,7 @@ func (b *buyer) among(least, most float64) *bin {
 func (b *buyer) largest() *bin {
 	var node *bin
 	held := 0.0
-	for _, o := range b.order {
+	for _, o := range b.offers {
 		if b.soldOut(o) {
 			continue
 		}

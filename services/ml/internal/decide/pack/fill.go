@@ -10,6 +10,8 @@ import (
 type bin struct {
 	offer int
 	loads []load
+	room  fit.Amounts // left
+	waste float64     // price beyond the worth of what is on it
 }
 
 // load is some pods of a group.
@@ -18,15 +20,18 @@ type load struct{ group, n int }
 // filler fills imaginary nodes from what is left of the groups.
 type filler struct {
 	m      *model
-	groups []*group // dearest first
-	left   []int    // by group
+	groups []*group
+	left   []int // by group
+	order  []int // groups with pods left, dearest first
 
 	taken  []int // by group, on the node being filled
 	loaded []int // groups on it
 	seen   []int // by tracker, on it
 	owners []int
 	ports  map[int32]bool
-	steps  int // groups looked at so far: what filling costs
+	beside []int // by group, what the node has already; nil: nothing
+	inside []int // groups that were there
+	steps  int   // groups looked at so far: what filling costs
 }
 
 func newFiller(m *model, groups []*group) *filler {
@@ -51,58 +56,71 @@ func newFiller(m *model, groups []*group) *filler {
 // pods go first.
 func (f *filler) fill(o int, balanced bool) (value float64) {
 	f.clear(o)
-	offer := &f.m.offers[o]
-	room := offer.room
-	worth := 0.0
-	relation := float64(room.Memory) / float64(max(1, room.CPU))
-	for pass := range 2 {
-		if pass == 0 && !balanced {
+	room := f.m.offers[o].room
+	if balanced {
+		value = f.stuff(o, &room, true)
+	}
+	return value + f.stuff(o, &room, false)
+}
+
+// stuff pods into the room of a node of an offer, beside what is there.
+func (f *filler) stuff(o int, left *fit.Amounts, balanced bool) (value float64) {
+	room := *left
+	relation := float64(f.m.offers[o].room.Memory) / float64(max(1, f.m.offers[o].room.CPU))
+	f.steps += len(f.order)
+	for _, i := range f.order {
+		g := f.groups[i]
+		n := f.left[i] - f.taken[i]
+		if n <= 0 || g.need.CPU > room.CPU || g.need.Memory > room.Memory || !g.mask.has(o) {
 			continue
 		}
-		for i, g := range f.groups {
-			n := f.left[i] - f.taken[i]
-			if n <= 0 || g.need.CPU > room.CPU || g.need.Memory > room.Memory || !g.mask.has(o) {
-				continue
-			}
-			if pass == 0 && unbalances(room, g.need, relation) {
-				continue
-			}
-			if n = min(n, most(g.need, room)); g.host != nil {
-				n = f.sociable(i, n)
-			}
-			if n <= 0 {
-				continue
-			}
-			room = less(room, g.need, n)
-			f.take(i, n)
-			worth += float64(n) * g.value
-			if room.Pods <= 0 {
-				return worth
-			}
+		if balanced && unbalances(room, g.need, relation) {
+			continue
 		}
-		f.steps += len(f.groups)
+		if n = min(n, most(g.need, room)); g.host != nil {
+			n = f.sociable(i, n)
+		}
+		if n <= 0 {
+			continue
+		}
+		room = less(room, g.need, n)
+		f.take(i, n)
+		value += float64(n) * g.value
+		if room.Pods <= 0 {
+			break
+		}
 	}
-	return worth
+	*left = room
+	return value
 }
 
 func (f *filler) clear(o int) {
 	for _, i := range f.loaded {
 		f.taken[i] = 0
-		if h := f.groups[i].host; h != nil {
-			for _, t := range h.counted {
-				f.seen[t] = 0
-			}
-			for _, t := range h.anti {
-				f.owners[t] = 0
-			}
-		}
+		f.forget(i)
 	}
-	f.loaded = f.loaded[:0]
+	for _, i := range f.inside {
+		f.forget(i)
+	}
+	f.loaded, f.inside = f.loaded[:0], f.inside[:0]
 	if len(f.ports) > 0 {
 		clear(f.ports)
 	}
 	for _, port := range f.m.offers[o].Node.Ports {
 		f.ports[port] = true
+	}
+}
+
+func (f *filler) forget(i int) {
+	h := f.groups[i].host
+	if h == nil {
+		return
+	}
+	for _, t := range h.counted {
+		f.seen[t] = 0
+	}
+	for _, t := range h.anti {
+		f.owners[t] = 0
 	}
 }
 
@@ -119,6 +137,17 @@ func (f *filler) take(i, n int) {
 		f.loaded = append(f.loaded, i)
 	}
 	f.taken[i] += n
+	f.meet(i, n)
+}
+
+// introduce pods that are on the node already.
+func (f *filler) introduce(i, n int) {
+	f.inside = append(f.inside, i)
+	f.meet(i, n)
+}
+
+// meet tells the rules of the node that n pods of a group are on it.
+func (f *filler) meet(i, n int) {
 	h := f.groups[i].host
 	if h == nil {
 		return
@@ -138,7 +167,11 @@ func (f *filler) take(i, n int) {
 func (f *filler) sociable(i, n int) int {
 	h := f.groups[i].host
 	if h.most > 0 {
-		n = min(n, h.most-f.taken[i])
+		there := f.taken[i]
+		if f.beside != nil {
+			there += f.beside[i]
+		}
+		n = min(n, h.most-there)
 	}
 	for _, port := range h.ports {
 		if f.ports[port] {

@@ -156,7 +156,7 @@ func (d *domains) addOffers(keys []string, by *prices) {
 		for _, k := range d.m.masks {
 			if has := k.has(i); has {
 				fmt.Fprintf(&name, " %d", k.id)
-				for r, v := range by.worth[k.id] {
+				for r, v := range by.of(k) {
 					top[r] = max(top[r], v)
 				}
 			}

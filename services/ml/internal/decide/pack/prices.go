@@ -12,12 +12,36 @@ import (
 // any pods it admits, holds more than it costs; so the pods' worth is a lower bound,
 // and the price of a node over the worth of what is on it says how good a buy it is.
 type prices struct {
-	worth [][]float64 // by mask, by resource
-	bound float64
+	bound   float64
+	demands []*demand
+	y       []float64 // by demand, by resource
+	worth   map[*mask][]float64
 }
 
 // value of a need to pods of a mask.
-func (p *prices) value(k *mask, v []float64) float64 { return dot(p.worth[k.id], v) }
+func (p *prices) value(k *mask, v []float64) float64 { return dot(p.of(k), v) }
+
+// of a mask: those of the demands that could also go where it goes.
+func (p *prices) of(k *mask) []float64 {
+	worth := p.worth[k]
+	if worth != nil {
+		return worth
+	}
+	for i, d := range p.demands {
+		dims := len(d.sum)
+		if worth == nil {
+			worth = make([]float64, dims)
+		}
+		if d.mask != k && !within(k, d.mask) {
+			continue
+		}
+		for r := range dims {
+			worth[r] = max(worth[r], p.y[i*dims+r])
+		}
+	}
+	p.worth[k] = worth
+	return worth
+}
 
 func dot(a, b []float64) float64 {
 	sum := 0.0
@@ -78,20 +102,7 @@ func (m *model) price(all []*demand) *prices {
 	c.split()
 	c.start()
 	y := c.solve()
-	p := &prices{worth: make([][]float64, len(m.masks))}
-	for _, k := range m.masks {
-		p.worth[k.id] = make([]float64, m.dims)
-		for i, d := range c.demands {
-			if d.mask != k && !within(k, d.mask) {
-				continue
-			}
-			for r := range m.dims {
-				p.worth[k.id][r] = max(p.worth[k.id][r], y[i*m.dims+r])
-			}
-		}
-	}
-	p.bound = c.best
-	return p
+	return &prices{bound: c.best, demands: c.demands, y: y, worth: map[*mask][]float64{}}
 }
 
 // within says whether all offers of a are in b: then pods of a can be where those of

@@ -74,23 +74,37 @@ func (s *site) buy(pods []int) bool {
 	}
 	groups := s.m.groups(pods, s.pins, s.estimate(pods))
 	b := newBuyer(s.m, groups, s.count, nodes)
-	bins := b.run()
+	bins := s.improve(b, b.run(), len(pods))
 	used := make([]int, len(groups))
-	index := map[*group]int{}
-	for i, g := range b.groups {
-		index[g] = i
-	}
 	for _, bin := range bins {
 		node := &Bought{Offer: bin.offer}
 		for _, l := range bin.loads {
-			g := b.groups[l.group]
-			at := index[g]
-			node.Pods = append(node.Pods, g.pods[used[at]:used[at]+l.n]...)
-			used[at] += l.n
+			from := used[l.group]
+			node.Pods = append(node.Pods, groups[l.group].pods[from:from+l.n]...)
+			used[l.group] += l.n
 		}
 		s.bought = append(s.bought, node)
 	}
 	return len(bins) > 0
+}
+
+// improve what was bought.
+func (s *site) improve(b *buyer, bins []*bin, pods int) []*bin {
+	effort := s.m.p.Effort
+	if effort < 0 || len(bins) == 0 {
+		return bins
+	}
+	if effort == 0 {
+		effort = 1
+	}
+	missing := slices.Clone(b.left) // what could not be bought for stays out of it
+	b.restore(bins)
+	b.value(b.m.price(b.demands()))
+	clear(b.left)
+	b.order = b.order[:0]
+	bins = newSearch(b, bins).run(int(effort * min(stepsMost, stepsEach+stepsPerPod*float64(pods))))
+	b.left = missing
+	return bins
 }
 
 // usualCores of one node, for a guess at how many there will be.
