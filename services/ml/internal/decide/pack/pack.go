@@ -65,12 +65,15 @@ const (
 	Spread        Reason = "spread"          // every place would break a hard topology spread
 )
 
-// Plan is what to buy and where the pods go. Put there in some order, each pod
-// passes the scheduler's filters with all the new nodes present from the start.
+// Plan is what to buy and where the pods go. Put there in Order, each pod passes the
+// scheduler's filters, with all the new nodes present from the start.
 type Plan struct {
 	Buy      []Bought
 	Placed   []Placed
 	Unplaced []Unplaced
+	// Order of the pods that have a place. Rules of pods about each other can make
+	// another order fail.
+	Order []int
 	// Cost of Buy in USD per hour by Offer.Price.
 	Cost float64
 	// Bound is the least that buying nodes for all Pods could cost with nothing to

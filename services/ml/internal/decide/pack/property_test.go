@@ -246,25 +246,17 @@ func requireLands(t *rapid.T, d *drawn, plan pack.Plan) {
 	for _, p := range plan.Placed {
 		meant[p.Pod] = d.nodes[p.Node]
 	}
-	for len(meant) > 0 {
-		before := len(meant)
-		why := ""
-		for _, i := range d.problem.Pods {
-			if meant[i] == nil {
-				continue
-			}
-			pod := proto.CloneOf(d.pods[i])
-			if refusal := world.Refusal(pod, meant[i]); refusal != "" {
-				why = pod.Name + " on " + meant[i].NodeName + ": " + refusal
-				continue
-			}
-			pod.NodeName = meant[i].NodeName
-			world.Pods = append(world.Pods, pod)
-			delete(meant, i)
+	if len(plan.Order) != len(meant) {
+		t.Fatalf("%d pods in order, %d have a place", len(plan.Order), len(meant))
+	}
+	for _, i := range plan.Order {
+		pod := proto.CloneOf(d.pods[i])
+		if refusal := world.Refusal(pod, meant[i]); refusal != "" {
+			t.Fatalf("%s on %s: %s\n%+v", pod.Name, meant[i].NodeName, refusal, plan)
 		}
-		if len(meant) == before {
-			t.Fatalf("%d pods cannot land: %s\n%+v", before, why, plan)
-		}
+		pod.NodeName = meant[i].NodeName
+		world.Pods = append(world.Pods, pod)
+		delete(meant, i)
 	}
 }
 

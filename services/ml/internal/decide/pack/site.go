@@ -125,7 +125,13 @@ func (s *site) estimate(pods []int) int {
 type replay struct {
 	world *fit.Cluster
 	nodes []int // of the world, by node bought
+	order []int // pods as placed
 	stuck []int
+}
+
+func (r *replay) place(pod, node int) {
+	r.world.Place(pod, node)
+	r.order = append(r.order, pod)
 }
 
 const (
@@ -170,7 +176,7 @@ func (s *site) replay() *replay {
 		var stuck []int
 		for _, pod := range waiting {
 			if at, ok := meant[pod]; ok && r.world.Fits(pod, at) {
-				r.world.Place(pod, at)
+				r.place(pod, at)
 				continue
 			}
 			stuck = append(stuck, pod)
@@ -215,7 +221,7 @@ func (s *site) elsewhere(r *replay, waiting []int) []int {
 				stuck = append(stuck, pod)
 				continue
 			}
-			r.world.Place(pod, nodes[at])
+			r.place(pod, nodes[at])
 		}
 		if len(stuck) == 0 || len(stuck) == len(waiting) {
 			return stuck
@@ -255,7 +261,7 @@ func (s *site) dropEmpty() bool {
 }
 
 func (s *site) plan(r *replay) Plan {
-	plan := Plan{Placed: s.placed}
+	plan := Plan{Placed: s.placed, Order: r.order}
 	for _, node := range s.bought {
 		plan.Buy = append(plan.Buy, *node)
 		plan.Cost += s.m.offers[node.Offer].Price
