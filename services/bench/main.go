@@ -118,11 +118,18 @@ func scratch() (dir string, remove func(), err error) {
 
 // note takes a figure down.
 func (b *bench) note(name string, value float64, unit string, target *float64, against string) {
-	b.results = append(b.results, Result{
-		Name: name, Value: value, Unit: unit, Target: target, Against: against,
-		Machine: b.about.machine, Commit: b.about.commit, Command: b.about.command,
-	})
-	fmt.Printf("%-28s %10.2f %s\n", name, value, unit)
+	b.keepFigure(Result{Name: name, Value: value, Unit: unit, Target: target, Against: against})
+}
+
+// noteAtLeast takes down a figure that should not be less than its target.
+func (b *bench) noteAtLeast(name string, value float64, unit string, target float64, against string) {
+	b.keepFigure(Result{Name: name, Value: value, Unit: unit, Target: &target, AtLeast: true, Against: against})
+}
+
+func (b *bench) keepFigure(r Result) {
+	r.Machine, r.Commit, r.Command = b.about.machine, b.about.commit, b.about.command
+	b.results = append(b.results, r)
+	fmt.Printf("%-28s %10.3f %s\n", r.Name, r.Value, r.Unit)
 }
 
 // atMost is a target.

@@ -21,6 +21,8 @@ type Result struct {
 	Unit  string  `json:"unit"`
 	// Target is the most that Value should be; null: none was set.
 	Target *float64 `json:"target"`
+	// AtLeast turns it around: Target is the least that Value should be.
+	AtLeast bool `json:"at_least,omitempty"`
 	// Against is what the value was compared with; empty: nothing.
 	Against string `json:"against"`
 	Machine string `json:"machine"`
@@ -102,6 +104,10 @@ func targetOf(r Result) string {
 	switch {
 	case r.Target == nil:
 		return ""
+	case r.AtLeast && r.Value >= *r.Target:
+		return "≥ " + number(*r.Target) + ", met"
+	case r.AtLeast:
+		return "≥ " + number(*r.Target) + ", **missed**"
 	case r.Value <= *r.Target:
 		return "≤ " + number(*r.Target) + ", met"
 	default:
