@@ -17,6 +17,7 @@ type buyer struct {
 	nodes  int   // that may yet be bought, below 0: any number
 	shelf  []int // offers that are not beaten by another that the pods can use alike
 	prices *prices
+	cutter *cutter   // of all the groups
 	bound  []float64 // least price for each unit of worth, by offer
 	offers []int     // shelf by bound
 	worth  float64   // of all that was left when prices were found
@@ -100,7 +101,27 @@ func (b *buyer) weigh() {
 	if b.prices != nil && b.remaining() > reweigh*b.worth {
 		return
 	}
-	b.value(b.m.price(b.demands()))
+	b.value(b.price(rough))
+}
+
+// price what is left.
+func (b *buyer) price(tolerance float64) *prices {
+	if b.cutter == nil {
+		b.cutter = b.m.cutter(b.demands())
+		return b.cutter.price(tolerance)
+	}
+	left := b.demands()
+	for _, d := range b.cutter.demands {
+		clear(d.sum)
+		for _, l := range left {
+			if slices.Contains(d.of, l.mask) {
+				for r, v := range l.sum {
+					d.sum[r] += v
+				}
+			}
+		}
+	}
+	return b.cutter.price(tolerance)
 }
 
 // demands of what is left.
