@@ -21,11 +21,15 @@ type buyer struct {
 	bound  []float64 // least price for each unit of worth, by offer
 	offers []int     // shelf by bound
 	worth  float64   // of all that was left when prices were found
+	whole  float64   // of all there was
 }
 
 const (
-	reweigh  = 0.85 // of the worth is left: find new prices
-	crowding = 1.25 // how far a node may exceed the share that leaves enough nodes
+	reweigh  = 0.75   // of the worth is left: find new prices
+	settled  = 0.02   // of all the worth is left: prices stay
+	near     = 1.0015 // a buy so near to what is possible at best ends the search for a better one
+	roomy    = 1.3    // a node that could hold so much more than it may is not looked at first
+	crowding = 1.25   // how far a node may exceed the share that leaves enough nodes
 )
 
 func newBuyer(m *model, groups []*group, count []int, nodes int) *buyer {
@@ -83,6 +87,7 @@ func (b *buyer) run() (bought []*bin) {
 				b.left[l.group] -= l.n
 			}
 		}
+		b.compact()
 	}
 	return bought
 }
@@ -90,18 +95,23 @@ func (b *buyer) run() (bought []*bin) {
 // remaining worth.
 func (b *buyer) remaining() float64 {
 	sum := 0.0
-	for i, g := range b.groups {
-		sum += float64(b.left[i]) * g.value
+	if b.prices == nil {
+		return sum
+	}
+	for _, it := range b.order {
+		sum += float64(b.left[it.group]) * b.groups[it.group].value
 	}
 	return sum
 }
 
 // weigh what is left anew, unless it has hardly changed.
 func (b *buyer) weigh() {
-	if b.prices != nil && b.remaining() > reweigh*b.worth {
+	left := b.remaining()
+	if b.prices != nil && (left > reweigh*b.worth || left < settled*b.whole) {
 		return
 	}
 	b.value(b.price(rough))
+	b.whole = max(b.whole, b.worth)
 }
 
 // price what is left.
@@ -155,7 +165,7 @@ func (b *buyer) value(p *prices) {
 		if b.left[i] == 0 {
 			continue
 		}
-		b.order = append(b.order, i)
+		b.order = append(b.order, b.item(i))
 		if !slices.Contains(masks, g.mask) {
 			masks = append(masks, g.mask)
 		}
@@ -188,13 +198,6 @@ func (b *buyer) restore(bins []*bin) {
 	}
 }
 
-// sort the groups in order, dearest first.
-func (b *buyer) sort() {
-	slices.SortFunc(b.order, func(x, y int) int {
-		return cmp.Or(cmp.Compare(b.groups[y].value, b.groups[x].value), cmp.Compare(x, y))
-	})
-}
-
 // best buy now, nil if there is none.
 func (b *buyer) best() *bin {
 	left := b.remaining()
@@ -223,7 +226,8 @@ func (b *buyer) best() *bin {
 // apart is how many nodes the rules between pods on one node ask for.
 func (b *buyer) apart() int {
 	nodes := 0
-	for i, g := range b.groups {
+	for _, it := range b.order {
+		i, g := it.group, b.groups[it.group]
 		if g.host != nil && g.host.most > 0 {
 			nodes = max(nodes, (b.left[i]+g.host.most-1)/g.host.most)
 		}
@@ -237,10 +241,10 @@ func (b *buyer) among(least, most float64) *bin {
 	var node *bin
 	score := math.Inf(1)
 	for _, o := range b.offers {
-		if b.bound[o] >= score {
+		if b.bound[o]*near >= score {
 			break
 		}
-		if b.soldOut(o) {
+		if full := b.m.offers[o].Price / b.bound[o]; b.soldOut(o) || full < least || full > roomy*most {
 			continue
 		}
 		for _, balanced := range []bool{true, false} {
@@ -250,6 +254,9 @@ func (b *buyer) among(least, most float64) *bin {
 			}
 			if s := b.m.offers[o].Price / value; s < score || node == nil {
 				node, score = b.filled(o), s
+			}
+			if score <= b.bound[o]*near {
+				break
 			}
 		}
 	}

@@ -1,7 +1,9 @@
 package pack
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
@@ -17,12 +19,19 @@ type bin struct {
 // load is some pods of a group.
 type load struct{ group, n int }
 
+// item is a group with what is asked first of it, side by side in memory.
+type item struct {
+	group       int
+	cpu, memory int64
+	worth       float64 // decides the order
+}
+
 // filler fills imaginary nodes from what is left of the groups.
 type filler struct {
 	m      *model
 	groups []*group
-	left   []int // by group
-	order  []int // groups with pods left, dearest first
+	left   []int  // by group
+	order  []item // groups with pods left, dearest first
 
 	taken  []int // by group, on the node being filled
 	loaded []int // groups on it
@@ -68,10 +77,15 @@ func (f *filler) stuff(o int, left *fit.Amounts, balanced bool) (value float64) 
 	room := *left
 	relation := float64(f.m.offers[o].room.Memory) / float64(max(1, f.m.offers[o].room.CPU))
 	f.steps += len(f.order)
-	for _, i := range f.order {
+	for at := range f.order {
+		it := &f.order[at]
+		if it.cpu > room.CPU || it.memory > room.Memory {
+			continue
+		}
+		i := it.group
 		g := f.groups[i]
 		n := f.left[i] - f.taken[i]
-		if n <= 0 || g.need.CPU > room.CPU || g.need.Memory > room.Memory || !g.mask.has(o) {
+		if n <= 0 || !g.mask.has(o) {
 			continue
 		}
 		if balanced && unbalances(room, g.need, relation) {
@@ -200,6 +214,21 @@ func (f *filler) sociable(i, n int) int {
 		}
 	}
 	return n
+}
+
+func (f *filler) item(i int) item {
+	g := f.groups[i]
+	return item{group: i, cpu: g.need.CPU, memory: g.need.Memory, worth: g.value}
+}
+
+// compact the order: groups of which nothing is left go.
+func (f *filler) compact() {
+	f.order = slices.DeleteFunc(f.order, func(it item) bool { return f.left[it.group] == 0 })
+}
+
+// sort the groups in order, dearest first.
+func (f *filler) sort() {
+	slices.SortFunc(f.order, func(a, b item) int { return cmp.Or(cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group)) })
 }
 
 // filled is the node as last filled.

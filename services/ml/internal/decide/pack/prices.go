@@ -60,7 +60,8 @@ type demand struct {
 
 const (
 	manyMasks  = 24 // the dual's size grows with them; the rarest beyond are merged, which only lowers the bound
-	cutRounds  = 150
+	cutRounds  = 100
+	manyRows   = 3 // for each variable; then those that bind nothing are forgotten
 	cutsEach   = 2
 	priceLeast = 1e-6
 	exact      = 1e-7 // how much of an offer's price its room may be worth too much
@@ -107,6 +108,7 @@ func (m *model) cutter(all []*demand) *cutter {
 	}
 	c.split()
 	c.start()
+	c.table.kept = c.table.given
 	return c
 }
 
@@ -222,6 +224,9 @@ func (c *cutter) price(tolerance float64) *prices {
 	best, bound := make([]float64, len(gain)), 0.0
 	for range cutRounds {
 		c.table.solve()
+		if len(c.table.rows) > manyRows*len(gain) {
+			c.table.forget()
+		}
 		y := c.table.y()
 		scale := min(1, c.cut(y, tolerance))
 		if worth := scale * dot(gain, y); worth > bound || scale == 0 { // offers for nothing leave no bound, but weights
@@ -262,11 +267,9 @@ func (c *cutter) cut(y []float64, tolerance float64) (scale float64) {
 
 func (c *cutter) cutKind(k *kind, top []float64, whose []int, tolerance float64) (least float64) {
 	least = math.Inf(1)
-	type over struct {
-		offer int
-		ratio float64
-	}
-	var worst []over
+	worst := [cutsEach]int{}
+	ratios := [cutsEach]float64{}
+	n := 0
 	for _, i := range k.offers {
 		value := 0.0
 		for r, dim := range c.dims {
@@ -276,13 +279,25 @@ func (c *cutter) cutKind(k *kind, top []float64, whose []int, tolerance float64)
 			continue
 		}
 		least = min(least, max(0, c.m.offers[i].Price)/value)
-		if ratio := max(priceLeast, c.m.offers[i].Price) / value; ratio < 1-tolerance {
-			worst = append(worst, over{i, ratio})
+		ratio := max(priceLeast, c.m.offers[i].Price) / value
+		if ratio >= 1-tolerance {
+			continue
+		}
+		switch {
+		case n < cutsEach:
+			worst[n], ratios[n] = i, ratio
+			n++
+		case ratio < ratios[cutsEach-1]:
+			worst[cutsEach-1], ratios[cutsEach-1] = i, ratio
+		default:
+			continue
+		}
+		for j := n - 1; j > 0 && ratios[j] < ratios[j-1]; j-- {
+			worst[j], worst[j-1], ratios[j], ratios[j-1] = worst[j-1], worst[j], ratios[j-1], ratios[j]
 		}
 	}
-	slices.SortStableFunc(worst, func(a, b over) int { return cmp.Compare(a.ratio, b.ratio) })
-	for _, w := range worst[:min(cutsEach, len(worst))] {
-		c.add(w.offer, func(r int) int { return whose[r] })
+	for _, offer := range worst[:n] {
+		c.add(offer, func(r int) int { return whose[r] })
 	}
 	return least
 }

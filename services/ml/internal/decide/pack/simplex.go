@@ -18,6 +18,7 @@ type tableau struct {
 	inCol []int // variable of each column; y first, then slacks
 	inRow []int
 	given int // rows ever added
+	kept  int // of them, the first ones, which forget keeps
 }
 
 func newTableau(variables int) *tableau {
@@ -64,6 +65,18 @@ func (t *tableau) add(row []float64, limit float64) {
 	t.rows, t.limit = append(t.rows, fresh), append(t.limit, limit)
 	t.inRow = append(t.inRow, len(t.inCol)+t.given)
 	t.given++
+}
+
+// forget rows that bind nothing, but for the first ones: they can be added again.
+func (t *tableau) forget() {
+	n := 0
+	for i, v := range t.inRow {
+		if slack := v - len(t.inCol); slack < t.kept {
+			t.rows[n], t.limit[n], t.inRow[n] = t.rows[i], t.limit[i], v
+			n++
+		}
+	}
+	t.rows, t.limit, t.inRow = t.rows[:n], t.limit[:n], t.inRow[:n]
 }
 
 // solve it, from wherever it is. It ends early if it takes too long: what uses the
