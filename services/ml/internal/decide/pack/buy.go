@@ -235,6 +235,8 @@ func (b *buyer) apart() int {
 	return nodes
 }
 
+var ways = [...]way{alike, balanced, plain}
+
 // among the nodes that hold worth between least and most, the one that costs least
 // for each unit.
 func (b *buyer) among(least, most float64) *bin {
@@ -247,8 +249,8 @@ func (b *buyer) among(least, most float64) *bin {
 		if full := b.m.offers[o].Price / b.bound[o]; b.soldOut(o) || full < least || full > roomy*most {
 			continue
 		}
-		for _, balanced := range []bool{true, false} {
-			value := b.fill(o, balanced)
+		for _, how := range ways {
+			value := b.fill(o, how)
 			if value <= 0 || value < least || value > most {
 				continue
 			}
@@ -271,7 +273,7 @@ func (b *buyer) largest() *bin {
 		if b.soldOut(o) {
 			continue
 		}
-		if value := b.fill(o, true); value > held {
+		if value := b.fill(o, balanced); value > held {
 			node, held = b.filled(o), value
 		}
 	}

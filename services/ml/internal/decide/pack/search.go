@@ -45,7 +45,7 @@ func newSearch(b *buyer, bins []*bin) *search {
 func (s *search) measure(b *bin) {
 	b.room, b.waste = s.m.offers[b.offer].room, s.m.offers[b.offer].Price
 	for _, l := range b.loads {
-		b.room = less(b.room, s.groups[l.group].need, l.n)
+		reduce(&b.room, &s.groups[l.group].need, l.n)
 		b.waste -= float64(l.n) * s.groups[l.group].value
 	}
 }
@@ -275,7 +275,7 @@ func (s *search) last(limit float64) *bin {
 		if admit[o>>6]>>(o&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {
 			continue
 		}
-		s.fill(o, false)
+		s.fill(o, plain)
 		node := s.filled(o)
 		all := 0
 		for _, l := range node.loads {
