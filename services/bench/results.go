@@ -115,13 +115,16 @@ func targetOf(r Result) string {
 	}
 }
 
-// number has three digits that say something, and none that do not.
+// number has three digits that say something, and none that do not; ratios near 1
+// have three behind the point.
 func number(v float64) string {
 	switch {
 	case v >= 100 || v == float64(int64(v)):
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case v >= 10:
 		return strconv.FormatFloat(v, 'f', 1, 64)
+	case v < 2:
+		return strconv.FormatFloat(v, 'f', 3, 64)
 	default:
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	}

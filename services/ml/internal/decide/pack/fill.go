@@ -22,6 +22,7 @@ type load struct{ group, n int }
 // item is a group with what is asked first of it, side by side in memory.
 type item struct {
 	group       int
+	mask        *mask
 	cpu, memory int64
 	relation    float64 // of memory to CPU
 	worth       float64 // decides the order
@@ -88,18 +89,25 @@ func (f *filler) fill(o int, how way) (value float64) {
 	return value + f.stuff(o, &room, false)
 }
 
-// stuff pods into the room of a node of an offer, beside what is there.
+// stuff pods into the room of a node of an offer, beside what is there. If balanced,
+// only those that draw what is left towards the node's own relation.
 func (f *filler) stuff(o int, room *fit.Amounts, balanced bool) (value float64) {
-	relation := relation(f.m.offers[o].room)
+	own, free := relation(f.m.offers[o].room), relation(*room)
 	f.steps += len(f.order)
 	for at := range f.order {
 		it := &f.order[at]
-		if it.cpu > room.CPU || it.memory > room.Memory || balanced && unbalances(*room, it, relation) {
+		if it.cpu > room.CPU || it.memory > room.Memory || !it.mask.has(o) {
 			continue
 		}
-		value += f.put(o, it.group, room)
-		if room.Pods <= 0 {
-			break
+		if balanced && (free < own) == (it.relation > free) && math.Abs(free-own) > 0.02*own {
+			continue
+		}
+		if more := f.put(it.group, room); more > 0 {
+			value += more
+			free = relation(*room)
+			if room.Pods <= 0 {
+				break
+			}
 		}
 	}
 	return value
@@ -123,18 +131,18 @@ func (f *filler) stuffAlike(o int, room *fit.Amounts) (value float64) {
 			down--
 		}
 		f.steps++
-		if it.cpu <= room.CPU && it.memory <= room.Memory {
-			value += f.put(o, it.group, room)
+		if it.cpu <= room.CPU && it.memory <= room.Memory && it.mask.has(o) {
+			value += f.put(it.group, room)
 		}
 	}
 	return value
 }
 
 // put as many pods of a group as there can be on the node.
-func (f *filler) put(o, i int, room *fit.Amounts) (value float64) {
+func (f *filler) put(i int, room *fit.Amounts) (value float64) {
 	g := f.groups[i]
 	n := f.left[i] - f.taken[i]
-	if n <= 0 || !g.mask.has(o) {
+	if n <= 0 {
 		return 0
 	}
 	if n = min(n, most(&g.need, room)); g.host != nil {
@@ -181,13 +189,6 @@ func (f *filler) forget(i int) {
 // relation of memory to CPU.
 func relation(a fit.Amounts) float64 {
 	return float64(max(1, a.Memory)) / float64(max(1, a.CPU))
-}
-
-// unbalances says whether a pod would take the free room further from the relation
-// of memory to CPU.
-func unbalances(room fit.Amounts, it *item, own float64) bool {
-	free := relation(room)
-	return math.Abs(free-own) > 0.02*own && (free < own) == (it.relation > free)
 }
 
 func (f *filler) take(i, n int) {
@@ -262,7 +263,7 @@ func (f *filler) sociable(i, n int) int {
 
 func (f *filler) item(i int) item {
 	g := f.groups[i]
-	return item{group: i, cpu: g.need.CPU, memory: g.need.Memory, worth: g.value, relation: relation(g.need)}
+	return item{group: i, mask: g.mask, cpu: g.need.CPU, memory: g.need.Memory, worth: g.value, relation: relation(g.need)}
 }
 
 // compact the order: groups of which nothing is left go.

@@ -27,7 +27,7 @@ const (
 	leastGain   = 1e-9
 	// stepsEach and stepsPerPod are how many groups may be looked at for the usual
 	// effort; a step takes a few nanoseconds.
-	stepsEach, stepsPerPod, stepsMost = 4e5, 2500, 2.5e8
+	stepsEach, stepsPerPod, stepsMost = 3e5, 300, 3e7
 	idleRounds                        = 60 // times the nodes: then there is nothing to be found any more
 )
 
