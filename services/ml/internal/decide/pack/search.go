@@ -30,9 +30,9 @@ const (
 	leastGain   = 1e-9
 	// stepsEach and stepsPerPod are how many groups may be looked at for the usual
 	// effort; a step takes a few nanoseconds.
-	stepsEach, stepsPerPod, stepsMost = 3e5, 300, 3e7
+	stepsEach, stepsPerPod, stepsMost = 1e6, 300, 3e7
 	idleEach, idlePerNode             = 300, 60 // steps without gain: then there is nothing to be found any more
-	heatShare                         = 0.003    // of a node's price
+	heatShare                         = 0.003   // of a node's price
 )
 
 func newSearch(b *buyer, bins []*bin) *search {
@@ -298,7 +298,7 @@ func (s *search) last(limit float64) *bin {
 		if s.m.offers[o].Price >= limit-leastGain {
 			return nil
 		}
-		if admit[o>>6]>>(o&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {
+		if brand := s.m.offers[o].brand; admit[brand>>6]>>(brand&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {
 			continue
 		}
 		s.fill(o, plain)
