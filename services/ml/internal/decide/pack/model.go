@@ -13,6 +13,7 @@ import (
 type model struct {
 	p      Problem
 	offers []offer
+	keys   []string   // node labels that rules look at
 	brands []fit.Node // one empty node each of offers that no pod's rules tell apart
 	dims   int        // resources: CPU, memory, disk, pods, then the extended ones
 
@@ -52,11 +53,11 @@ func newModel(p Problem) *model {
 	for _, pod := range p.Pods {
 		m.dims = max(m.dims, fixedDims+len(p.Book.Requests(pod).Extended))
 	}
-	keys := m.labelKeys()
+	m.keys = m.labelKeys()
 	index := map[string]int{}
 	for _, o := range p.Offers {
 		room := o.Node.Room.Minus(o.Node.Reserved)
-		name := brandName(&o.Node, keys)
+		name := brandName(&o.Node, m.keys)
 		brand, ok := index[name]
 		if !ok {
 			brand = len(m.brands)

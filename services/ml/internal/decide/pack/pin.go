@@ -2,7 +2,6 @@ package pack
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -124,9 +123,6 @@ func (m *model) domains(open []int, by *prices) *domains {
 	d := &domains{m: m}
 	if m.p.Cluster != nil {
 		d.world = m.p.Cluster.Clone()
-		for n := range d.world.Nodes() {
-			d.world.Close(n)
-		}
 	} else {
 		d.world = fit.NewCluster(m.p.Book)
 	}
@@ -169,15 +165,25 @@ func (d *domains) endless() fit.Amounts {
 	return a
 }
 
-// addOpen makes each open node a cell of its own, with the room that it has.
+// addOpen makes a cell of open nodes that the rules cannot tell apart, with the room
+// that they have together.
 func (d *domains) addOpen(open []int) {
+	index := map[string]int{}
+	var nodes []fit.Node
 	for _, n := range open {
 		node := *d.m.p.Cluster.Node(n)
-		node.Name = fmt.Sprintf("open-%d", n)
-		labels := maps.Clone(node.Labels)
-		delete(labels, fit.LabelHostname)
-		node.Labels = labels
-		node.Room, node.Reserved, node.Ports = d.m.p.Cluster.Spare(n), fit.Amounts{}, nil
+		name := brandName(&node, d.m.keys)
+		at, ok := index[name]
+		if !ok {
+			at = len(nodes)
+			index[name] = at
+			labels := maps.Clone(node.Labels)
+			delete(labels, fit.LabelHostname)
+			nodes = append(nodes, fit.Node{Name: node.Name, Labels: labels, Taints: node.Taints, Closed: node.Closed})
+		}
+		nodes[at].Room = nodes[at].Room.Plus(d.m.p.Cluster.Spare(n))
+	}
+	for _, node := range nodes {
 		d.cells = append(d.cells, cell{node: d.world.AddNode(node), pods: map[int]int{}})
 	}
 }
