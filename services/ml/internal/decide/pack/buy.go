@@ -14,7 +14,7 @@ import (
 type buyer struct {
 	*filler
 
-	count  []int // bought so far, by offer; shared with what was bought before
+	count  []int // bought so far, by offer, with what was bought before
 	nodes  int   // that may yet be bought, below 0: any number
 	shelf  []int // offers that are not beaten by another that the pods can use alike
 	prices *prices
@@ -42,22 +42,7 @@ func newBuyer(m *model, groups []*group, count []int, nodes int) *buyer {
 // shelve drops offers that have a twin for less: on-demand nodes cost the same in
 // every zone, and where no pod minds the zone, one zone's will do.
 func (b *buyer) shelve() {
-	var masks []*mask
-	for _, g := range b.groups {
-		if !slices.Contains(masks, g.mask) {
-			masks = append(masks, g.mask)
-		}
-	}
-	users := make([]string, len(b.m.brands)) // which masks have the brand
-	for brand := range users {
-		text := strings.Builder{}
-		for i, k := range masks {
-			if k.has(brand) {
-				fmt.Fprint(&text, i, " ")
-			}
-		}
-		users[brand] = text.String()
-	}
+	users := b.users()
 	type twin struct {
 		cpu, memory, disk, pods int64
 		users, rest             string
@@ -85,6 +70,27 @@ func (b *buyer) shelve() {
 	}
 }
 
+// users spells, by brand, which masks of the groups have it.
+func (b *buyer) users() []string {
+	var masks []*mask
+	for _, g := range b.groups {
+		if !slices.Contains(masks, g.mask) {
+			masks = append(masks, g.mask)
+		}
+	}
+	users := make([]string, len(b.m.brands))
+	for brand := range users {
+		text := strings.Builder{}
+		for i, k := range masks {
+			if k.has(brand) {
+				fmt.Fprint(&text, i, " ")
+			}
+		}
+		users[brand] = text.String()
+	}
+	return users
+}
+
 // run until nothing is left or nothing can be bought.
 func (b *buyer) run() (bought []*bin) {
 	for b.nodes != 0 {
@@ -104,6 +110,23 @@ func (b *buyer) run() (bought []*bin) {
 		b.compact()
 	}
 	return bought
+}
+
+// unplaced pods.
+func (b *buyer) unplaced() int {
+	n := 0
+	for _, left := range b.left {
+		n += left
+	}
+	return n
+}
+
+func (b *buyer) cost(bins []*bin) float64 {
+	sum := 0.0
+	for _, bin := range bins {
+		sum += b.m.offers[bin.offer].Price
+	}
+	return sum
 }
 
 // remaining worth.
@@ -263,8 +286,7 @@ var ways = [...]way{alike, balanced, plain}
 
 // among the nodes that hold worth between least and most, the one that costs least
 // for each unit.
-func (b *buyer) among(least, most float64) *bin {
-	var node *bin
+func (b *buyer) among(least, most float64) (node *bin) {
 	score := math.Inf(1)
 	for _, o := range b.offers {
 		if b.bound[o]*near >= score {
@@ -282,7 +304,7 @@ func (b *buyer) among(least, most float64) *bin {
 				node, score = b.filled(o), s
 			}
 			if score <= b.bound[o]*near {
-				break
+				return node
 			}
 		}
 	}
