@@ -98,29 +98,22 @@ func (q *problem) consolidation(d *draft, after float64) *mlv1.Consolidation {
 
 const mostAlternatives = 20
 
-// note why each draft was not taken, and which limits stood in the way of one that is
-// cheaper by estimate.
-func (q *problem) note(drafts []*draft, taken *draft) {
-	for _, d := range drafts {
-		reason := cmp.Or(q.refusal(d), reasonDearer)
-		q.weighed = append(q.weighed, weighed{d, reason})
+// note limits that stood in the way of a plan that is cheaper by estimate; explain
+// notes those on disruption.
+func (q *problem) note(taken *draft) {
+	for _, d := range q.weighed {
+		reason := q.refusal(d)
 		if (reason == limitScore || reason == limitNewNodes) && (taken == nil || d.judged < taken.judged) {
 			q.limitedBy[reason] = true
 		}
 	}
-	cost, evictions, nodes := q.before, 0, 0
+	cost := q.before
 	if taken != nil {
-		cost, evictions, nodes = taken.cost, taken.evictions, len(taken.Gone)
+		cost = taken.cost
 	}
 	more := q.unlimited()
 	if len(more.gone) == 0 || more.cost > cost-settlingSavings*q.l.minSavings*q.before {
 		return
-	}
-	if more.sum.evictions > q.most && evictions > q.most-q.most/20-2 {
-		q.limitedBy[q.mostName] = true
-	}
-	if more.sum.nodes > q.nodes && nodes >= q.nodes {
-		q.limitedBy[limitDisrupted] = true
 	}
 	if !q.l.purchases {
 		q.limitedBy[limitPurchases] = true
@@ -142,12 +135,12 @@ func (q *problem) alternatives(taken *draft) []*mlv1.Alternative {
 	var all []*mlv1.Alternative
 	seen := map[string]bool{}
 	for _, w := range q.weighed {
-		if taken != nil && w.draft.cost == taken.cost && w.draft.evictions == taken.evictions {
+		if taken != nil && w.cost == taken.cost && w.evictions == taken.evictions {
 			continue
 		}
 		a := &mlv1.Alternative{
-			NodesRemoved: int32(len(w.draft.Gone)), NodesBought: int32(len(w.draft.Buy)), Evictions: int32(w.draft.evictions),
-			CostAfter: w.draft.cost, Reason: w.reason,
+			NodesRemoved: int32(len(w.Gone)), NodesBought: int32(len(w.Buy)), Evictions: int32(w.evictions),
+			CostAfter: w.cost, Reason: cmp.Or(q.refusal(w), reasonDearer),
 		}
 		if key := a.String(); !seen[key] {
 			seen[key] = true
@@ -187,8 +180,10 @@ func (q *problem) whyKept(n *candidate, t tally, anyGoes bool) (reason, detail s
 	elsewhere := q.cost(more) - q.cost(t) + n.price
 	switch {
 	case elsewhere < n.price && more.evictions > q.most:
+		q.limitedBy[q.mostName] = true
 		return scene.ReasonEvictions, fmt.Sprintf("%s: %d of %d evictions are used and its %d pods are more", q.mostName, t.evictions, q.most, n.evictions)
 	case elsewhere < n.price && more.nodes > q.nodes:
+		q.limitedBy[limitDisrupted] = true
 		return scene.ReasonNodeBudget, fmt.Sprintf("%d nodes go already", t.nodes)
 	case !anyGoes:
 		return scene.ReasonNoSaving, "no plan saves enough for what it disturbs"

@@ -24,32 +24,37 @@ const (
 	portion      = 0.75
 )
 
-// weighed is a draft as the answer tells of it.
-type weighed struct {
-	draft  *draft
-	reason string
-}
-
 // choose the plan that is worth most; nil if none is worth its disruption.
 func (q *problem) choose() *draft {
+	best := q.first()
+	if best != nil && !q.l.planned {
+		best = q.extend(best)
+	}
+	q.note(best)
+	return best
+}
+
+// first choice, before it is extended.
+func (q *problem) first() *draft {
 	var drafts []*draft
 	proposals := q.proposals()
 	for _, p := range proposals[:min(len(proposals), q.drafts(proposals))] {
 		drafts = append(drafts, q.placed(p.nodes(), 0, firstPlan))
 	}
+	if q.needy {
+		drafts = append(drafts, q.draw(nil, 0, firstPlan))
+	}
 	drafts = append(drafts, q.portions(drafts)...)
+	q.weighed = drafts
 	best := q.least(drafts)
-	if best != nil {
-		best = q.search(best)
+	if best == nil {
+		return nil
 	}
-	if best != nil && q.l.planned {
-		best = q.better(q.placed(best.Gone, 0, unlimited), best)
+	best = q.search(best)
+	if q.l.planned {
+		return q.better(q.placed(best.Gone, 0, unlimited), best)
 	}
-	if best != nil && !q.l.planned {
-		best = q.settle(best)
-	}
-	q.note(drafts, best)
-	return best
+	return q.settle(best)
 }
 
 // drafts of full size that the effort allows.
@@ -162,10 +167,10 @@ func (q *problem) refusal(d *draft) string {
 		return limitDisrupted
 	case q.l.maxNodes > 0 && len(d.Buy) > q.l.maxNodes:
 		return limitNewNodes
-	case len(d.Gone) == 0 && q.missing(&draft{Plan: d.Plan, cluster: q.seat()}) == (load{}):
-		return reasonDearer
+	case q.needy:
+		return "" // room must be had, whatever it costs
 	case len(d.Gone) == 0:
-		return "" // bought for the room that must stay free alone
+		return reasonDearer
 	case saved <= neverWorse || saved < least*q.before || saved*figure.HoursPerMonth < q.l.minUSD || d.judged >= q.idle():
 		return reasonMinSavings
 	case !q.worthwhile(d.cost, d.weight):

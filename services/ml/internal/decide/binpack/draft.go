@@ -7,6 +7,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/pack"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/scene"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 )
 
@@ -131,7 +132,7 @@ func (q *problem) stages(gone, homeless []int, leaving []bool) []stage {
 		}
 	}
 	bold = append(bold, homeless...)
-	if len(q.l.capacity) > 0 || len(onDemand) == len(all) {
+	if len(q.l.capacity) > 0 || !slices.ContainsFunc(q.w.Nodes, func(n *scene.Node) bool { return n.Spot }) {
 		return []stage{{pods: append(steady, bold...), columns: q.columns, open: all}}
 	}
 	return []stage{

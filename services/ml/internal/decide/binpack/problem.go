@@ -45,13 +45,14 @@ type problem struct {
 	bound    float64 // see Consolidation.lower_bound
 	most     int     // evictions
 	mostName string  // the constraint behind most
+	needy    bool    // the room that must stay free is not there today
 	scarce   bool    // not all nodes may go for it
 	nodes    int     // most that may go
 
 	staged    map[float64]*fit.Cluster // see stage
 	blocked   map[int]string           // node → pod that found no place when the node was to go
 	limitedBy map[string]bool
-	weighed   []weighed
+	weighed   []*draft // before rehearsals
 }
 
 // candidate is a node that may go.
@@ -90,6 +91,7 @@ func newProblem(w *scene.World, l limits, all []*shop.Column) *problem {
 		}
 	}
 	q.most, q.mostName = l.mostEvictions(q.moving)
+	q.needy = q.missing(&draft{cluster: today}) != load{}
 	q.scarce = q.whole().evictions > q.most
 	q.nodes = l.mostDisrupted(len(w.Nodes))
 	q.bound = q.lowerBound()
