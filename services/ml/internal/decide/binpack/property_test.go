@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
@@ -200,38 +199,6 @@ func TestTheOrderOfTheStateDoesNotMatter(t *testing.T) {
 	})
 }
 
-// carriedOut is the state after a decision, pods where it expects them.
-func carriedOut(state *fleetv1.ClusterState, a *mlv1.DecisionResponse) *fleetv1.ClusterState {
-	after := proto.CloneOf(state)
-	away, to := map[string]bool{}, map[string]string{}
-	for _, name := range gone(a) {
-		away[name] = true
-	}
-	for _, m := range a.PodMoves {
-		to[m.Uid] = m.ToNode
-	}
-	after.Nodes = slices.DeleteFunc(after.Nodes, func(n *fleetv1.NodeMetric) bool { return away[n.NodeName] })
-	after.Pods = slices.DeleteFunc(after.Pods, func(p *fleetv1.Pod) bool {
-		return away[p.NodeName] && p.GetOwner().GetKind() == "DaemonSet"
-	})
-	for _, n := range a.NewNodes {
-		n := proto.CloneOf(n)
-		n.InstanceId, n.CreatedAt = "i-"+n.NodeName, timestamppb.New(testNow)
-		after.Nodes = append(after.Nodes, n)
-	}
-	count := map[string]int32{}
-	for _, p := range after.Pods {
-		if node, ok := to[p.Uid]; ok {
-			p.NodeName = node
-		}
-		count[p.NodeName]++
-	}
-	for _, n := range after.Nodes {
-		n.PodCount = count[n.NodeName]
-	}
-	return after
-}
-
 // fixed clusters and constraints under which decisions are carried out.
 func fixed() map[string]*mlv1.DecisionRequest {
 	all := map[string]*mlv1.DecisionRequest{}
@@ -264,7 +231,7 @@ func TestAskedAboutItsOwnResultItProposesNothing(t *testing.T) {
 		}
 		changed++
 		for _, later := range restsFor(name) {
-			again, err := Decide(request(carriedOut(req.CurrentState, a), req.Constraints.AsMap()), testMarket(t), testNow.Add(later))
+			again, err := Decide(request(feasible.After(req.CurrentState, a, testNow), req.Constraints.AsMap()), testMarket(t), testNow.Add(later))
 			if err != nil {
 				t.Fatalf("%s, again: %v", name, err)
 			}
@@ -298,7 +265,7 @@ func TestRequestsThatWaverALittleMoveNothing(t *testing.T) {
 		if len(a.Consolidation.LimitedBy) > 0 {
 			continue // more could be saved all the time
 		}
-		after := carriedOut(req.CurrentState, a)
+		after := feasible.After(req.CurrentState, a, testNow)
 		for seed := range uint64(2) {
 			asked++
 			noisy := proto.CloneOf(after)
