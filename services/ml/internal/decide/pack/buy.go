@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // buyer buys nodes for groups of pods, one good buy after the other: it fills an
@@ -47,23 +48,36 @@ func (b *buyer) shelve() {
 			masks = append(masks, g.mask)
 		}
 	}
-	twins := map[string]int{}
+	users := make([]string, len(b.m.brands)) // which masks have the brand
+	for brand := range users {
+		text := strings.Builder{}
+		for i, k := range masks {
+			if k.has(brand) {
+				fmt.Fprint(&text, i, " ")
+			}
+		}
+		users[brand] = text.String()
+	}
+	type twin struct {
+		cpu, memory, disk, pods int64
+		users, rest             string
+	}
+	twins := map[twin]int{}
 	for i := range b.m.offers {
 		o := &b.m.offers[i]
-		key := []byte(fmt.Sprint(o.room, o.Max, o.Node.Ports))
-		used := false
-		for _, k := range masks {
-			has := k.has(i)
-			used = used || has
-			key = append(key, map[bool]byte{true: 1, false: 0}[has])
-		}
-		if !used || o.room.Pods <= 0 {
+		key := twin{cpu: o.room.CPU, memory: o.room.Memory, disk: o.room.Disk, pods: o.room.Pods, users: users[o.brand]}
+		if key.users == "" || o.room.Pods <= 0 {
 			continue
 		}
-		at, ok := twins[string(key)]
+		if len(o.room.Extended)+len(o.Node.Ports) > 0 {
+			key.rest = fmt.Sprint(o.room.Extended, o.Node.Ports)
+		}
+		at, ok := twins[key]
 		switch {
-		case !ok || o.Max > 0:
-			twins[string(key)] = len(b.shelf)
+		case o.Max > 0:
+			b.shelf = append(b.shelf, i)
+		case !ok:
+			twins[key] = len(b.shelf)
 			b.shelf = append(b.shelf, i)
 		case o.Price < b.m.offers[b.shelf[at]].Price:
 			b.shelf[at] = i
@@ -172,20 +186,30 @@ func (b *buyer) value(p *prices) {
 	}
 	b.sort()
 	b.bound = make([]float64, len(b.m.offers))
+	tops := make([][]float64, len(b.m.brands))
 	for _, o := range b.shelf {
-		top := make([]float64, b.m.dims)
-		for _, k := range masks {
-			if k.has(o) {
-				for r, v := range p.of(k) {
-					top[r] = max(top[r], v)
-				}
-			}
+		brand := b.m.offers[o].brand
+		if tops[brand] == nil {
+			tops[brand] = b.top(p, masks, brand)
 		}
-		b.bound[o] = b.m.offers[o].Price / max(valueLeast, dot(top, b.m.offers[o].space))
+		b.bound[o] = b.m.offers[o].Price / max(valueLeast, dot(tops[brand], b.m.offers[o].space))
 	}
 	b.offers = slices.Clone(b.shelf)
 	slices.SortStableFunc(b.offers, func(x, y int) int { return cmp.Compare(b.bound[x], b.bound[y]) })
 	b.worth = b.remaining()
+}
+
+// top worths that any of the masks gives resources of a brand.
+func (b *buyer) top(p *prices, masks []*mask, brand int) []float64 {
+	top := make([]float64, b.m.dims)
+	for _, k := range masks {
+		if k.has(brand) {
+			for r, v := range p.of(k) {
+				top[r] = max(top[r], v)
+			}
+		}
+	}
+	return top
 }
 
 // restore what is on the nodes to what is left, and nothing else.

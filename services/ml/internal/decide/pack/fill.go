@@ -92,11 +92,11 @@ func (f *filler) fill(o int, how way) (value float64) {
 // stuff pods into the room of a node of an offer, beside what is there. If balanced,
 // only those that draw what is left towards the node's own relation.
 func (f *filler) stuff(o int, room *fit.Amounts, balanced bool) (value float64) {
-	own, free := relation(f.m.offers[o].room), relation(*room)
+	own, free, brand := relation(f.m.offers[o].room), relation(*room), f.m.offers[o].brand
 	f.steps += len(f.order)
 	for at := range f.order {
 		it := &f.order[at]
-		if it.cpu > room.CPU || it.memory > room.Memory || !it.mask.has(o) {
+		if it.cpu > room.CPU || it.memory > room.Memory || !it.mask.has(brand) {
 			continue
 		}
 		if balanced && (free < own) == (it.relation > free) && math.Abs(free-own) > 0.02*own {
@@ -117,7 +117,7 @@ func (f *filler) stuff(o int, room *fit.Amounts, balanced bool) (value float64) 
 // node's to those furthest from it.
 func (f *filler) stuffAlike(o int, room *fit.Amounts) (value float64) {
 	full := *room
-	own := relation(full)
+	own, brand := relation(full), f.m.offers[o].brand
 	up, _ := slices.BinarySearchFunc(f.byRelation, own, func(it item, own float64) int { return cmp.Compare(it.relation, own) })
 	down := up - 1
 	kept := func(left, all int64) bool { return float64(left) > (1-alikeShare)*float64(all) }
@@ -131,7 +131,7 @@ func (f *filler) stuffAlike(o int, room *fit.Amounts) (value float64) {
 			down--
 		}
 		f.steps++
-		if it.cpu <= room.CPU && it.memory <= room.Memory && it.mask.has(o) {
+		if it.cpu <= room.CPU && it.memory <= room.Memory && it.mask.has(brand) {
 			value += f.put(it.group, room)
 		}
 	}

@@ -288,10 +288,10 @@ func (s *site) reason(r *replay, pod int) Reason {
 	}
 	for i := range s.m.offers {
 		o := &s.m.offers[i]
-		if !mask.has(i) || !need.Within(o.room) || o.Max > 0 && s.count[i] >= o.Max {
+		if !mask.has(o.brand) || !need.Within(o.room) || o.Max > 0 && s.count[i] >= o.Max {
 			continue
 		}
-		at := r.world.AddNode(o.Node)
+		at := r.world.AddNode(named(o.Node, "new"))
 		refusal := r.world.Refusal(pod, at)
 		r.world.RemoveNode(at)
 		if reason, ok := why[refusal]; ok {
