@@ -193,7 +193,7 @@ func (q *problem) homes(d *draft, pods []int) []int {
 func (q *problem) keep(d *draft, stuck []int, round int) *draft {
 	homes := q.homes(d, stuck)
 	rest := slices.DeleteFunc(slices.Clone(d.Gone), func(n int) bool { return slices.Contains(homes, n) })
-	if len(homes) == 0 { // pending pods alone are stuck
+	if len(homes) == 0 && len(rest) > 0 { // pending pods alone are stuck
 		rest = rest[:len(rest)-1]
 	}
 	if extra := len(rest) * round / 8; extra > 0 {
