@@ -26,14 +26,7 @@ const decisionType = "spot_optimize"
 // on-demand price, a replacement with what the cluster costs today.
 func (a answer) compose(q *problem, all []*column, p plan, fresh bool) *mlv1.DecisionResponse {
 	before, after := q.w.costPerHour(), q.w.costAfter(p)
-	savings := before - after
-	if fresh {
-		savings = 0
-		for _, c := range p.buy {
-			savings += c.OnDemand - c.price
-		}
-	}
-	savings = cents(max(0, savings) * HoursPerMonth)
+	savings := q.savings(p, fresh)
 	led := q.w.ledgerFor(p.gone, q.l)
 	return &mlv1.DecisionResponse{
 		RequestId: a.req.GetRequestId(), Timestamp: timestamppb.New(a.now), DecisionType: decisionType,

@@ -52,9 +52,11 @@ func nearness(c *column, taken map[*column]bool) int {
 // whyNot says of a column that could have been taken why it was not.
 func (q *problem) whyNot(p plan) func(*column) string {
 	small, full, largest := q.smallest(p), q.spotFull(p), q.largest(p.gone)
+	led := q.w.ledgerFor(p.gone, q.l)
 	dearest := 0.0 // price of a vCPU, among those taken
 	for _, c := range p.buy {
 		dearest = max(dearest, perCPU(c))
+		led.add(c)
 	}
 	return func(c *column) string {
 		switch {
@@ -62,6 +64,8 @@ func (q *problem) whyNot(p plan) func(*column) string {
 			return candidateTooSmall
 		case c.spot && full && perCPU(c) < dearest:
 			return candidateSpotShare
+		case !led.zoneOpen(c) && perCPU(c) < dearest:
+			return candidateZoneShare
 		case len(p.gone) > 0 && float64(c.Type.VCPU) > largest:
 			return candidatePoolShare // alone it would be too much of the whole
 		}

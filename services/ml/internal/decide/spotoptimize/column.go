@@ -37,7 +37,8 @@ type column struct {
 	spot        bool
 	price       float64 // USD per hour
 	score       float64 // 0 for on demand
-	probability float64 // of an interruption in a month; 0 for on demand
+	probability float64 // of an interruption in a month, or how many if above 1; 0 for on demand
+	restart     float64 // USD that an interruption costs for each pod
 
 	labels   map[string]string
 	full     fit.Amounts // of an empty node

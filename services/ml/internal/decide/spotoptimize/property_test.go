@@ -37,6 +37,7 @@ func drawConstraints(t *rapid.T) map[string]any {
 	maybe("excluded_instance_types", []any{"c6a.*", "c7i-flex.*"})
 	maybe("max_nodes", 1.0, 2.0, 5.0)
 	maybe("min_savings_ratio", 0.0, 0.2)
+	drawFiner(maybe)
 	return c
 }
 
@@ -78,6 +79,7 @@ func TestEveryDecisionHoldsWhatItPromises(t *testing.T) {
 		}
 		requireLimits(rt, prices, req, answer)
 		requireAccounts(rt, prices, state, answer)
+		requireRunnerUp(rt, prices, req, answer)
 	})
 }
 
@@ -206,6 +208,7 @@ func requireLimits(t *rapid.T, prices *market.Snapshot, req *mlv1.DecisionReques
 	if len(a.ExecutionPlan) == 0 {
 		return // nothing changes, whatever the cluster breaks today
 	}
+	requireFiner(t, prices, req, a)
 	for pool, n := range pools {
 		if n > math.Max(1, l.poolShare*freshSpot+1e-9) {
 			t.Fatalf("%v of %v new spot nodes in %s, share %v", n, freshSpot, pool, l.poolShare)

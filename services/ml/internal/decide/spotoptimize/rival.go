@@ -1,0 +1,118 @@
+package spotoptimize
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+)
+
+// mostRivals is how many plans are remembered while the best is looked for.
+const mostRivals = 16
+
+// Reasons of RunnerUp, as the contract names them.
+const (
+	rivalDearer    = "dearer"
+	rivalRestarts  = "interruptions"
+	rivalCrowding  = "concentration"
+	rivalTooLittle = "saves_too_little"
+)
+
+// remember a plan that keeps every limit, for the runner-up.
+func (q *problem) remember(o outcome) {
+	if !o.ok() || q.light || len(o.plan.gone) == 0 {
+		return
+	}
+	q.rivals = append(q.rivals, o.plan)
+	slices.SortStableFunc(q.rivals, func(a, b plan) int { return cmp.Compare(q.w.worth(a), q.w.worth(b)) })
+	q.rivals = q.rivals[:min(len(q.rivals), mostRivals)]
+}
+
+// shape of a plan: which nodes go and which pools are bought from. Plans of one
+// shape differ only in how many of each.
+func (p plan) shape(w *world) string {
+	pools := map[string]bool{}
+	for _, c := range p.buy {
+		pools[c.pool()+"/"+c.nodeType()] = true
+	}
+	var names []string
+	for _, n := range p.gone {
+		names = append(names, w.nodes[n].metric.GetNodeName())
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Sorted(maps.Keys(pools)), " ") + "\x00" + strings.Join(names, " ")
+}
+
+// runnerUp is the best plan of another shape, nil if there is none.
+func (q *problem) runnerUp(chosen plan, more []plan, fresh bool) *mlv1.RunnerUp {
+	var best *plan
+	shape := chosen.shape(q.w)
+	for _, p := range slices.Concat(q.rivals, more) {
+		if p.shape(q.w) != shape && (best == nil || q.w.worth(p) < q.w.worth(*best)) {
+			best = &p
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	savings := q.savings(*best, fresh)
+	r := &mlv1.RunnerUp{
+		Recommendations: recommendations(*best, savings), CostPerHour: q.w.costAfter(*best), EstimatedSavings: savings,
+		RiskAssessment: q.w.risk(*best), JudgedPerHour: q.w.worth(*best), ChosenJudgedPerHour: q.w.worth(chosen),
+		Reason: whyLost(q.w.judge(*best), q.w.judge(chosen)),
+	}
+	if fresh {
+		r.CostPerHour -= q.w.costPerHour()
+		r.JudgedPerHour, r.ChosenJudgedPerHour = r.JudgedPerHour-q.w.costPerHour(), r.ChosenJudgedPerHour-q.w.costPerHour()
+	}
+	if len(chosen.buy)+len(chosen.gone) == 0 || !fresh && !q.saves(*best) {
+		r.Reason = rivalTooLittle
+	}
+	for _, n := range best.gone {
+		r.ReplacedNodes = append(r.ReplacedNodes, q.w.nodes[n].metric.GetNodeName())
+	}
+	slices.Sort(r.ReplacedNodes)
+	return r
+}
+
+// savings in USD per month: of fresh capacity against its own price on demand, else
+// against what the cluster costs today.
+func (q *problem) savings(p plan, fresh bool) float64 {
+	saved := q.w.costPerHour() - q.w.costAfter(p)
+	if fresh {
+		saved = 0
+		for _, c := range p.buy {
+			saved += c.OnDemand - c.price
+		}
+	}
+	return cents(max(0, saved) * HoursPerMonth)
+}
+
+// whyLost is the part of the judgement that speaks most against a plan.
+func whyLost(lost, won judged) string {
+	bill, restarts, crowding := lost.bill-won.bill, lost.restarts-won.restarts, lost.crowding-won.crowding
+	switch {
+	case bill >= restarts && bill >= crowding:
+		return rivalDearer
+	case restarts >= crowding:
+		return rivalRestarts
+	}
+	return rivalCrowding
+}
+
+// leaning is the pool that most vCPU of the plan is bought from, as type/zone/kind.
+func (p plan) leaning() string {
+	cpu := map[string]int{}
+	for _, c := range p.buy {
+		cpu[c.pool()+"/"+c.nodeType()] += c.Type.VCPU
+	}
+	best := ""
+	for _, pool := range slices.Sorted(maps.Keys(cpu)) {
+		if best == "" || cpu[pool] > cpu[best] {
+			best = pool
+		}
+	}
+	return best
+}
