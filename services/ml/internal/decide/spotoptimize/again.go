@@ -19,19 +19,29 @@ func (w *world) spare() int { return min(mostAgain, besideEffort/w.size()) }
 func (q *problem) again(l limits) *problem {
 	q.w.classify()
 	next := &problem{w: q.w, l: l, want: q.want, columns: q.columns, shelf: q.shelf}
-	if !sameOffers(q.l, l) {
+	switch {
+	case !sameLists(q.l, l):
 		next = newProblem(q.w, l, q.want, q.w.choices(q.want, l))
+	case !sameCeilings(q.l, l):
+		if q.stock == nil {
+			q.stock = q.w.stock(q.want, q.l)
+		}
+		next = newProblem(q.w, l, q.want, l.sort(q.stock))
 	}
 	next.light = true
 	return next
 }
 
-// sameOffers says whether the same may be bought under both limits; how much of it is
-// another question.
-func sameOffers(a, b limits) bool {
+// sameLists and sameCeilings say whether the same may be bought under both limits; how
+// much of it is another question.
+func sameLists(a, b limits) bool {
+	return slices.Equal(a.zones, b.zones) && slices.Equal(a.architectures, b.architectures) &&
+		slices.Equal(a.types, b.types) && slices.Equal(a.excluded, b.excluded)
+}
+
+func sameCeilings(a, b limits) bool {
 	return a.priceRatio == b.priceRatio && a.cpuPrice == b.cpuPrice && a.nodePrice == b.nodePrice && a.maxRisk == b.maxRisk &&
-		(a.maxSpot == 0) == (b.maxSpot == 0) && slices.Equal(a.zones, b.zones) && slices.Equal(a.architectures, b.architectures) &&
-		slices.Equal(a.types, b.types) && slices.Equal(a.excluded, b.excluded) && slices.Equal(a.excludedPools, b.excludedPools)
+		(a.maxSpot == 0) == (b.maxSpot == 0) && slices.Equal(a.excludedPools, b.excludedPools)
 }
 
 // quick solution: one try for all nodes and, where that may not do, for parts of them;

@@ -20,20 +20,18 @@ func (q *problem) withBeside(r *mlv1.DecisionResponse, chosen plan, fresh bool) 
 	q.capPrices(r.GetExecutionPlan())
 	var out []*structpb.Value
 	leaveOut := func(part string) { out = append(out, structpb.NewStringValue(part)) }
-	effort := q.w.spare()
-	if q.want.urgent {
-		effort = 0
-	}
-	var more []plan
-	if effort > 0 {
-		effort--
-		if p, ok := q.elsewhere(chosen, fresh); ok {
-			more = append(more, p)
+	effort := q.effort()
+	if fresh && effort > 0 {
+		q.spent++
+		if p, ok := q.elsewhere(chosen, true); ok {
+			q.rivals = append(q.rivals, p)
 		}
-	} else {
+	}
+	if q.spent == 0 {
 		leaveOut(partRunnerUp)
 	}
-	r.RunnerUp = q.runnerUp(chosen, more, fresh)
+	r.RunnerUp = q.runnerUp(chosen, fresh)
+	effort = q.effort()
 	// The first quick solution is what the others are compared with.
 	if effort < 2 {
 		leaveOut(partLimits)
@@ -51,6 +49,14 @@ func (q *problem) withBeside(r *mlv1.DecisionResponse, chosen plan, fresh bool) 
 		m["left_out"] = structpb.NewListValue(&structpb.ListValue{Values: out})
 	}
 	return r
+}
+
+// effort that is left for quick solutions.
+func (q *problem) effort() int {
+	if q.want.urgent {
+		return 0
+	}
+	return max(0, q.w.spare()-q.spent)
 }
 
 // capPrices of launches by the ceilings beside max_price_ratio.

@@ -82,7 +82,7 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 	q.excludeImmovable()
 	o, ok := q.choose()
 	if ok {
-		o.plan = q.extend(o.plan)
+		o.plan = q.reconsider(q.extend(o.plan))
 	}
 	if broken := w.broken(plan{}, l); !ok && broken != "" && len(movable) > 0 {
 		return nil, fault.Infeasible(broken, "The cluster breaks %s today and no change that saves money mends it", broken)

@@ -16,9 +16,11 @@ type problem struct {
 
 	extending bool // a plan is carried on, so its new nodes are no reason to wait
 
-	light   bool   // solved quickly, to be compared with others solved so
-	stopped string // the limit that a plan without all the nodes breaks, empty if none
-	rivals  []plan // the best that were met on the way
+	light   bool      // solved quickly, to be compared with others solved so
+	stopped string    // the limit that a plan without all the nodes breaks, empty if none
+	stock   []*column // what may be bought but for ceilings; made when first needed
+	rivals  []plan    // the best that were met on the way
+	spent   int       // quick solutions that were tried beside
 }
 
 func newProblem(w *world, l limits, want wants, columns []*column) *problem {

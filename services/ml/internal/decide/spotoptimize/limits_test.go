@@ -453,7 +453,7 @@ func requireRunnerUp(t *rapid.T, prices *market.Snapshot, req *mlv1.DecisionRequ
 		t.Fatalf("reason %q with a plan of %d steps", r.Reason, len(a.ExecutionPlan))
 	}
 	if r.Reason != "saves_too_little" && r.JudgedPerHour < r.ChosenJudgedPerHour {
-		t.Logf("BETTER %v %v", r.JudgedPerHour, r.ChosenJudgedPerHour)
+		t.Fatalf("judged at %v it lost to %v", r.JudgedPerHour, r.ChosenJudgedPerHour)
 	}
 }
 

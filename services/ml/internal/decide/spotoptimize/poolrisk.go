@@ -1,6 +1,7 @@
 package spotoptimize
 
 import (
+	"math"
 	"sort"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
@@ -100,9 +101,13 @@ func scoreOf(perMonth float64) float64 {
 
 // choices of the market, with their risk by the model that the request is answered
 // with and by all limits on price and risk.
-func (w *world) choices(want wants, l limits) []*column {
+func (w *world) choices(want wants, l limits) []*column { return l.sort(w.stock(want, l)) }
+
+// stock is what may be bought by the lists of the request, whatever it costs and however
+// risky it is.
+func (w *world) stock(want wants, l limits) []*column {
 	any := l
-	any.maxRisk = 1 // of the advisor's score; the model's is looked at below
+	any.maxRisk, any.priceRatio, any.maxSpot, any.excludedPools = 1, math.Inf(1), 1, nil
 	all := w.columns(want, any)
 	for _, c := range all {
 		c.restart = l.restartCost
@@ -110,22 +115,40 @@ func (w *world) choices(want wants, l limits) []*column {
 			c.probability = interruptions(l.risk, w.state.GetRegion(), c.Offer)
 			c.score = scoreOf(c.probability)
 		}
-		if c.reason == "" || c.reason == candidateSpotShare {
-			c.reason = l.tooDear(c)
+	}
+	return all
+}
+
+// sort out of a stock what the limits forbid. The stock itself is left as it is.
+func (l limits) sort(stock []*column) []*column {
+	without := map[string]bool{}
+	for _, pool := range l.excludedPools {
+		without[pool] = true
+	}
+	copies, all := make([]column, len(stock)), make([]*column, len(stock))
+	for i, c := range stock {
+		copies[i] = *c
+		all[i] = &copies[i]
+		switch {
+		case without[c.pool()+"/"+c.nodeType()]:
+			all[i].reason = candidateExcluded
+		case c.reason == "":
+			all[i].reason = l.forbids(c)
 		}
 	}
 	return all
 }
 
-// tooDear or too risky a column, or why it was refused before.
-func (l limits) tooDear(c *column) string {
-	switch {
-	case c.price > l.nodePrice+defaultGranularity:
+// forbids says why a column may not be bought, empty if it may.
+func (l limits) forbids(c *column) string {
+	if c.price > l.nodePrice+defaultGranularity {
 		return candidatePriceCeiling
-	case c.spot && c.price > l.cpuPrice*float64(c.Type.VCPU)+defaultGranularity:
-		return candidatePriceCeiling
-	case c.spot && c.score > l.maxRisk+defaultGranularity:
-		return candidateRiskCeiling
 	}
-	return c.reason
+	if !c.spot {
+		return ""
+	}
+	if c.price > l.cpuPrice*float64(c.Type.VCPU)+defaultGranularity {
+		return candidatePriceCeiling
+	}
+	return refuseSpot(c, l)
 }

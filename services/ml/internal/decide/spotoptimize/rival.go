@@ -46,10 +46,15 @@ func (p plan) shape(w *world) string {
 }
 
 // runnerUp is the best plan of another shape, nil if there is none.
-func (q *problem) runnerUp(chosen plan, more []plan, fresh bool) *mlv1.RunnerUp {
+func (q *problem) runnerUp(chosen plan, fresh bool) *mlv1.RunnerUp {
 	var best *plan
 	shape := chosen.shape(q.w)
-	for _, p := range slices.Concat(q.rivals, more) {
+	for _, p := range q.rivals {
+		// Judged better than the chosen one is only what did not last: the chosen plan
+		// was hardened against more schedulers, and carried on.
+		if !fresh && len(chosen.gone) > 0 && q.saves(p) && q.w.worth(p) < q.w.worth(chosen) {
+			continue
+		}
 		if p.shape(q.w) != shape && (best == nil || q.w.worth(p) < q.w.worth(*best)) {
 			best = &p
 		}
@@ -115,4 +120,46 @@ func (p plan) leaning() string {
 		}
 	}
 	return best
+}
+
+// reconsider a plan: what would be bought without the pool it leans on most is a rival,
+// and takes its place in the rare case that it is worth more.
+func (q *problem) reconsider(chosen plan) plan {
+	if q.effort() == 0 || len(chosen.buy) == 0 {
+		return chosen
+	}
+	q.spent++
+	reasons := q.w.reasons()
+	other, ok := q.elsewhere(chosen, false)
+	q.w.restore(reasons)
+	if !ok {
+		return chosen
+	}
+	if q.w.worth(other) >= q.w.worth(chosen) {
+		q.rivals = append(q.rivals, other)
+		return chosen
+	}
+	q.rivals = append(q.rivals, chosen)
+	q.harden(&other)
+	if !q.saves(other) || q.w.worth(other) >= q.w.worth(chosen) {
+		return chosen
+	}
+	return q.extend(other)
+}
+
+type reason struct{ word, detail string }
+
+// reasons why nodes stay, as known so far.
+func (w *world) reasons() []reason {
+	var all []reason
+	for _, n := range w.nodes {
+		all = append(all, reason{n.reason, n.detail})
+	}
+	return all
+}
+
+func (w *world) restore(all []reason) {
+	for i, n := range w.nodes {
+		n.reason, n.detail = all[i].word, all[i].detail
+	}
 }
