@@ -25,7 +25,7 @@ func Command(args []string, out io.Writer) error {
 	fs.StringVar(&prices, "prices", "", "price events, .csv.gz of instance_type,az,timestamp,price, for traces without prices")
 	fs.DurationVar(&c.boot, "boot", 3*time.Minute, "from a launch until the node serves")
 	fs.Float64Var(&c.restartCost, "restart-cost", 1, "USD that the engine counts an interruption of a node with")
-	fs.Float64Var(&c.maxPoolShare, "max-pool-share", 0.5, "the engine's constraint of this name")
+	fs.Float64Var(&c.maxPoolShare, "max-pool-share", 0.5, "the constraint of this name for cloudoptim_with_pool_share")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil

@@ -42,6 +42,10 @@ type Seen struct {
 	NodeHours, Losses float64
 }
 
+// massShare of the needed nodes, two at the least, lost at once is more than budgets
+// and spare room are made for.
+const massShare = 0.3
+
 // memory of the past: what is older than these weighs less than half.
 const (
 	shareMemory = 24 * time.Hour
@@ -62,6 +66,8 @@ type Count struct {
 	SpotHours, OnDemandHours float64
 	// Interruptions of spot nodes, ready or not.
 	Interruptions int
+	// MassLosses are moments at which massShare of the needed nodes or more went at once.
+	MassLosses int
 	// Launches of spot nodes, and how many had no capacity.
 	Launches, Refused int
 }
@@ -101,11 +107,16 @@ func bootTicks(s *Scenario, boot time.Duration) int {
 
 // lose what the pool no longer gives, the newest first.
 func (f *fleet) lose(t int) {
+	lost := 0
 	for i, p := range f.s.Pools {
 		if over := len(f.spot[i]) - p.Up[t]; over > 0 {
 			f.spot[i] = f.spot[i][:len(f.spot[i])-over]
-			f.count.Interruptions += over
+			lost += over
 		}
+	}
+	f.count.Interruptions += lost
+	if lost > 1 && float64(lost) >= massShare*float64(f.s.Need) {
+		f.count.MassLosses++
 	}
 }
 

@@ -14,7 +14,7 @@ type Report struct {
 	BootSeconds float64 `json:"boot_seconds"`
 	// RestartCost that the engine counted an interruption with, USD.
 	RestartCost float64 `json:"restart_cost_usd"`
-	// MaxPoolShare that the engine kept.
+	// MaxPoolShare that the engine kept where it kept one.
 	MaxPoolShare float64 `json:"max_pool_share"`
 	// Sets of traces.
 	Sets []Set `json:"sets"`
@@ -35,10 +35,12 @@ type Set struct {
 	Policies   []Outcome `json:"policies"`
 }
 
-// Outcome of a policy. Costs are those of an hour that a node served.
+// Outcome of a policy. An hour that a needed node was missing is charged at the
+// on-demand price: otherwise the cheapest would be not to serve.
 type Outcome struct {
-	Policy string  `json:"policy"`
-	USD    float64 `json:"usd"`
+	Policy string `json:"policy"`
+	// USD is the bill alone.
+	USD float64 `json:"usd"`
 	// CostOverClairvoyant is the cost over the least that it could have been.
 	CostOverClairvoyant float64 `json:"cost_over_clairvoyant"`
 	// CostOverOnDemand is the cost over that of on-demand nodes alone.
@@ -49,6 +51,9 @@ type Outcome struct {
 	ShortMinutes float64 `json:"short_minutes_per_node_day"`
 	// Interruptions for each day that a spot node ran.
 	Interruptions float64 `json:"interruptions_per_node_day"`
+	// MassLosses in 30 days: moments at which 30 % of the needed nodes or more, two at
+	// the least, went at once.
+	MassLosses float64 `json:"mass_losses_per_30_days"`
 	// OnDemandShare of the node hours paid for.
 	OnDemandShare float64 `json:"on_demand_share"`
 }
@@ -61,10 +66,11 @@ type settings struct {
 
 // contenders in the order of the report.
 func contenders(c settings) []Policy {
-	ours := Engine{Called: "cloudoptim", Prior: spotoptimize.Advisor{}, MaxPoolShare: c.maxPoolShare, RestartCost: c.restartCost}
-	blind := ours
+	ours := Engine{Called: "cloudoptim", Prior: spotoptimize.Advisor{}, MaxPoolShare: 1, RestartCost: c.restartCost}
+	blind, shared := ours, ours
 	blind.Called, blind.Blind = "cloudoptim_without_history", true
-	return []Policy{OnDemandOnly(), LowestPrice(), CapacityOptimized(), PriceCapacityOptimized(), ours, blind}
+	shared.Called, shared.MaxPoolShare = "cloudoptim_with_pool_share", c.maxPoolShare
+	return []Policy{OnDemandOnly(), LowestPrice(), CapacityOptimized(), PriceCapacityOptimized(), ours, blind, shared}
 }
 
 // play all policies on all sets.
@@ -85,7 +91,7 @@ func play(sets []*Scenario, c settings) (*Report, error) {
 			if count.ServedHours == 0 {
 				return nil, fmt.Errorf("%s served nothing in %s", p.Name(), s.Name)
 			}
-			set.Policies = append(set.Policies, outcome(p.Name(), count, onDemand, least/(float64(s.Need)*count.Hours)))
+			set.Policies = append(set.Policies, outcome(p.Name(), s, count, onDemand, least))
 		}
 		r.Sets = append(r.Sets, set)
 	}
@@ -93,13 +99,13 @@ func play(sets []*Scenario, c settings) (*Report, error) {
 	return r, nil
 }
 
-// outcome of a count; least is the clairvoyant's cost of an hour served.
-func outcome(name string, c, onDemand Count, least float64) Outcome {
-	each, need := c.USD/c.ServedHours, (c.ServedHours+c.ShortHours)/24
+// outcome of a count; least is what the clairvoyant pays.
+func outcome(name string, s *Scenario, c, onDemand Count, least float64) Outcome {
+	cost, need := c.USD+c.ShortHours*s.onDemandPrice(), (c.ServedHours+c.ShortHours)/24
 	o := Outcome{
-		Policy: name, USD: c.USD, CostOverClairvoyant: each / least, CostOverOnDemand: each / (onDemand.USD / onDemand.ServedHours),
+		Policy: name, USD: c.USD, CostOverClairvoyant: cost / least, CostOverOnDemand: cost / onDemand.USD,
 		Availability: c.EnoughHours / c.Hours, ShortMinutes: c.ShortHours * 60 / need,
-		OnDemandShare: c.OnDemandHours / (c.OnDemandHours + c.SpotHours),
+		MassLosses: float64(c.MassLosses) / (c.Hours / 720), OnDemandShare: c.OnDemandHours / (c.OnDemandHours + c.SpotHours),
 	}
 	if c.SpotHours > 0 {
 		o.Interruptions = float64(c.Interruptions) / (c.SpotHours / 24)
@@ -124,6 +130,7 @@ func mean(sets []Set) []Outcome {
 			m.Availability += o.Availability / n
 			m.ShortMinutes += o.ShortMinutes / n
 			m.Interruptions += o.Interruptions / n
+			m.MassLosses += o.MassLosses / n
 			m.OnDemandShare += o.OnDemandShare / n
 		}
 		m.CostOverClairvoyant, m.CostOverOnDemand = math.Exp(m.CostOverClairvoyant), math.Exp(m.CostOverOnDemand)

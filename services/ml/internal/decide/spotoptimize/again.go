@@ -8,7 +8,7 @@ import (
 const (
 	// besideEffort is the pods × nodes that all quick solutions of one answer come to.
 	besideEffort = 2_500_000
-	mostAgain    = 48
+	mostAgain    = 24
 )
 
 // spare is how many quick solutions the size of the cluster allows beside the answer.

@@ -522,8 +522,9 @@ func TestEveryLimitThatIsSetHasItsCost(t *testing.T) {
 	if len(a.LimitCosts) != len(names) {
 		t.Errorf("%d limits have a cost, want %d: %v", len(a.LimitCosts), len(names), a.LimitCosts)
 	}
-	if a.Metadata.AsMap()["left_out"] != nil {
-		t.Errorf("left out %v on a small cluster", a.Metadata.AsMap()["left_out"])
+	few := decideOK(t, request(state, map[string]any{"max_spot_percentage": 0.5}))
+	if few.Metadata.AsMap()["left_out"] != nil || few.LimitCosts[0].Tighter == nil {
+		t.Errorf("left out %v on a small cluster: %v", few.Metadata.AsMap()["left_out"], few.LimitCosts)
 	}
 }
 
