@@ -402,9 +402,11 @@ type DecisionRequest struct {
 	DecisionType string `protobuf:"bytes,4,opt,name=decision_type,json=decisionType,proto3" json:"decision_type,omitempty"`
 	// The cluster as it is, with nodes and pods.
 	CurrentState *v1.ClusterState `protobuf:"bytes,5,opt,name=current_state,json=currentState,proto3" json:"current_state,omitempty"`
-	// What must be had: fields of SpotOptimizeRequirements for spot_optimize.
+	// What must be had: fields of SpotOptimizeRequirements for spot_optimize, of
+	// BinPackRequirements for bin_pack.
 	Requirements *structpb.Struct `protobuf:"bytes,6,opt,name=requirements,proto3" json:"requirements,omitempty"`
-	// What must not be: fields of SpotOptimizeConstraints for spot_optimize.
+	// What must not be: fields of SpotOptimizeConstraints for spot_optimize, of
+	// BinPackConstraints for bin_pack.
 	Constraints *structpb.Struct `protobuf:"bytes,7,opt,name=constraints,proto3" json:"constraints,omitempty"`
 	// Context; returned, not looked at. seed (number) picks among equals.
 	Metadata      *structpb.Struct `protobuf:"bytes,8,opt,name=metadata,proto3" json:"metadata,omitempty"`
@@ -1007,6 +1009,15 @@ type DecisionResponse struct {
 	// spot_optimize: what each limit costs, those that cost most first. Limits that
 	// cannot bind are left out; all are on large clusters (metadata: left_out).
 	LimitCosts []*LimitCost `protobuf:"bytes,13,rep,name=limit_costs,json=limitCosts,proto3" json:"limit_costs,omitempty"`
+	// bin_pack: every pod that is evicted and where it is expected.
+	PodMoves []*PodMove `protobuf:"bytes,14,rep,name=pod_moves,json=podMoves,proto3" json:"pod_moves,omitempty"`
+	// bin_pack: what the plan gains and what it disturbs.
+	Consolidation *Consolidation `protobuf:"bytes,20,opt,name=consolidation,proto3" json:"consolidation,omitempty"`
+	// bin_pack: other plans that were weighed, fewest evictions first.
+	Alternatives []*Alternative `protobuf:"bytes,21,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
+	// bin_pack: the nodes to buy as they are expected to look, under names that they
+	// have until they join.
+	NewNodes []*v1.NodeMetric `protobuf:"bytes,22,rep,name=new_nodes,json=newNodes,proto3" json:"new_nodes,omitempty"`
 	// spot_optimize: what scored the risk of pools: spot_advisor, or the name and
 	// version of a model.
 	RiskModel     string `protobuf:"bytes,23,opt,name=risk_model,json=riskModel,proto3" json:"risk_model,omitempty"`
@@ -1131,6 +1142,34 @@ func (x *DecisionResponse) GetRunnerUp() *RunnerUp {
 func (x *DecisionResponse) GetLimitCosts() []*LimitCost {
 	if x != nil {
 		return x.LimitCosts
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetPodMoves() []*PodMove {
+	if x != nil {
+		return x.PodMoves
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetConsolidation() *Consolidation {
+	if x != nil {
+		return x.Consolidation
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetAlternatives() []*Alternative {
+	if x != nil {
+		return x.Alternatives
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetNewNodes() []*v1.NodeMetric {
+	if x != nil {
+		return x.NewNodes
 	}
 	return nil
 }
@@ -1493,7 +1532,9 @@ type ExecutionStep struct {
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// launch: instance_type, availability_zone, node_count, max_price. The rest:
 	// node_names, instance_ids.
-	Parameters    *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	Parameters *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// What takes it back while later steps have not begun; unset where nothing does.
+	Undo          *UndoStep `protobuf:"bytes,4,opt,name=undo,proto3" json:"undo,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1549,6 +1590,70 @@ func (x *ExecutionStep) GetParameters() *structpb.Struct {
 	return nil
 }
 
+func (x *ExecutionStep) GetUndo() *UndoStep {
+	if x != nil {
+		return x.Undo
+	}
+	return nil
+}
+
+// UndoStep takes a step back.
+type UndoStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// terminate_instances (those that the step launched), uncordon_node, or
+	// launch_on_demand_instances and launch_spot_instances, which make room again but
+	// bring no instance back.
+	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	// As those of a step with this action.
+	Parameters    *structpb.Struct `protobuf:"bytes,2,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoStep) Reset() {
+	*x = UndoStep{}
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoStep) ProtoMessage() {}
+
+func (x *UndoStep) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoStep.ProtoReflect.Descriptor instead.
+func (*UndoStep) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UndoStep) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *UndoStep) GetParameters() *structpb.Struct {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
 // RiskAssessment is what DecisionResponse.risk_assessment holds.
 type RiskAssessment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1574,7 +1679,7 @@ type RiskAssessment struct {
 
 func (x *RiskAssessment) Reset() {
 	*x = RiskAssessment{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[18]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1691,7 @@ func (x *RiskAssessment) String() string {
 func (*RiskAssessment) ProtoMessage() {}
 
 func (x *RiskAssessment) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[18]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1704,7 @@ func (x *RiskAssessment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RiskAssessment.ProtoReflect.Descriptor instead.
 func (*RiskAssessment) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{18}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RiskAssessment) GetAverageRiskScore() float64 {
@@ -1682,7 +1787,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[19]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1799,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[19]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1812,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{19}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Candidate) GetInstanceType() string {
@@ -1768,8 +1873,9 @@ type NodeVerdict struct {
 	Verdict string `protobuf:"bytes,2,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	// Machine-readable: replaced, spot_already, do_not_disrupt, pod_do_not_disrupt,
 	// pdb_blocks, unmanaged_pod, local_volume, no_saving, on_demand_floor,
-	// spot_share, not_ready, not_ec2, cordoned_by_other, unschedulable_pod,
-	// on_demand_pods, zone_share, min_pools.
+	// spot_share, not_ready, not_ec2, cordoned_by_other, unschedulable_pod; of spot_optimize
+	// also on_demand_pods, zone_share, min_pools; of bin_pack also protected_namespace,
+	// max_evictions, max_nodes_disrupted.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The pod, budget or limit behind it.
 	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
@@ -1781,7 +1887,7 @@ type NodeVerdict struct {
 
 func (x *NodeVerdict) Reset() {
 	*x = NodeVerdict{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[20]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +1899,7 @@ func (x *NodeVerdict) String() string {
 func (*NodeVerdict) ProtoMessage() {}
 
 func (x *NodeVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[20]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +1912,7 @@ func (x *NodeVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeVerdict.ProtoReflect.Descriptor instead.
 func (*NodeVerdict) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{20}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NodeVerdict) GetNodeName() string {
@@ -1848,7 +1954,7 @@ var File_cloudoptim_ml_v1_decision_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
+	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1ecloudoptim/ml/v1/binpack.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
 	"\x13SpotOptimizeRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"V\n" +
 	"\x14SpotOptimizeResponse\x12>\n" +
@@ -1939,7 +2045,7 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\xda\x01\xbaH\xd6\x01\x1a\xd3\x01\n" +
 	"\x13on_demand_pods.some\x12Jmust say which pods: namespaces, owner_kinds, match_labels or min_priority\x1apsize(this.namespaces) > 0 || size(this.owner_kinds) > 0 || size(this.match_labels) > 0 || has(this.min_priority)B\x0f\n" +
-	"\r_min_priority\"\x8a\x06\n" +
+	"\r_min_priority\"\x8a\b\n" +
 	"\x10DecisionResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x128\n" +
@@ -1958,7 +2064,11 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\rnode_verdicts\x18\v \x03(\v2\x1d.cloudoptim.ml.v1.NodeVerdictR\fnodeVerdicts\x127\n" +
 	"\trunner_up\x18\f \x01(\v2\x1a.cloudoptim.ml.v1.RunnerUpR\brunnerUp\x12<\n" +
 	"\vlimit_costs\x18\r \x03(\v2\x1b.cloudoptim.ml.v1.LimitCostR\n" +
-	"limitCosts\x12\x1d\n" +
+	"limitCosts\x126\n" +
+	"\tpod_moves\x18\x0e \x03(\v2\x19.cloudoptim.ml.v1.PodMoveR\bpodMoves\x12E\n" +
+	"\rconsolidation\x18\x14 \x01(\v2\x1f.cloudoptim.ml.v1.ConsolidationR\rconsolidation\x12A\n" +
+	"\falternatives\x18\x15 \x03(\v2\x1d.cloudoptim.ml.v1.AlternativeR\falternatives\x12<\n" +
+	"\tnew_nodes\x18\x16 \x03(\v2\x1f.cloudoptim.fleet.v1.NodeMetricR\bnewNodes\x12\x1d\n" +
 	"\n" +
 	"risk_model\x18\x17 \x01(\tR\triskModel\"\x85\x03\n" +
 	"\bRunnerUp\x12J\n" +
@@ -1990,12 +2100,18 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x11availability_zone\x18\x06 \x01(\tR\x10availabilityZone\x12\x1b\n" +
 	"\tnode_type\x18\a \x01(\tR\bnodeType\x123\n" +
 	"\x16on_demand_hourly_price\x18\b \x01(\x01R\x13onDemandHourlyPrice\x12\"\n" +
-	"\farchitecture\x18\t \x01(\tR\farchitecture\"t\n" +
+	"\farchitecture\x18\t \x01(\tR\farchitecture\"\xa4\x01\n" +
 	"\rExecutionStep\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x05R\x04step\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x127\n" +
 	"\n" +
 	"parameters\x18\x03 \x01(\v2\x17.google.protobuf.StructR\n" +
+	"parameters\x12.\n" +
+	"\x04undo\x18\x04 \x01(\v2\x1a.cloudoptim.ml.v1.UndoStepR\x04undo\"[\n" +
+	"\bUndoStep\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x127\n" +
+	"\n" +
+	"parameters\x18\x02 \x01(\v2\x17.google.protobuf.StructR\n" +
 	"parameters\"\xd4\x02\n" +
 	"\x0eRiskAssessment\x12,\n" +
 	"\x12average_risk_score\x18\x01 \x01(\x01R\x10averageRiskScore\x12$\n" +
@@ -2045,7 +2161,7 @@ func file_cloudoptim_ml_v1_decision_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_ml_v1_decision_proto_rawDescData
 }
 
-var file_cloudoptim_ml_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_cloudoptim_ml_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_cloudoptim_ml_v1_decision_proto_goTypes = []any{
 	(*SpotOptimizeRequest)(nil),      // 0: cloudoptim.ml.v1.SpotOptimizeRequest
 	(*SpotOptimizeResponse)(nil),     // 1: cloudoptim.ml.v1.SpotOptimizeResponse
@@ -2065,14 +2181,19 @@ var file_cloudoptim_ml_v1_decision_proto_goTypes = []any{
 	(*LimitCost)(nil),                // 15: cloudoptim.ml.v1.LimitCost
 	(*Recommendation)(nil),           // 16: cloudoptim.ml.v1.Recommendation
 	(*ExecutionStep)(nil),            // 17: cloudoptim.ml.v1.ExecutionStep
-	(*RiskAssessment)(nil),           // 18: cloudoptim.ml.v1.RiskAssessment
-	(*Candidate)(nil),                // 19: cloudoptim.ml.v1.Candidate
-	(*NodeVerdict)(nil),              // 20: cloudoptim.ml.v1.NodeVerdict
-	nil,                              // 21: cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntry
-	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
-	(*v1.ClusterState)(nil),          // 23: cloudoptim.fleet.v1.ClusterState
-	(*structpb.Struct)(nil),          // 24: google.protobuf.Struct
-	(*structpb.Value)(nil),           // 25: google.protobuf.Value
+	(*UndoStep)(nil),                 // 18: cloudoptim.ml.v1.UndoStep
+	(*RiskAssessment)(nil),           // 19: cloudoptim.ml.v1.RiskAssessment
+	(*Candidate)(nil),                // 20: cloudoptim.ml.v1.Candidate
+	(*NodeVerdict)(nil),              // 21: cloudoptim.ml.v1.NodeVerdict
+	nil,                              // 22: cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntry
+	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
+	(*v1.ClusterState)(nil),          // 24: cloudoptim.fleet.v1.ClusterState
+	(*structpb.Struct)(nil),          // 25: google.protobuf.Struct
+	(*PodMove)(nil),                  // 26: cloudoptim.ml.v1.PodMove
+	(*Consolidation)(nil),            // 27: cloudoptim.ml.v1.Consolidation
+	(*Alternative)(nil),              // 28: cloudoptim.ml.v1.Alternative
+	(*v1.NodeMetric)(nil),            // 29: cloudoptim.fleet.v1.NodeMetric
+	(*structpb.Value)(nil),           // 30: google.protobuf.Value
 }
 var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	8,  // 0: cloudoptim.ml.v1.SpotOptimizeRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
@@ -2083,42 +2204,48 @@ var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	13, // 5: cloudoptim.ml.v1.RightsizeResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
 	8,  // 6: cloudoptim.ml.v1.ScheduleRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
 	13, // 7: cloudoptim.ml.v1.ScheduleResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	22, // 8: cloudoptim.ml.v1.DecisionRequest.timestamp:type_name -> google.protobuf.Timestamp
-	23, // 9: cloudoptim.ml.v1.DecisionRequest.current_state:type_name -> cloudoptim.fleet.v1.ClusterState
-	24, // 10: cloudoptim.ml.v1.DecisionRequest.requirements:type_name -> google.protobuf.Struct
-	24, // 11: cloudoptim.ml.v1.DecisionRequest.constraints:type_name -> google.protobuf.Struct
-	24, // 12: cloudoptim.ml.v1.DecisionRequest.metadata:type_name -> google.protobuf.Struct
+	23, // 8: cloudoptim.ml.v1.DecisionRequest.timestamp:type_name -> google.protobuf.Timestamp
+	24, // 9: cloudoptim.ml.v1.DecisionRequest.current_state:type_name -> cloudoptim.fleet.v1.ClusterState
+	25, // 10: cloudoptim.ml.v1.DecisionRequest.requirements:type_name -> google.protobuf.Struct
+	25, // 11: cloudoptim.ml.v1.DecisionRequest.constraints:type_name -> google.protobuf.Struct
+	25, // 12: cloudoptim.ml.v1.DecisionRequest.metadata:type_name -> google.protobuf.Struct
 	10, // 13: cloudoptim.ml.v1.SpotOptimizeRequirements.pool_history:type_name -> cloudoptim.ml.v1.PoolHistory
 	12, // 14: cloudoptim.ml.v1.SpotOptimizeConstraints.on_demand_pods:type_name -> cloudoptim.ml.v1.OnDemandPods
-	21, // 15: cloudoptim.ml.v1.OnDemandPods.match_labels:type_name -> cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntry
-	22, // 16: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
+	22, // 15: cloudoptim.ml.v1.OnDemandPods.match_labels:type_name -> cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntry
+	23, // 16: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
 	16, // 17: cloudoptim.ml.v1.DecisionResponse.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	24, // 18: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
+	25, // 18: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
 	17, // 19: cloudoptim.ml.v1.DecisionResponse.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
-	24, // 20: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
-	19, // 21: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
-	20, // 22: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
+	25, // 20: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
+	20, // 21: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
+	21, // 22: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
 	14, // 23: cloudoptim.ml.v1.DecisionResponse.runner_up:type_name -> cloudoptim.ml.v1.RunnerUp
 	15, // 24: cloudoptim.ml.v1.DecisionResponse.limit_costs:type_name -> cloudoptim.ml.v1.LimitCost
-	16, // 25: cloudoptim.ml.v1.RunnerUp.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	24, // 26: cloudoptim.ml.v1.RunnerUp.risk_assessment:type_name -> google.protobuf.Struct
-	25, // 27: cloudoptim.ml.v1.LimitCost.value:type_name -> google.protobuf.Value
-	25, // 28: cloudoptim.ml.v1.LimitCost.looser:type_name -> google.protobuf.Value
-	25, // 29: cloudoptim.ml.v1.LimitCost.tighter:type_name -> google.protobuf.Value
-	24, // 30: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
-	0,  // 31: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
-	2,  // 32: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
-	4,  // 33: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
-	6,  // 34: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
-	1,  // 35: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
-	3,  // 36: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
-	5,  // 37: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
-	7,  // 38: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
-	35, // [35:39] is the sub-list for method output_type
-	31, // [31:35] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	26, // 25: cloudoptim.ml.v1.DecisionResponse.pod_moves:type_name -> cloudoptim.ml.v1.PodMove
+	27, // 26: cloudoptim.ml.v1.DecisionResponse.consolidation:type_name -> cloudoptim.ml.v1.Consolidation
+	28, // 27: cloudoptim.ml.v1.DecisionResponse.alternatives:type_name -> cloudoptim.ml.v1.Alternative
+	29, // 28: cloudoptim.ml.v1.DecisionResponse.new_nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
+	16, // 29: cloudoptim.ml.v1.RunnerUp.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
+	25, // 30: cloudoptim.ml.v1.RunnerUp.risk_assessment:type_name -> google.protobuf.Struct
+	30, // 31: cloudoptim.ml.v1.LimitCost.value:type_name -> google.protobuf.Value
+	30, // 32: cloudoptim.ml.v1.LimitCost.looser:type_name -> google.protobuf.Value
+	30, // 33: cloudoptim.ml.v1.LimitCost.tighter:type_name -> google.protobuf.Value
+	25, // 34: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
+	18, // 35: cloudoptim.ml.v1.ExecutionStep.undo:type_name -> cloudoptim.ml.v1.UndoStep
+	25, // 36: cloudoptim.ml.v1.UndoStep.parameters:type_name -> google.protobuf.Struct
+	0,  // 37: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
+	2,  // 38: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
+	4,  // 39: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
+	6,  // 40: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
+	1,  // 41: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
+	3,  // 42: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
+	5,  // 43: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
+	7,  // 44: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
+	41, // [41:45] is the sub-list for method output_type
+	37, // [37:41] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_decision_proto_init() }
@@ -2126,6 +2253,7 @@ func file_cloudoptim_ml_v1_decision_proto_init() {
 	if File_cloudoptim_ml_v1_decision_proto != nil {
 		return
 	}
+	file_cloudoptim_ml_v1_binpack_proto_init()
 	file_cloudoptim_ml_v1_decision_proto_msgTypes[11].OneofWrappers = []any{}
 	file_cloudoptim_ml_v1_decision_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
@@ -2134,7 +2262,7 @@ func file_cloudoptim_ml_v1_decision_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_ml_v1_decision_proto_rawDesc), len(file_cloudoptim_ml_v1_decision_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -87,6 +87,11 @@ func (d decisions) SpotOptimize(_ context.Context, req *mlv1.SpotOptimizeRequest
 	return &mlv1.SpotOptimizeResponse{Decision: decision}, err
 }
 
+func (d decisions) BinPack(_ context.Context, req *mlv1.BinPackRequest, _ ...grpc.CallOption) (*mlv1.BinPackResponse, error) {
+	decision, err := d.w.decide(req.GetRequest())
+	return &mlv1.BinPackResponse{Decision: decision}, err
+}
+
 type market struct{ mlv1.MarketServiceClient }
 
 func (market) ListPrices(_ context.Context, req *mlv1.ListPricesRequest, _ ...grpc.CallOption) (*mlv1.ListPricesResponse, error) {
@@ -247,11 +252,16 @@ func (w *world) perform(task *fleetv1.Task) *fleetv1.TaskResult {
 	return result
 }
 
-// start triggers an optimization.
+// start triggers an optimization onto spot.
 func (w *world) start(t *testing.T) uuid.UUID {
 	t.Helper()
+	return w.startOf(t, "spot_optimize")
+}
+
+func (w *world) startOf(t *testing.T, optimization string) uuid.UUID {
+	t.Helper()
 	started, err := w.Trigger(t.Context(), noCustomer, "operator:1", &adminv1.TriggerOptimizationRequest{
-		ClusterId: w.cluster.String(), OptimizationType: "spot_optimize",
+		ClusterId: w.cluster.String(), OptimizationType: optimization,
 	})
 	must(t, err)
 	return uuid.MustParse(started.GetOptimizationId())

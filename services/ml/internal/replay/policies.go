@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/spotoptimize"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
@@ -73,7 +74,7 @@ type Engine struct {
 	// Called is the policy's name.
 	Called string
 	// Prior scores pools before anything was seen of them.
-	Prior spotoptimize.PoolRisk
+	Prior shop.PoolRisk
 	// Blind leaves the history out.
 	Blind bool
 	// MaxPoolShare as in the constraints.
@@ -108,13 +109,13 @@ func (e Engine) Choose(v *View, n int) []int {
 	return picks
 }
 
-func (e Engine) risk(v *View) spotoptimize.PoolRisk {
+func (e Engine) risk(v *View) shop.PoolRisk {
 	if e.Blind {
 		return e.Prior
 	}
-	w := spotoptimize.Watched{Prior: e.Prior, Pools: map[string]spotoptimize.Watch{}}
+	w := shop.Watched{Prior: e.Prior, Pools: map[string]shop.Watch{}}
 	for _, seen := range v.Pools {
-		w.Pools[seen.Offer.Type.Name+"/"+seen.Offer.Zone] = spotoptimize.Watch{NodeHours: seen.NodeHours, Interruptions: seen.Losses}
+		w.Pools[seen.Offer.Type.Name+"/"+seen.Offer.Zone] = shop.Watch{NodeHours: seen.NodeHours, Interruptions: seen.Losses}
 	}
 	return w
 }

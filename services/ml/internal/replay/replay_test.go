@@ -13,7 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/spotoptimize"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market/catalogue"
 )
@@ -70,7 +70,7 @@ func TestPoliciesTakeWhatTheirNamesSay(t *testing.T) {
 }
 
 func TestTheEngineSpreadsAndLearnsFromLosses(t *testing.T) {
-	e := Engine{Called: "ours", Prior: spotoptimize.Advisor{}, MaxPoolShare: 0.5, RestartCost: 1}
+	e := Engine{Called: "ours", Prior: shop.Advisor{}, MaxPoolShare: 0.5, RestartCost: 1}
 	v := &View{}
 	for _, p := range made(4, []float64{1, 1.01, 1.02}, []int{1}, []int{1}, []int{1}).Pools {
 		v.Pools = append(v.Pools, Seen{Offer: p.Offer, Region: p.Region, Now: p.Offer.Spot, NodeHours: 100})

@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/spotoptimize"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 )
 
 // Report is what a replay found.
@@ -66,7 +66,7 @@ type settings struct {
 
 // contenders in the order of the report.
 func contenders(c settings) []Policy {
-	ours := Engine{Called: "cloudoptim", Prior: spotoptimize.Advisor{}, MaxPoolShare: 1, RestartCost: c.restartCost}
+	ours := Engine{Called: "cloudoptim", Prior: shop.Advisor{}, MaxPoolShare: 1, RestartCost: c.restartCost}
 	blind, shared := ours, ours
 	blind.Called, blind.Blind = "cloudoptim_without_history", true
 	shared.Called, shared.MaxPoolShare = "cloudoptim_with_pool_share", c.maxPoolShare

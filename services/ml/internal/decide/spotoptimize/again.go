@@ -17,7 +17,7 @@ func (w *world) spare() int { return min(mostAgain, besideEffort/w.size()) }
 // again is the same question under other limits. Solutions note in the world why
 // nodes stay, so that is forgotten first; the answer must be written by then.
 func (q *problem) again(l limits) *problem {
-	q.w.classify()
+	q.w.restore(q.reasons)
 	next := &problem{w: q.w, l: l, want: q.want, columns: q.columns, shelf: q.shelf}
 	switch {
 	case !sameLists(q.l, l):
@@ -58,10 +58,10 @@ func (q *problem) quick() (plan, bool) {
 			best, found = o.plan, true
 		}
 	}
-	whole := q.settle(q.w.replaceable())
+	whole := q.settle(q.w.Replaceable())
 	consider(whole)
 	if q.partialMayBeBetter(whole) {
-		ordered := q.byWaste(q.w.replaceable())
+		ordered := q.byWaste(q.w.Replaceable())
 		for _, n := range q.portions(len(ordered)) {
 			consider(q.without(ordered[:n]))
 		}
@@ -81,18 +81,18 @@ func (q *problem) costUnder(l limits, fresh bool) (cost float64, ok bool) {
 		if !o.ok() {
 			return 0, false
 		}
-		return next.w.costAfter(o.plan) - next.w.costPerHour(), true
+		return o.plan.CostAfter(next.w.World) - next.w.CostPerHour(), true
 	}
 	best, found := next.quick()
 	if !found {
-		return next.w.costPerHour(), false
+		return next.w.CostPerHour(), false
 	}
-	return next.w.costAfter(best), true
+	return best.CostAfter(next.w.World), true
 }
 
 // elsewhere is a plan without the pool that the chosen one leans on most.
 func (q *problem) elsewhere(chosen plan, fresh bool) (plan, bool) {
-	pool := chosen.leaning()
+	pool := leaning(chosen)
 	if pool == "" {
 		return plan{}, false
 	}
@@ -113,7 +113,7 @@ func (q *problem) elsewhere(chosen plan, fresh bool) (plan, bool) {
 // firstFailure of the rehearsals that this problem is solved with.
 func (q *problem) firstFailure(p plan) []int {
 	if q.light {
-		return q.w.failure(p, q.waiting, 0, leastRehearsals)
+		return p.Failure(q.w.World, q.waiting, 0, leastRehearsals)
 	}
 	return q.w.firstFailure(p, q.waiting)
 }

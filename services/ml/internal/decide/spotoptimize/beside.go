@@ -67,8 +67,8 @@ func (q *problem) capPrices(steps []*mlv1.ExecutionStep) {
 			continue
 		}
 		name := f["instance_type"].GetStringValue()
-		t, _ := q.w.market.Type(name)
-		onDemand := q.w.market.OnDemand(q.w.state.GetRegion(), name)
+		t, _ := q.w.Market.Type(name)
+		onDemand := q.w.Market.OnDemand(q.w.State.GetRegion(), name)
 		f["max_price"] = structpb.NewNumberValue(q.l.maxPrice(onDemand, t.VCPU, step.GetAction() == "launch_spot_instances"))
 	}
 }

@@ -9,17 +9,20 @@ import (
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/question"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/scene"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
 // Decide answers a request from a market snapshot. The same request, snapshot and
 // time give the same answer.
 func Decide(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (*mlv1.DecisionResponse, error) {
-	return DecideWith(req, prices, Advisor{}, now)
+	return DecideWith(req, prices, shop.Advisor{}, now)
 }
 
 // DecideWith scores the risk of pools by a model instead of the Spot Advisor's prior.
-func DecideWith(req *mlv1.DecisionRequest, prices *market.Snapshot, risk PoolRisk, now time.Time) (*mlv1.DecisionResponse, error) {
+func DecideWith(req *mlv1.DecisionRequest, prices *market.Snapshot, risk shop.PoolRisk, now time.Time) (*mlv1.DecisionResponse, error) {
 	want, l, err := decode(req)
 	if err != nil {
 		return nil, err
@@ -33,7 +36,7 @@ func DecideWith(req *mlv1.DecisionRequest, prices *market.Snapshot, risk PoolRis
 	if alone && want.cpu == 0 && want.memoryGiB == 0 && want.nodes == 0 {
 		return nil, fault.Invalid("requirements.cpu_required", "must be given when the state has no nodes or capacity is urgent")
 	}
-	if err := checkExist(state.GetRegion(), l, prices); err != nil {
+	if err := question.CheckExist(state.GetRegion(), l.types, l.zones, prices); err != nil {
 		return nil, err
 	}
 	a := answer{req: req, now: now, prices: prices}
@@ -59,9 +62,9 @@ func (a answer) capacity(want wants, l limits) (*mlv1.DecisionResponse, error) {
 	if !o.ok() {
 		return nil, w.infeasible(want, l, o.limit)
 	}
-	for _, n := range w.nodes {
-		if n.reason == "" {
-			n.reason, n.detail = reasonNoSaving, "only capacity was asked for"
+	for _, n := range w.Nodes {
+		if n.Reason == "" {
+			n.Reason, n.Detail = scene.ReasonNoSaving, "only capacity was asked for"
 		}
 	}
 	return q.withBeside(a.compose(q, all, o.plan, true), o.plan, true), nil
@@ -73,7 +76,7 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 	all := w.choices(want, l)
 	q := newProblem(w, l, want, all)
 	q.keepOnDemand()
-	movable := w.replaceable()
+	movable := w.Replaceable()
 	if len(movable) > 0 && !q.anyUse(movable) {
 		if constraint := w.binding(want, l, movable); constraint != "" {
 			return nil, fault.Infeasible(constraint, "No instance that %s allows can take any pod that could move", constraint)
@@ -96,26 +99,26 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 
 // explain the nodes that could have gone and stay.
 func (q *problem) explain(p plan) {
-	led := q.w.ledgerFor(p.gone, q.l)
-	for _, c := range p.buy {
+	led := q.w.ledgerFor(p.Gone, q.l)
+	for _, c := range p.Buy {
 		led.add(c)
 	}
 	spotFull := q.spotFull(p)
-	for i, n := range q.w.nodes {
-		if n.reason != "" || slices.Contains(p.gone, i) {
+	for i, n := range q.w.Nodes {
+		if n.Reason != "" || slices.Contains(p.Gone, i) {
 			continue
 		}
 		switch {
-		case led.floor(0) > 0 && led.onDemand-n.vcpu < led.floor(0):
-			n.reason, n.detail = reasonFloor, led.floorLimit()
+		case led.floor(0) > 0 && led.onDemand-n.VCPU < led.floor(0):
+			n.Reason, n.Detail = scene.ReasonFloor, led.floorLimit()
 		case spotFull:
-			n.reason, n.detail = reasonSpotShare, "max_spot_percentage"
+			n.Reason, n.Detail = scene.ReasonSpotShare, "max_spot_percentage"
 		case q.stopped == "max_zone_share":
-			n.reason, n.detail = reasonZoneShare, q.stopped
+			n.Reason, n.Detail = reasonZoneShare, q.stopped
 		case q.stopped == "min_pools":
-			n.reason, n.detail = reasonMinPools, q.stopped
+			n.Reason, n.Detail = reasonMinPools, q.stopped
 		default:
-			n.reason, n.detail = reasonNoSaving, "no change of it saves enough"
+			n.Reason, n.Detail = scene.ReasonNoSaving, "no change of it saves enough"
 		}
 	}
 }
@@ -123,8 +126,8 @@ func (q *problem) explain(p plan) {
 // spotFull says whether one more spot node, in place of one that stays, would break
 // the share.
 func (q *problem) spotFull(p plan) bool {
-	led := q.w.ledgerFor(p.gone, q.l)
-	for _, c := range p.buy {
+	led := q.w.ledgerFor(p.Gone, q.l)
+	for _, c := range p.Buy {
 		led.add(c)
 	}
 	return q.l.maxSpot < 1 && float64(led.spot+1) > q.l.maxSpot*float64(led.kept+led.new)+defaultGranularity

@@ -8,6 +8,8 @@ import (
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/question"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 )
 
 // finer limits, beside those that only count nodes.
@@ -21,14 +23,14 @@ type finer struct {
 	poolGiven   float64 // max_pool_share as it was given; poolShare is what min_pools leaves of it
 	onDemand    []*mlv1.OnDemandPods
 	history     []*mlv1.PoolHistory
-	risk        PoolRisk
+	risk        shop.PoolRisk
 }
 
 // refine the limits by what the newer constraints say.
 func (l *limits) refine(c *mlv1.SpotOptimizeConstraints) {
 	l.finer = finer{
-		zoneShare: or(c.MaxZoneShare, 1), cpuPrice: or(c.MaxSpotPricePerVcpu, math.Inf(1)), nodePrice: or(c.MaxPricePerNode, math.Inf(1)),
-		floorShare: or(c.OnDemandFloorShare, 0), restartCost: or(c.RestartCostUsd, RestartCost), onDemand: c.GetOnDemandPods(),
+		zoneShare: question.Or(c.MaxZoneShare, 1), cpuPrice: question.Or(c.MaxSpotPricePerVcpu, math.Inf(1)), nodePrice: question.Or(c.MaxPricePerNode, math.Inf(1)),
+		floorShare: question.Or(c.OnDemandFloorShare, 0), restartCost: question.Or(c.RestartCostUsd, RestartCost), onDemand: c.GetOnDemandPods(),
 	}
 	l.setPools(l.poolShare, int(c.GetMinPools()))
 }

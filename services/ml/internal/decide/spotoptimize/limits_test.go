@@ -14,6 +14,7 @@ import (
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
@@ -349,15 +350,15 @@ func TestTheModelThatScoresIsAskedAndNamed(t *testing.T) {
 	w := newWorld(req.CurrentState, prices, testNow)
 	freed := 0
 	for _, c := range w.choices(wants{}, l) {
-		if c.spot && bucketOf(c.Bucket) == 4 && c.reason == candidateRiskCeiling {
-			l.risk = fixed{c.pool(): 0.01}
+		if c.AsSpot && c.Score > 0.8 && c.Reason == shop.RiskCeiling {
+			l.risk = fixed{c.Pool(): 0.01}
 			freed++
 			break
 		}
 	}
 	for _, c := range w.choices(wants{}, l) {
-		if c.spot && interruptions(l.risk, "us-east-1", c.Offer) == 0.01 && c.reason != "" {
-			t.Errorf("%s is refused for %s though the model trusts it", c.pool(), c.reason)
+		if c.AsSpot && shop.Interruptions(l.risk, "us-east-1", c.Offer) == 0.01 && c.Reason != "" {
+			t.Errorf("%s is refused for %s though the model trusts it", c.Pool(), c.Reason)
 		}
 	}
 	if freed == 0 {
@@ -369,7 +370,7 @@ func TestWhatWasSeenOfAPoolMovesItsRisk(t *testing.T) {
 	pool := market.Offer{Zone: "us-east-1a", Bucket: 0}
 	pool.Type.Name = "m5.large"
 	rate := func(hours, interruptions float64) float64 {
-		r, _ := Watched{Prior: Advisor{}, Pools: map[string]Watch{"m5.large/us-east-1a": {hours, interruptions}}}.Interruptions("us-east-1", pool)
+		r, _ := shop.Watched{Prior: shop.Advisor{}, Pools: map[string]shop.Watch{"m5.large/us-east-1a": {NodeHours: hours, Interruptions: interruptions}}}.Interruptions("us-east-1", pool)
 		return r
 	}
 	if got := rate(0, 0); math.Abs(got-0.025) > 1e-12 {
@@ -394,25 +395,6 @@ func TestWhatWasSeenOfAPoolMovesItsRisk(t *testing.T) {
 	}
 	if a.RiskModel != "spot_advisor+pool_history" {
 		t.Errorf("model %q", a.RiskModel)
-	}
-}
-
-func TestScoresFollowTheAdvisorsBuckets(t *testing.T) {
-	for i, p := range monthlyProbability {
-		if got := scoreOf(p); got != riskScore[i] {
-			t.Errorf("%v a month scores %v, want %v", p, got, riskScore[i])
-		}
-	}
-	last := -1.0
-	for rate := 0.0; rate < 3; rate += 0.001 {
-		score := scoreOf(rate)
-		if score < last || score < 0 || score > 1 {
-			t.Fatalf("%v a month scores %v after %v", rate, score, last)
-		}
-		last = score
-	}
-	if scoreOf(0) != 0 || scoreOf(500) != 1 {
-		t.Errorf("never scores %v, always %v", scoreOf(0), scoreOf(500))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 )
 
 // turn is a limit with a step to either side.
@@ -36,7 +37,7 @@ func (q *problem) limitCosts(fresh bool, effort int) (costs []*mlv1.LimitCost, w
 				return sorted(turns), false
 			}
 			cost, ok := q.costUnder(*l, fresh)
-			t.note(base-cost, ok, tight, 0.001*max(base, q.w.costPerHour()))
+			t.note(base-cost, ok, tight, 0.001*max(base, q.w.CostPerHour()))
 		}
 	}
 	return sorted(turns), true
@@ -47,9 +48,9 @@ func (q *problem) limitCosts(fresh bool, effort int) (costs []*mlv1.LimitCost, w
 func (t turn) note(saved float64, ok, tight bool, least float64) {
 	switch {
 	case !tight && ok && saved > least:
-		t.cost.LooserSaves, t.cost.Binding = cents(saved*HoursPerMonth), true
+		t.cost.LooserSaves, t.cost.Binding = figure.Cents(saved*figure.HoursPerMonth), true
 	case tight && -saved > least:
-		t.cost.TighterCosts = cents(-saved * HoursPerMonth)
+		t.cost.TighterCosts = figure.Cents(-saved * figure.HoursPerMonth)
 	}
 	t.cost.TighterInfeasible = tight && !ok
 }
@@ -145,7 +146,7 @@ func (l limits) with(d dial, value float64) *limits {
 	return &l
 }
 
-func number(v float64) *structpb.Value { return structpb.NewNumberValue(digits(v)) }
+func number(v float64) *structpb.Value { return structpb.NewNumberValue(figure.Digits(v)) }
 
 // lists that were given, each left out in turn, and each rule on pods.
 func (q *problem) lists(fresh bool) []turn {

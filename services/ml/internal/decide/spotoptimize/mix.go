@@ -2,6 +2,8 @@ package spotoptimize
 
 import (
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/scene"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
@@ -17,7 +19,7 @@ type Mix struct {
 	// Nodes more.
 	Nodes int
 	// Risk of the pools.
-	Risk PoolRisk
+	Risk shop.PoolRisk
 	// MaxPoolShare as in the constraints.
 	MaxPoolShare float64
 	// RestartCost of the whole node, USD.
@@ -36,17 +38,17 @@ type Choice struct {
 func (m Mix) Choose() []Choice {
 	l := limits{maxSpot: 1, priceRatio: 1, maxRisk: 1, finer: finer{zoneShare: 1, risk: m.Risk}}
 	l.setPools(m.MaxPoolShare, 0)
-	q := &problem{w: &world{nodes: heldNodes(m.Spot)}, l: l, want: wants{nodes: m.Nodes}}
+	q := &problem{w: &world{&scene.World{Nodes: heldNodes(m.Spot)}}, l: l, want: wants{nodes: m.Nodes}}
 	for _, offer := range m.Pools {
-		spot := &column{Offer: offer, spot: true, price: offer.Spot, probability: interruptions(m.Risk, m.Region, offer)}
-		for _, c := range []*column{spot, {Offer: offer, price: offer.OnDemand}} {
-			c.restart = m.RestartCost / typicalPods(c)
+		spot := &column{Offer: offer, AsSpot: true, Price: offer.Spot, Probability: shop.Interruptions(m.Risk, m.Region, offer)}
+		for _, c := range []*column{spot, {Offer: offer, Price: offer.OnDemand}} {
+			c.Restart = m.RestartCost / typicalPods(c)
 			q.columns = append(q.columns, c)
 		}
 	}
 	var choices []Choice
-	for _, c := range q.fromNothing().plan.buy {
-		choices = append(choices, Choice{Pool: c.Offer, Spot: c.spot})
+	for _, c := range q.fromNothing().plan.Buy {
+		choices = append(choices, Choice{Pool: c.Offer, Spot: c.AsSpot})
 	}
 	return choices
 }
@@ -55,7 +57,7 @@ func heldNodes(offers []market.Offer) []*node {
 	var nodes []*node
 	for _, o := range offers {
 		nodes = append(nodes, &node{
-			metric: &fleetv1.NodeMetric{InstanceType: o.Type.Name, AvailabilityZone: o.Zone}, spot: true, vcpu: float64(o.Type.VCPU),
+			Metric: &fleetv1.NodeMetric{InstanceType: o.Type.Name, AvailabilityZone: o.Zone}, Spot: true, VCPU: float64(o.Type.VCPU),
 		})
 	}
 	return nodes

@@ -20,22 +20,22 @@ func (q *problem) keepOnDemand() {
 		return
 	}
 	loose := map[int]bool{} // by class of pod
-	for _, n := range q.w.nodes {
-		for _, i := range n.moves {
-			if n.reason != "" {
+	for _, n := range q.w.Nodes {
+		for _, i := range n.Moves {
+			if n.Reason != "" {
 				break
 			}
-			rule := ruleFor(q.w.book.Pod(i), q.l.onDemand)
+			rule := ruleFor(q.w.Book.Pod(i), q.l.onDemand)
 			if rule < 0 {
 				continue
 			}
-			class := q.w.book.Class(i)
+			class := q.w.Book.Class(i)
 			if _, known := loose[class]; !known {
-				loose[class] = q.spotAdmits(q.w.book.Pod(i))
+				loose[class] = q.spotAdmits(q.w.Book.Pod(i))
 			}
 			if loose[class] {
-				pod := q.w.book.Pod(i)
-				n.reason, n.detail = reasonOnDemandPods, fmt.Sprintf("%s/%s, by on_demand_pods[%d]", pod.GetNamespace(), pod.GetName(), rule)
+				pod := q.w.Book.Pod(i)
+				n.Reason, n.Detail = reasonOnDemandPods, fmt.Sprintf("%s/%s, by on_demand_pods[%d]", pod.GetNamespace(), pod.GetName(), rule)
 			}
 		}
 	}
@@ -43,11 +43,11 @@ func (q *problem) keepOnDemand() {
 
 // spotAdmits says whether any spot node, there already or for sale, would take the pod.
 func (q *problem) spotAdmits(pod *fleetv1.Pod) bool {
-	return slices.ContainsFunc(q.columns, func(c *column) bool { return c.spot && fit.Admits(pod, &c.blank) }) ||
-		slices.ContainsFunc(q.w.nodes, func(n *node) bool {
-			open := n.at
+	return slices.ContainsFunc(q.columns, func(c *column) bool { return c.AsSpot && fit.Admits(pod, &c.Blank) }) ||
+		slices.ContainsFunc(q.w.Nodes, func(n *node) bool {
+			open := n.Place
 			open.Closed = false // for now: it will not stay cordoned, or fresh
-			return n.spot && fit.Admits(pod, &open)
+			return n.Spot && fit.Admits(pod, &open)
 		})
 }
 

@@ -5,24 +5,8 @@ import (
 	"math"
 	"slices"
 
-	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 )
-
-// plan is which nodes go and what is bought instead.
-type plan struct {
-	gone []int     // indices of world.nodes
-	buy  []*column // one for each new node
-}
-
-// newNode is the i-th new node of the plan.
-func (p plan) newNode(i int) fit.Node {
-	n := p.buy[i].node(newName(i))
-	if !p.buy[i].spot && p.mixed() {
-		n.Taints = []*fleetv1.Taint{forOnDemand}
-	}
-	return n
-}
 
 // ledger counts what the limits speak of, for a plan that grows.
 type ledger struct {
@@ -43,18 +27,18 @@ type ledger struct {
 // ledgerFor the nodes that stay when some go.
 func (w *world) ledgerFor(gone []int, l limits) *ledger {
 	led := &ledger{l: l, pools: map[string]int{}, poolCPU: map[string]float64{}, keptPools: map[string]int{}, zones: map[string]int{}, at: newSpread()}
-	for i, n := range w.nodes {
+	for i, n := range w.Nodes {
 		if slices.Contains(gone, i) {
 			continue
 		}
 		led.kept++
-		led.at.add(n.metric.GetAvailabilityZone(), n.vcpu)
-		if n.spot {
+		led.at.add(n.Metric.GetAvailabilityZone(), n.VCPU)
+		if n.Spot {
 			led.spot++
 			led.keptSpot++
-			led.keptPools[n.metric.GetInstanceType()+"/"+n.metric.GetAvailabilityZone()]++
+			led.keptPools[n.Metric.GetInstanceType()+"/"+n.Metric.GetAvailabilityZone()]++
 		} else {
-			led.onDemand += n.vcpu
+			led.onDemand += n.VCPU
 		}
 	}
 	return led
@@ -64,11 +48,11 @@ func (led *ledger) add(c *column) {
 	led.new++
 	led.zones[c.Zone]++
 	led.at.add(c.Zone, float64(c.Type.VCPU))
-	if c.spot {
+	if c.AsSpot {
 		led.spot++
 		led.newSpot++
-		led.pools[c.pool()]++
-		led.poolCPU[c.pool()] += float64(c.Type.VCPU)
+		led.pools[c.Pool()]++
+		led.poolCPU[c.Pool()] += float64(c.Type.VCPU)
 		return
 	}
 	led.onDemand += float64(c.Type.VCPU)
@@ -98,23 +82,23 @@ func (led *ledger) poolRoom(pool string, n int) int {
 // comes first, then the share of spot and that of the pool.
 func (led *ledger) spotOpen(c *column, spots int) bool {
 	floor := led.floor(float64(c.Type.VCPU))
-	return led.onDemand+defaultGranularity >= floor && led.spotAllowed() && led.poolRoom(c.pool(), spots) > 0
+	return led.onDemand+defaultGranularity >= floor && led.spotAllowed() && led.poolRoom(c.Pool(), spots) > 0
 }
 
 // cost of one more node of the column, USD per hour: its price, its root volume,
 // interruptions to be expected, and something for crowding into one zone.
 func (led *ledger) cost(c *column, pods float64) float64 {
-	cost := c.price + nodeCost + interruptionCost(c, pods)
+	cost := c.Price + nodeCost + interruptionCost(c, pods)
 	if led.new > 0 {
-		cost += concentration / 2 * c.price * float64(led.zones[c.Zone]) / float64(led.new)
+		cost += concentration / 2 * c.Price * float64(led.zones[c.Zone]) / float64(led.new)
 	}
 	return cost
 }
 
 // broken names the first limit that the plan breaks, empty if none.
 func (w *world) broken(p plan, l limits) string {
-	led := w.ledgerFor(p.gone, l)
-	for _, c := range p.buy {
+	led := w.ledgerFor(p.Gone, l)
+	for _, c := range p.Buy {
 		led.add(c)
 	}
 	if l.maxNodes > 0 && led.new > l.maxNodes {
@@ -140,27 +124,6 @@ func (w *world) broken(p plan, l limits) string {
 	return ""
 }
 
-// costPerHour after the plan.
-func (w *world) costAfter(p plan) float64 {
-	sum := w.costPerHour()
-	for _, i := range p.gone {
-		sum -= w.nodes[i].price
-	}
-	for _, c := range p.buy {
-		sum += c.price
-	}
-	return sum
-}
-
-// moved counts the pods that are evicted once.
-func (w *world) moved(gone []int) int {
-	sum := 0
-	for _, i := range gone {
-		sum += len(w.nodes[i].moves)
-	}
-	return sum
-}
-
 // worth is what the plan is judged by, USD per hour: the bill, expected
 // interruptions, and a little for having all eggs in few baskets.
 func (w *world) worth(p plan) float64 { return w.judge(p).sum() }
@@ -171,23 +134,23 @@ type judged struct{ bill, restarts, crowding float64 }
 func (j judged) sum() float64 { return j.bill + j.restarts + j.crowding }
 
 func (w *world) judge(p plan) judged {
-	j := judged{bill: w.costAfter(p) + nodeCost*float64(len(p.buy)-len(p.gone))}
-	if len(p.buy) == 0 {
+	j := judged{bill: p.CostAfter(w.World) + nodeCost*float64(len(p.Buy)-len(p.Gone))}
+	if len(p.Buy) == 0 {
 		return j
 	}
-	podsEach := float64(w.moved(p.gone)) / float64(len(p.buy))
+	podsEach := float64(p.Moved(w.World)) / float64(len(p.Buy))
 	price, vcpu := 0.0, 0.0
 	zones := map[string]float64{}
-	for _, c := range p.buy {
+	for _, c := range p.Buy {
 		pods := podsEach
-		if len(p.gone) == 0 {
+		if len(p.Gone) == 0 {
 			pods = typicalPods(c)
 		}
 		j.restarts += interruptionCost(c, pods)
-		price, vcpu = price+c.price, vcpu+float64(c.Type.VCPU)
+		price, vcpu = price+c.Price, vcpu+float64(c.Type.VCPU)
 	}
 	squares := 0.0
-	for _, c := range p.buy {
+	for _, c := range p.Buy {
 		share := float64(c.Type.VCPU) / vcpu
 		squares += share * share
 		zones[c.Zone] += share
@@ -201,5 +164,5 @@ func (w *world) judge(p plan) judged {
 
 // interruptionCost per hour of a node with so many pods.
 func interruptionCost(c *column, pods float64) float64 {
-	return c.probability * pods * c.restart / HoursPerMonth
+	return c.Probability * pods * c.Restart / figure.HoursPerMonth
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 )
 
 // mostRivals is how many plans are remembered while the best is looked for.
@@ -22,7 +23,7 @@ const (
 
 // remember a plan that keeps every limit, for the runner-up.
 func (q *problem) remember(o outcome) {
-	if !o.ok() || q.light || len(o.plan.gone) == 0 {
+	if !o.ok() || q.light || len(o.plan.Gone) == 0 {
 		return
 	}
 	q.rivals = append(q.rivals, o.plan)
@@ -32,14 +33,14 @@ func (q *problem) remember(o outcome) {
 
 // shape of a plan: which nodes go and which pools are bought from. Plans of one
 // shape differ only in how many of each.
-func (p plan) shape(w *world) string {
+func shape(p plan, w *world) string {
 	pools := map[string]bool{}
-	for _, c := range p.buy {
-		pools[c.pool()+"/"+c.nodeType()] = true
+	for _, c := range p.Buy {
+		pools[c.Pool()+"/"+c.NodeType()] = true
 	}
 	var names []string
-	for _, n := range p.gone {
-		names = append(names, w.nodes[n].metric.GetNodeName())
+	for _, n := range p.Gone {
+		names = append(names, w.Nodes[n].Metric.GetNodeName())
 	}
 	slices.Sort(names)
 	return strings.Join(slices.Sorted(maps.Keys(pools)), " ") + "\x00" + strings.Join(names, " ")
@@ -48,14 +49,14 @@ func (p plan) shape(w *world) string {
 // runnerUp is the best plan of another shape, nil if there is none.
 func (q *problem) runnerUp(chosen plan, fresh bool) *mlv1.RunnerUp {
 	var best *plan
-	shape := chosen.shape(q.w)
+	its := shape(chosen, q.w)
 	for _, p := range q.rivals {
 		// Judged better than the chosen one is only what did not last: the chosen plan
 		// was hardened against more schedulers, and carried on.
-		if !fresh && len(chosen.gone) > 0 && q.saves(p) && q.w.worth(p) < q.w.worth(chosen) {
+		if !fresh && len(chosen.Gone) > 0 && q.saves(p) && q.w.worth(p) < q.w.worth(chosen) {
 			continue
 		}
-		if p.shape(q.w) != shape && (best == nil || q.w.worth(p) < q.w.worth(*best)) {
+		if shape(p, q.w) != its && (best == nil || q.w.worth(p) < q.w.worth(*best)) {
 			best = &p
 		}
 	}
@@ -64,19 +65,19 @@ func (q *problem) runnerUp(chosen plan, fresh bool) *mlv1.RunnerUp {
 	}
 	savings := q.savings(*best, fresh)
 	r := &mlv1.RunnerUp{
-		Recommendations: recommendations(*best, savings), CostPerHour: q.w.costAfter(*best), EstimatedSavings: savings,
-		RiskAssessment: q.w.risk(*best), JudgedPerHour: q.w.worth(*best), ChosenJudgedPerHour: q.w.worth(chosen),
+		Recommendations: best.Recommendations(savings), CostPerHour: best.CostAfter(q.w.World), EstimatedSavings: savings,
+		RiskAssessment: best.Risk(q.w.World), JudgedPerHour: q.w.worth(*best), ChosenJudgedPerHour: q.w.worth(chosen),
 		Reason: whyLost(q.w.judge(*best), q.w.judge(chosen)),
 	}
 	if fresh {
-		r.CostPerHour -= q.w.costPerHour()
-		r.JudgedPerHour, r.ChosenJudgedPerHour = r.JudgedPerHour-q.w.costPerHour(), r.ChosenJudgedPerHour-q.w.costPerHour()
+		r.CostPerHour -= q.w.CostPerHour()
+		r.JudgedPerHour, r.ChosenJudgedPerHour = r.JudgedPerHour-q.w.CostPerHour(), r.ChosenJudgedPerHour-q.w.CostPerHour()
 	}
-	if len(chosen.buy)+len(chosen.gone) == 0 || !fresh && !q.saves(*best) {
+	if len(chosen.Buy)+len(chosen.Gone) == 0 || !fresh && !q.saves(*best) {
 		r.Reason = rivalTooLittle
 	}
-	for _, n := range best.gone {
-		r.ReplacedNodes = append(r.ReplacedNodes, q.w.nodes[n].metric.GetNodeName())
+	for _, n := range best.Gone {
+		r.ReplacedNodes = append(r.ReplacedNodes, q.w.Nodes[n].Metric.GetNodeName())
 	}
 	slices.Sort(r.ReplacedNodes)
 	return r
@@ -85,14 +86,14 @@ func (q *problem) runnerUp(chosen plan, fresh bool) *mlv1.RunnerUp {
 // savings in USD per month: of fresh capacity against its own price on demand, else
 // against what the cluster costs today.
 func (q *problem) savings(p plan, fresh bool) float64 {
-	saved := q.w.costPerHour() - q.w.costAfter(p)
+	saved := q.w.CostPerHour() - p.CostAfter(q.w.World)
 	if fresh {
 		saved = 0
-		for _, c := range p.buy {
-			saved += c.OnDemand - c.price
+		for _, c := range p.Buy {
+			saved += c.OnDemand - c.Price
 		}
 	}
-	return cents(max(0, saved) * HoursPerMonth)
+	return figure.Cents(max(0, saved) * figure.HoursPerMonth)
 }
 
 // whyLost is the part of the judgement that speaks most against a plan.
@@ -108,10 +109,10 @@ func whyLost(lost, won judged) string {
 }
 
 // leaning is the pool that most vCPU of the plan is bought from, as type/zone/kind.
-func (p plan) leaning() string {
+func leaning(p plan) string {
 	cpu := map[string]int{}
-	for _, c := range p.buy {
-		cpu[c.pool()+"/"+c.nodeType()] += c.Type.VCPU
+	for _, c := range p.Buy {
+		cpu[c.Pool()+"/"+c.NodeType()] += c.Type.VCPU
 	}
 	best := ""
 	for _, pool := range slices.Sorted(maps.Keys(cpu)) {
@@ -125,7 +126,7 @@ func (p plan) leaning() string {
 // reconsider a plan: what would be bought without the pool it leans on most is a rival,
 // and takes its place in the rare case that it is worth more.
 func (q *problem) reconsider(chosen plan) plan {
-	if q.effort() == 0 || len(chosen.buy) == 0 {
+	if q.effort() == 0 || len(chosen.Buy) == 0 {
 		return chosen
 	}
 	q.spent++
@@ -152,14 +153,14 @@ type reason struct{ word, detail string }
 // reasons why nodes stay, as known so far.
 func (w *world) reasons() []reason {
 	var all []reason
-	for _, n := range w.nodes {
-		all = append(all, reason{n.reason, n.detail})
+	for _, n := range w.Nodes {
+		all = append(all, reason{n.Reason, n.Detail})
 	}
 	return all
 }
 
 func (w *world) restore(all []reason) {
-	for i, n := range w.nodes {
-		n.reason, n.detail = all[i].word, all[i].detail
+	for i, n := range w.Nodes {
+		n.Reason, n.Detail = all[i].word, all[i].detail
 	}
 }

@@ -59,8 +59,8 @@ func (w *world) zoneBroken(led *ledger) bool {
 		return false
 	}
 	today := newSpread()
-	for _, n := range w.nodes {
-		today.add(n.metric.GetAvailabilityZone(), n.vcpu)
+	for _, n := range w.Nodes {
+		today.add(n.Metric.GetAvailabilityZone(), n.VCPU)
 	}
 	for _, zone := range slices.Sorted(maps.Keys(led.at.cpu)) {
 		if !led.few(zone, 0) && led.at.share(zone) > max(led.l.zoneShare, today.share(zone))+defaultGranularity {
