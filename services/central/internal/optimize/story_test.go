@@ -3,6 +3,7 @@ package optimize
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,21 @@ func TestWithoutLaunchSettingsAConsolidationOnlyTakesNodesAway(t *testing.T) {
 	if math.Abs(told.GetActualSavings()-onDemand*savingsMonth) > 0.01 {
 		t.Errorf("saved %v, want the price of a node", told.GetActualSavings())
 	}
+}
+
+func TestANodeThatMayNotGoAnyMoreIsKeptUntouched(t *testing.T) {
+	w := newWorld(t)
+	w.after["label_node 0002"] = func() { w.pinned["p2"] = true }
+	told := w.story(t, w.start(t))
+	equal(t, "status", told.GetStatus(), "completed")
+	equal(t, "alive", w.alive(), "i-old-2 on-demand, i-0002 spot")
+	equal(t, "touched", w.did("cordon_node old-2")+w.did("uncordon_node old-2")+w.did("drain_node old-2"), 0)
+	if !strings.Contains(told.GetErrorMessage(), "pod_do_not_disrupt") {
+		t.Errorf("told %q, want the rule", told.GetErrorMessage())
+	}
+	decision, err := w.Store.Decision(t.Context(), uuid.MustParse(told.GetOptimizationId()))
+	must(t, err)
+	equal(t, "stored confidence", decision.GetConfidenceScore(), 0.9)
 }
 
 func TestANodeThatCannotBeDrainedIsKeptAndTheOthersGo(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -50,25 +51,26 @@ func parseTrace(raw []byte) (Trace, error) {
 		return Trace{}, fmt.Errorf("parsing: %w", err)
 	}
 	t := Trace{Seconds: file.Metadata.GapSeconds, Up: file.Data, Prices: file.Prices}
+	return t, t.check()
+}
+
+// check that the figures make sense.
+func (t Trace) check() error {
 	switch {
 	case !(t.Seconds >= 1 && t.Seconds <= 86400):
-		return Trace{}, fmt.Errorf("gap_seconds is %v, want 1 to 86400", t.Seconds)
+		return fmt.Errorf("gap_seconds is %v, want 1 to 86400", t.Seconds)
 	case len(t.Up) == 0 || len(t.Up) > tickLimit:
-		return Trace{}, fmt.Errorf("%d ticks, want 1 to %d", len(t.Up), tickLimit)
+		return fmt.Errorf("%d ticks, want 1 to %d", len(t.Up), tickLimit)
 	case len(t.Prices) != 0 && len(t.Prices) != len(t.Up):
-		return Trace{}, fmt.Errorf("%d prices for %d ticks", len(t.Prices), len(t.Up))
+		return fmt.Errorf("%d prices for %d ticks", len(t.Prices), len(t.Up))
 	}
-	for i, n := range t.Up {
-		if n < 0 || n > mostUp {
-			return Trace{}, fmt.Errorf("tick %d has %d instances, want 0 to %d", i, n, mostUp)
-		}
+	if i := slices.IndexFunc(t.Up, func(n int) bool { return n < 0 || n > mostUp }); i >= 0 {
+		return fmt.Errorf("tick %d has %d instances, want 0 to %d", i, t.Up[i], mostUp)
 	}
-	for i, p := range t.Prices {
-		if !(p > 0 && p < 1000) {
-			return Trace{}, fmt.Errorf("tick %d has the price %v, want above 0 and below 1000", i, p)
-		}
+	if i := slices.IndexFunc(t.Prices, func(p float64) bool { return !(p > 0 && p < 1000) }); i >= 0 {
+		return fmt.Errorf("tick %d has the price %v, want above 0 and below 1000", i, t.Prices[i])
 	}
-	return t, nil
+	return nil
 }
 
 // readTraces below a folder: .json files, and those in .tar.gz archives.

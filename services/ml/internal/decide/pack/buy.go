@@ -17,14 +17,19 @@ type buyer struct {
 	nodes  int   // that may yet be bought, below 0: any number
 	shelf  []int // offers that are not beaten by another that the pods can use alike
 	prices *prices
+	cutter *cutter   // of all the groups
 	bound  []float64 // least price for each unit of worth, by offer
 	offers []int     // shelf by bound
 	worth  float64   // of all that was left when prices were found
+	whole  float64   // of all there was
 }
 
 const (
-	reweigh  = 0.85 // of the worth is left: find new prices
-	crowding = 1.25 // how far a node may exceed the share that leaves enough nodes
+	reweigh  = 0.75   // of the worth is left: find new prices
+	settled  = 0.02   // of all the worth is left: prices stay
+	near     = 1.0015 // a buy so near to what is possible at best ends the search for a better one
+	roomy    = 1.3    // a node that could hold so much more than it may is not looked at first
+	crowding = 1.25   // how far a node may exceed the share that leaves enough nodes
 )
 
 func newBuyer(m *model, groups []*group, count []int, nodes int) *buyer {
@@ -82,6 +87,7 @@ func (b *buyer) run() (bought []*bin) {
 				b.left[l.group] -= l.n
 			}
 		}
+		b.compact()
 	}
 	return bought
 }
@@ -89,18 +95,43 @@ func (b *buyer) run() (bought []*bin) {
 // remaining worth.
 func (b *buyer) remaining() float64 {
 	sum := 0.0
-	for i, g := range b.groups {
-		sum += float64(b.left[i]) * g.value
+	if b.prices == nil {
+		return sum
+	}
+	for _, it := range b.order {
+		sum += float64(b.left[it.group]) * b.groups[it.group].value
 	}
 	return sum
 }
 
 // weigh what is left anew, unless it has hardly changed.
 func (b *buyer) weigh() {
-	if b.prices != nil && b.remaining() > reweigh*b.worth {
+	left := b.remaining()
+	if b.prices != nil && (left > reweigh*b.worth || left < settled*b.whole) {
 		return
 	}
-	b.value(b.m.price(b.demands()))
+	b.value(b.price(rough))
+	b.whole = max(b.whole, b.worth)
+}
+
+// price what is left.
+func (b *buyer) price(tolerance float64) *prices {
+	if b.cutter == nil {
+		b.cutter = b.m.cutter(b.demands())
+		return b.cutter.price(tolerance)
+	}
+	left := b.demands()
+	for _, d := range b.cutter.demands {
+		clear(d.sum)
+		for _, l := range left {
+			if slices.Contains(d.of, l.mask) {
+				for r, v := range l.sum {
+					d.sum[r] += v
+				}
+			}
+		}
+	}
+	return b.cutter.price(tolerance)
 }
 
 // demands of what is left.
@@ -134,7 +165,7 @@ func (b *buyer) value(p *prices) {
 		if b.left[i] == 0 {
 			continue
 		}
-		b.order = append(b.order, i)
+		b.order = append(b.order, b.item(i))
 		if !slices.Contains(masks, g.mask) {
 			masks = append(masks, g.mask)
 		}
@@ -167,13 +198,6 @@ func (b *buyer) restore(bins []*bin) {
 	}
 }
 
-// sort the groups in order, dearest first.
-func (b *buyer) sort() {
-	slices.SortFunc(b.order, func(x, y int) int {
-		return cmp.Or(cmp.Compare(b.groups[y].value, b.groups[x].value), cmp.Compare(x, y))
-	})
-}
-
 // best buy now, nil if there is none.
 func (b *buyer) best() *bin {
 	left := b.remaining()
@@ -202,7 +226,8 @@ func (b *buyer) best() *bin {
 // apart is how many nodes the rules between pods on one node ask for.
 func (b *buyer) apart() int {
 	nodes := 0
-	for i, g := range b.groups {
+	for _, it := range b.order {
+		i, g := it.group, b.groups[it.group]
 		if g.host != nil && g.host.most > 0 {
 			nodes = max(nodes, (b.left[i]+g.host.most-1)/g.host.most)
 		}
@@ -210,25 +235,30 @@ func (b *buyer) apart() int {
 	return nodes
 }
 
+var ways = [...]way{alike, balanced, plain}
+
 // among the nodes that hold worth between least and most, the one that costs least
 // for each unit.
 func (b *buyer) among(least, most float64) *bin {
 	var node *bin
 	score := math.Inf(1)
 	for _, o := range b.offers {
-		if b.bound[o] >= score {
+		if b.bound[o]*near >= score {
 			break
 		}
-		if b.soldOut(o) {
+		if full := b.m.offers[o].Price / b.bound[o]; b.soldOut(o) || full < least || full > roomy*most {
 			continue
 		}
-		for _, balanced := range []bool{true, false} {
-			value := b.fill(o, balanced)
+		for _, how := range ways {
+			value := b.fill(o, how)
 			if value <= 0 || value < least || value > most {
 				continue
 			}
 			if s := b.m.offers[o].Price / value; s < score || node == nil {
 				node, score = b.filled(o), s
+			}
+			if score <= b.bound[o]*near {
+				break
 			}
 		}
 	}
@@ -243,7 +273,7 @@ func (b *buyer) largest() *bin {
 		if b.soldOut(o) {
 			continue
 		}
-		if value := b.fill(o, true); value > held {
+		if value := b.fill(o, balanced); value > held {
 			node, held = b.filled(o), value
 		}
 	}

@@ -1,7 +1,9 @@
 package pack
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
@@ -17,12 +19,23 @@ type bin struct {
 // load is some pods of a group.
 type load struct{ group, n int }
 
+// item is a group with what is asked first of it, side by side in memory.
+type item struct {
+	group       int
+	mask        *mask
+	cpu, memory int64
+	relation    float64 // of memory to CPU
+	worth       float64 // decides the order
+}
+
 // filler fills imaginary nodes from what is left of the groups.
 type filler struct {
 	m      *model
 	groups []*group
-	left   []int // by group
-	order  []int // groups with pods left, dearest first
+	left   []int  // by group
+	order  []item // groups with pods left, dearest first
+
+	byRelation []item // the same by memory to CPU
 
 	taken  []int // by group, on the node being filled
 	loaded []int // groups on it
@@ -51,47 +64,96 @@ func newFiller(m *model, groups []*group) *filler {
 	return f
 }
 
-// fill an empty node of an offer. In a balanced filling the first pass takes only what
-// draws the free CPU and memory towards the node's own relation; otherwise the dearest
-// pods go first.
-func (f *filler) fill(o int, balanced bool) (value float64) {
+// way to fill a node.
+type way int
+
+const (
+	alike    way = iota // pods that ask for memory and CPU in the node's own relation first, then balanced
+	balanced            // dearest first, but what draws what is left towards the node's relation
+	plain               // dearest first
+)
+
+// alikeShare of a node is filled with pods like it; the rest makes things even.
+const alikeShare = 0.8
+
+// fill an empty node of an offer.
+func (f *filler) fill(o int, how way) (value float64) {
 	f.clear(o)
 	room := f.m.offers[o].room
-	if balanced {
-		value = f.stuff(o, &room, true)
+	if how == alike {
+		value += f.stuffAlike(o, &room)
+	}
+	if how != plain {
+		value += f.stuff(o, &room, true)
 	}
 	return value + f.stuff(o, &room, false)
 }
 
-// stuff pods into the room of a node of an offer, beside what is there.
-func (f *filler) stuff(o int, left *fit.Amounts, balanced bool) (value float64) {
-	room := *left
-	relation := float64(f.m.offers[o].room.Memory) / float64(max(1, f.m.offers[o].room.CPU))
+// stuff pods into the room of a node of an offer, beside what is there. If balanced,
+// only those that draw what is left towards the node's own relation.
+func (f *filler) stuff(o int, room *fit.Amounts, balanced bool) (value float64) {
+	own, free := relation(f.m.offers[o].room), relation(*room)
 	f.steps += len(f.order)
-	for _, i := range f.order {
-		g := f.groups[i]
-		n := f.left[i] - f.taken[i]
-		if n <= 0 || g.need.CPU > room.CPU || g.need.Memory > room.Memory || !g.mask.has(o) {
+	for at := range f.order {
+		it := &f.order[at]
+		if it.cpu > room.CPU || it.memory > room.Memory || !it.mask.has(o) {
 			continue
 		}
-		if balanced && unbalances(room, g.need, relation) {
+		if balanced && (free < own) == (it.relation > free) && math.Abs(free-own) > 0.02*own {
 			continue
 		}
-		if n = min(n, most(g.need, room)); g.host != nil {
-			n = f.sociable(i, n)
-		}
-		if n <= 0 {
-			continue
-		}
-		room = less(room, g.need, n)
-		f.take(i, n)
-		value += float64(n) * g.value
-		if room.Pods <= 0 {
-			break
+		if more := f.put(it.group, room); more > 0 {
+			value += more
+			free = relation(*room)
+			if room.Pods <= 0 {
+				break
+			}
 		}
 	}
-	*left = room
 	return value
+}
+
+// stuffAlike goes through the groups from those whose relation of memory to CPU is the
+// node's to those furthest from it.
+func (f *filler) stuffAlike(o int, room *fit.Amounts) (value float64) {
+	full := *room
+	own := relation(full)
+	up, _ := slices.BinarySearchFunc(f.byRelation, own, func(it item, own float64) int { return cmp.Compare(it.relation, own) })
+	down := up - 1
+	kept := func(left, all int64) bool { return float64(left) > (1-alikeShare)*float64(all) }
+	for (down >= 0 || up < len(f.byRelation)) && kept(room.CPU, full.CPU) && kept(room.Memory, full.Memory) && room.Pods > 0 {
+		var it *item
+		if up < len(f.byRelation) && (down < 0 || f.byRelation[up].relation*f.byRelation[down].relation < own*own) {
+			it = &f.byRelation[up]
+			up++
+		} else {
+			it = &f.byRelation[down]
+			down--
+		}
+		f.steps++
+		if it.cpu <= room.CPU && it.memory <= room.Memory && it.mask.has(o) {
+			value += f.put(it.group, room)
+		}
+	}
+	return value
+}
+
+// put as many pods of a group as there can be on the node.
+func (f *filler) put(i int, room *fit.Amounts) (value float64) {
+	g := f.groups[i]
+	n := f.left[i] - f.taken[i]
+	if n <= 0 {
+		return 0
+	}
+	if n = min(n, most(&g.need, room)); g.host != nil {
+		n = f.sociable(i, n)
+	}
+	if n <= 0 {
+		return 0
+	}
+	reduce(room, &g.need, n)
+	f.take(i, n)
+	return float64(n) * g.value
 }
 
 func (f *filler) clear(o int) {
@@ -124,12 +186,9 @@ func (f *filler) forget(i int) {
 	}
 }
 
-// unbalances says whether a pod would take the free room further from the relation
-// of memory to CPU.
-func unbalances(room, need fit.Amounts, relation float64) bool {
-	free := float64(room.Memory) / float64(max(1, room.CPU))
-	asked := float64(need.Memory) / float64(max(1, need.CPU))
-	return math.Abs(free-relation) > 0.02*relation && (free < relation) == (asked > free)
+// relation of memory to CPU.
+func relation(a fit.Amounts) float64 {
+	return float64(max(1, a.Memory)) / float64(max(1, a.CPU))
 }
 
 func (f *filler) take(i, n int) {
@@ -202,6 +261,26 @@ func (f *filler) sociable(i, n int) int {
 	return n
 }
 
+func (f *filler) item(i int) item {
+	g := f.groups[i]
+	return item{group: i, mask: g.mask, cpu: g.need.CPU, memory: g.need.Memory, worth: g.value, relation: relation(g.need)}
+}
+
+// compact the order: groups of which nothing is left go.
+func (f *filler) compact() {
+	gone := func(it item) bool { return f.left[it.group] == 0 }
+	f.order, f.byRelation = slices.DeleteFunc(f.order, gone), slices.DeleteFunc(f.byRelation, gone)
+}
+
+// sort the groups in order, dearest first.
+func (f *filler) sort() {
+	slices.SortFunc(f.order, func(a, b item) int { return cmp.Or(cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group)) })
+	f.byRelation = append(f.byRelation[:0], f.order...)
+	slices.SortFunc(f.byRelation, func(a, b item) int {
+		return cmp.Or(cmp.Compare(a.relation, b.relation), cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group))
+	})
+}
+
 // filled is the node as last filled.
 func (f *filler) filled(o int) *bin {
 	b := &bin{offer: o}
@@ -212,7 +291,7 @@ func (f *filler) filled(o int) *bin {
 }
 
 // most pods with this need that go into the room; without a need, as many as there are slots.
-func most(need, room fit.Amounts) int {
+func most(need, room *fit.Amounts) int {
 	n := room.Pods
 	if need.CPU > 0 {
 		n = min(n, room.CPU/need.CPU)
@@ -235,15 +314,15 @@ func most(need, room fit.Amounts) int {
 	return int(max(0, n))
 }
 
-// less room after n pods have come.
-func less(room, need fit.Amounts, n int) fit.Amounts {
+// reduce room by what n pods take.
+func reduce(room, need *fit.Amounts, n int) {
 	k := int64(n)
 	room.CPU -= k * need.CPU
 	room.Memory -= k * need.Memory
 	room.Disk -= k * need.Disk
 	room.Pods -= k
 	if len(need.Extended) > 0 {
-		extended := append([]int64(nil), room.Extended...)
+		extended := slices.Clone(room.Extended) // others may hold the slice too
 		for i, v := range need.Extended {
 			if v > 0 {
 				extended[i] -= k * v
@@ -251,5 +330,4 @@ func less(room, need fit.Amounts, n int) fit.Amounts {
 		}
 		room.Extended = extended
 	}
-	return room
 }

@@ -224,14 +224,14 @@ func (d *domains) place(pod int) int {
 	return c.node
 }
 
-// alike prices are not worth crowding one domain for.
-const alike = 1.01
+// equalDear is how near prices are that are not worth crowding one domain for.
+const equalDear = 1.01
 
 func (*domains) before(a, b *cell, class int) bool {
 	switch {
-	case a.dear*alike < b.dear:
+	case a.dear*equalDear < b.dear:
 		return true
-	case b.dear*alike < a.dear:
+	case b.dear*equalDear < a.dear:
 		return false
 	}
 	return a.pods[class] < b.pods[class]

@@ -55,14 +55,17 @@ func dot(a, b []float64) float64 {
 type demand struct {
 	mask *mask
 	sum  []float64
+	of   []*mask // merged into it
 }
 
 const (
-	manyMasks  = 16 // the dual's size grows with them; the rarest beyond are merged, which only lowers the bound
-	cutRounds  = 150
+	manyMasks  = 24 // the dual's size grows with them; the rarest beyond are merged, which only lowers the bound
+	cutRounds  = 100
+	manyRows   = 3 // for each variable; then those that bind nothing are forgotten
 	cutsEach   = 2
 	priceLeast = 1e-6
-	tolerance  = 1e-7
+	exact      = 1e-7 // how much of an offer's price its room may be worth too much
+	rough      = 2e-3
 )
 
 // prices for all pods of the problem.
@@ -94,15 +97,19 @@ func (m *model) prices() *prices {
 }
 
 // price the demands.
-func (m *model) price(all []*demand) *prices {
-	for _, d := range all {
-		d.sum = slices.Clone(d.sum)
-	}
+func (m *model) price(all []*demand) *prices { return m.cutter(all).price(exact) }
+
+func (m *model) cutter(all []*demand) *cutter {
 	c := &cutter{m: m, demands: m.merge(all)}
+	for r := range m.dims {
+		if slices.ContainsFunc(all, func(d *demand) bool { return d.sum[r] > 0 }) {
+			c.dims = append(c.dims, r)
+		}
+	}
 	c.split()
 	c.start()
-	y := c.solve()
-	return &prices{bound: c.best, demands: c.demands, y: y, worth: map[*mask][]float64{}}
+	c.table.kept = c.table.given
+	return c
 }
 
 // within says whether all offers of a are in b: then pods of a can be where those of
@@ -120,9 +127,12 @@ func within(a, b *mask) bool {
 func (m *model) merge(all []*demand) []*demand {
 	sorted := slices.Clone(all)
 	slices.SortStableFunc(sorted, func(a, b *demand) int { return cmp.Compare(b.sum[0]+b.sum[1]/4, a.sum[0]+a.sum[1]/4) })
+	for i, d := range sorted {
+		sorted[i] = &demand{mask: d.mask, sum: slices.Clone(d.sum), of: []*mask{d.mask}}
+	}
 	for len(sorted) > manyMasks {
 		a, b := sorted[len(sorted)-1], sorted[len(sorted)-2]
-		union := &demand{mask: m.mask(func(i int) bool { return a.mask.has(i) || b.mask.has(i) }), sum: slices.Clone(b.sum)}
+		union := &demand{mask: m.mask(func(i int) bool { return a.mask.has(i) || b.mask.has(i) }), sum: slices.Clone(b.sum), of: slices.Concat(a.of, b.of)}
 		for i, v := range a.sum {
 			union.sum[i] += v
 		}
@@ -136,11 +146,9 @@ func (m *model) merge(all []*demand) []*demand {
 type cutter struct {
 	m       *model
 	demands []*demand
+	dims    []int  // resources that are asked for
 	kinds   []kind // offers by which demands they admit
-	rows    [][]float64
-	limit   []float64
-	best    float64
-	bestY   []float64
+	table   *tableau
 }
 
 type kind struct {
@@ -177,9 +185,9 @@ func (c *cutter) split() {
 
 // start with rows that give every worth a limit.
 func (c *cutter) start() {
-	dims := c.m.dims
+	c.table = newTableau(len(c.demands) * len(c.dims))
 	for d, demand := range c.demands {
-		for r := range dims {
+		for _, r := range c.dims {
 			best, least := -1, math.Inf(1)
 			for i := range c.m.offers {
 				if space := c.m.offers[i].space[r]; demand.mask.has(i) && space > 0 && c.m.offers[i].room.Pods > 0 {
@@ -188,79 +196,108 @@ func (c *cutter) start() {
 					}
 				}
 			}
-			if best < 0 {
-				continue
+			if best >= 0 {
+				c.add(best, func(int) int { return d })
 			}
-			row := make([]float64, len(c.demands)*dims)
-			copy(row[d*dims:], c.m.offers[best].space)
-			c.add(row, c.m.offers[best].Price)
 		}
 	}
 }
 
-func (c *cutter) add(row []float64, price float64) {
-	c.rows, c.limit = append(c.rows, row), append(c.limit, max(priceLeast, price))
+// add the row of an offer, each resource valued as the demand does that whose names.
+func (c *cutter) add(offer int, whose func(r int) int) {
+	row := make([]float64, len(c.table.inCol))
+	for r, dim := range c.dims {
+		row[whose(r)*len(c.dims)+r] = c.m.offers[offer].space[dim]
+	}
+	c.table.add(row, max(priceLeast, c.m.offers[offer].Price))
 }
 
-// solve returns the worths of the best bound.
-func (c *cutter) solve() []float64 {
-	dims := c.m.dims
-	gain := make([]float64, len(c.demands)*dims)
+// price what the demands sum to now.
+func (c *cutter) price(tolerance float64) *prices {
+	gain := make([]float64, len(c.table.inCol))
 	for d, demand := range c.demands {
-		copy(gain[d*dims:], demand.sum)
+		for r, dim := range c.dims {
+			gain[d*len(c.dims)+r] = demand.sum[dim]
+		}
 	}
-	c.bestY = make([]float64, len(gain)) // unscaled: only their relation counts
+	c.table.aim(gain)
+	best, bound := make([]float64, len(gain)), 0.0
 	for range cutRounds {
-		y := maximize(gain, c.rows, c.limit)
-		scale := min(1, c.cut(y))
-		if worth := scale * dot(gain, y); worth > c.best || scale == 0 { // offers for nothing leave no bound, but weights
-			c.best, c.bestY = worth, y
+		c.table.solve()
+		if len(c.table.rows) > manyRows*len(gain) {
+			c.table.forget()
+		}
+		y := c.table.y()
+		scale := min(1, c.cut(y, tolerance))
+		if worth := scale * dot(gain, y); worth > bound || scale == 0 { // offers for nothing leave no bound, but weights
+			bound, best = worth, y // unscaled: only the relation of worths counts
 		}
 		if scale >= 1-tolerance {
 			break
 		}
 	}
-	return c.bestY
+	p := &prices{bound: bound, demands: c.demands, y: make([]float64, len(c.demands)*c.m.dims), worth: map[*mask][]float64{}}
+	for d := range c.demands {
+		for r, dim := range c.dims {
+			p.y[d*c.m.dims+dim] = best[d*len(c.dims)+r]
+		}
+	}
+	return p
 }
 
 // cut off worths under which an offer's room is worth more than its price. It returns
 // by what they must shrink so that none is.
-func (c *cutter) cut(y []float64) (scale float64) {
+func (c *cutter) cut(y []float64, tolerance float64) (scale float64) {
 	scale = math.Inf(1)
-	dims := c.m.dims
+	dims := len(c.dims)
 	for _, k := range c.kinds {
 		top, whose := make([]float64, dims), make([]int, dims)
-		for r := range dims {
-			for _, d := range k.admits {
-				if v := y[d*dims+r]; v > top[r] {
+		for _, d := range k.admits {
+			for r, v := range y[d*dims : (d+1)*dims] {
+				if v > top[r] {
 					top[r], whose[r] = v, d
 				}
 			}
 		}
-		type over struct {
-			offer int
-			ratio float64
-		}
-		var worst []over
-		for _, i := range k.offers {
-			value := dot(top, c.m.offers[i].space)
-			if value <= 0 {
-				continue
-			}
-			ratio := max(0, c.m.offers[i].Price) / value
-			scale = min(scale, ratio)
-			if max(priceLeast, c.m.offers[i].Price)/value < 1-tolerance {
-				worst = append(worst, over{i, ratio})
-			}
-		}
-		slices.SortStableFunc(worst, func(a, b over) int { return cmp.Compare(a.ratio, b.ratio) })
-		for _, w := range worst[:min(cutsEach, len(worst))] {
-			row := make([]float64, len(y))
-			for r := range dims {
-				row[whose[r]*dims+r] = c.m.offers[w.offer].space[r]
-			}
-			c.add(row, c.m.offers[w.offer].Price)
-		}
+		least := c.cutKind(&k, top, whose, tolerance)
+		scale = min(scale, least)
 	}
 	return scale
+}
+
+func (c *cutter) cutKind(k *kind, top []float64, whose []int, tolerance float64) (least float64) {
+	least = math.Inf(1)
+	worst := [cutsEach]int{}
+	ratios := [cutsEach]float64{}
+	n := 0
+	for _, i := range k.offers {
+		value := 0.0
+		for r, dim := range c.dims {
+			value += top[r] * c.m.offers[i].space[dim]
+		}
+		if value <= 0 {
+			continue
+		}
+		least = min(least, max(0, c.m.offers[i].Price)/value)
+		ratio := max(priceLeast, c.m.offers[i].Price) / value
+		if ratio >= 1-tolerance {
+			continue
+		}
+		switch {
+		case n < cutsEach:
+			worst[n], ratios[n] = i, ratio
+			n++
+		case ratio < ratios[cutsEach-1]:
+			worst[cutsEach-1], ratios[cutsEach-1] = i, ratio
+		default:
+			continue
+		}
+		for j := n - 1; j > 0 && ratios[j] < ratios[j-1]; j-- {
+			worst[j], worst[j-1], ratios[j], ratios[j-1] = worst[j-1], worst[j], ratios[j-1], ratios[j]
+		}
+	}
+	for _, offer := range worst[:n] {
+		c.add(offer, func(r int) int { return whose[r] })
+	}
+	return least
 }

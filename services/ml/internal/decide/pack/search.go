@@ -27,7 +27,7 @@ const (
 	leastGain   = 1e-9
 	// stepsEach and stepsPerPod are how many groups may be looked at for the usual
 	// effort; a step takes a few nanoseconds.
-	stepsEach, stepsPerPod, stepsMost = 4e5, 2500, 2.5e8
+	stepsEach, stepsPerPod, stepsMost = 3e5, 300, 3e7
 	idleRounds                        = 60 // times the nodes: then there is nothing to be found any more
 )
 
@@ -45,7 +45,7 @@ func newSearch(b *buyer, bins []*bin) *search {
 func (s *search) measure(b *bin) {
 	b.room, b.waste = s.m.offers[b.offer].room, s.m.offers[b.offer].Price
 	for _, l := range b.loads {
-		b.room = less(b.room, s.groups[l.group].need, l.n)
+		reduce(&b.room, &s.groups[l.group].need, l.n)
 		b.waste -= float64(l.n) * s.groups[l.group].value
 	}
 }
@@ -103,8 +103,8 @@ func (s *search) step() bool {
 		allowed = s.nodes + len(picks)
 	}
 	fresh, cost, ok := s.rebuild(old, allowed)
-	for _, i := range s.order {
-		s.left[i] = 0
+	for _, it := range s.order {
+		s.left[it.group] = 0
 	}
 	s.order = s.order[:0]
 	if !ok || cost >= old-leastGain {
@@ -140,20 +140,17 @@ func (s *search) empty(picks []int) (cost float64) {
 		s.count[b.offer]--
 		for _, l := range b.loads {
 			if s.left[l.group] == 0 {
-				s.order = append(s.order, l.group)
+				s.order = append(s.order, s.item(l.group))
 			}
 			s.left[l.group] += l.n
 		}
 	}
 	if s.next(2) == 0 {
-		s.sort()
-		return cost
+		for i := range s.order {
+			s.order[i].worth *= 1 + float64(s.next(1000))/1000
+		}
 	}
-	noise := make(map[int]float64, len(s.order))
-	for _, i := range s.order {
-		noise[i] = s.groups[i].value * (1 + float64(s.next(1000))/1000)
-	}
-	slices.SortFunc(s.order, func(x, y int) int { return cmp.Or(cmp.Compare(noise[y], noise[x]), cmp.Compare(x, y)) })
+	s.sort()
 	return cost
 }
 
@@ -256,7 +253,8 @@ func (s *search) rebuild(limit float64, allowed int) (fresh []*bin, cost float64
 func (s *search) last(limit float64) *bin {
 	var sum fit.Amounts
 	var admit []uint64
-	for _, i := range s.order {
+	for _, it := range s.order {
+		i := it.group
 		if s.left[i] == 0 {
 			continue
 		}
@@ -277,7 +275,7 @@ func (s *search) last(limit float64) *bin {
 		if admit[o>>6]>>(o&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {
 			continue
 		}
-		s.fill(o, false)
+		s.fill(o, plain)
 		node := s.filled(o)
 		all := 0
 		for _, l := range node.loads {

@@ -99,7 +99,7 @@ func (s *site) improve(b *buyer, bins []*bin, pods int) []*bin {
 	}
 	missing := slices.Clone(b.left) // what could not be bought for stays out of it
 	b.restore(bins)
-	b.value(b.m.price(b.demands()))
+	b.value(b.price(exact))
 	clear(b.left)
 	b.order = b.order[:0]
 	bins = newSearch(b, bins).run(int(effort * min(stepsMost, stepsEach+stepsPerPod*float64(pods))))

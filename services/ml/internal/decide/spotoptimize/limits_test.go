@@ -196,17 +196,34 @@ func TestPodsThatMustStayOnDemandKeepTheirNodes(t *testing.T) {
 	}
 }
 
+func TestASpotPriceThatIsTooHighLeavesOnDemand(t *testing.T) {
+	a := decideOK(t, capacityRequest(t, map[string]any{"cpu_required": 2.0, "memory_required": 8.0, "node_count": 3.0},
+		map[string]any{"max_spot_price_per_vcpu": 0.0001}))
+	for _, r := range a.Recommendations {
+		if r.NodeType != "on-demand" {
+			t.Errorf("buys %v", r)
+		}
+	}
+	for _, c := range a.Candidates {
+		if c.NodeType == "spot" && (c.Reason == "dearer" || c.Reason == "taken") {
+			t.Errorf("candidate %v, want price_ceiling", c)
+		}
+	}
+	if c := limitCost(t, a, "max_spot_price_per_vcpu"); c.Looser.GetNumberValue() < 0.0001 {
+		t.Errorf("limit cost %v", c)
+	}
+}
+
 func TestTheBindingOneOfTheFinerConstraintsIsNamed(t *testing.T) {
 	ten := map[string]any{"cpu_required": 2.0, "memory_required": 8.0, "node_count": 10.0}
 	for want, constraints := range map[string]map[string]any{
-		"max_zone_share":          {"max_zone_share": 0.1},
-		"min_pools":               {"min_pools": 11.0, "max_pool_share": 1.0},
-		"max_price_per_node":      {"max_price_per_node": 0.001},
-		"max_spot_price_per_vcpu": {"max_spot_price_per_vcpu": 0.0001, "max_price_per_node": 0.01},
+		"max_zone_share":     {"max_zone_share": 0.1},
+		"min_pools":          {"min_pools": 11.0, "max_pool_share": 1.0},
+		"max_price_per_node": {"max_price_per_node": 0.001},
 	} {
 		_, err := Decide(capacityRequest(t, ten, constraints), testMarket(t), testNow)
 		got := fault.From(err).Details["constraint"]
-		if fault.ReasonOf(err) != faultv1.Reason_REASON_INFEASIBLE || got != want && !(want == "max_spot_price_per_vcpu" && got == "max_price_per_node") {
+		if fault.ReasonOf(err) != faultv1.Reason_REASON_INFEASIBLE || got != want {
 			t.Errorf("got %v %v, want INFEASIBLE naming %s", err, got, want)
 		}
 	}
@@ -246,7 +263,8 @@ func TestFinerConstraintsAreRefusedByName(t *testing.T) {
 			nil, map[string]any{"on_demand_pods": []any{map[string]any{"min_priority": "5"}}}, "constraints.on_demand_pods[0].min_priority", "must be a number",
 		},
 		"hours below nothing": {
-			map[string]any{"pool_history": []any{map[string]any{"instance_type": "m5.large", "availability_zone": "us-east-1a", "node_hours": -1.0}}}, nil,
+			map[string]any{"pool_history": []any{map[string]any{"instance_type": "m5.large", "availability_zone": "us-east-1a", "node_hours": -1.0}}},
+			nil,
 			"requirements.pool_history[0].node_hours", "greater than or equal to 0",
 		},
 	} {

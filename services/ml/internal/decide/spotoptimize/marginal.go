@@ -81,8 +81,9 @@ func fewest(share float64) float64 { return math.Ceil(1/share - defaultGranulari
 func onePartFewer(share float64) float64 { return min(1, 1/max(1, fewest(share)-1)) }
 func onePartMore(share float64) float64  { return 1 / (fewest(share) + 1) }
 
-func plus(step, most float64) func(float64) float64 {
-	return func(v float64) float64 { return min(max(v, most), v+step) }
+// plus a step, up to all of it.
+func plus(step float64) func(float64) float64 {
+	return func(v float64) float64 { return min(max(v, 1), v+step) }
 }
 
 func minus(step, least float64) func(float64) float64 {
@@ -99,23 +100,23 @@ func cpuStep(v float64) float64 { return max(2, v/10) }
 // dials in the order of the contract. A step is about what a person would try next:
 // a tenth of a share, one pool or zone, one advisor bucket, one node, the next size.
 var dials = []dial{
-	{"max_spot_percentage", func(l limits) float64 { return l.maxSpot }, func(l *limits, v float64) { l.maxSpot = v }, plus(0.1, 1), minus(0.1, 0)},
+	{"max_spot_percentage", func(l limits) float64 { return l.maxSpot }, func(l *limits, v float64) { l.maxSpot = v }, plus(0.1), minus(0.1, 0)},
 	{"max_pool_share", func(l limits) float64 { return l.poolGiven }, func(l *limits, v float64) { l.setPools(v, l.minPools) }, onePartFewer, onePartMore},
-	{"max_price_ratio", func(l limits) float64 { return l.priceRatio }, func(l *limits, v float64) { l.priceRatio = v }, plus(0.1, 1), minus(0.1, 0.1)},
+	{"max_price_ratio", func(l limits) float64 { return l.priceRatio }, func(l *limits, v float64) { l.priceRatio = v }, plus(0.1), minus(0.1, 0.1)},
 	{
 		"on_demand_floor_cpu", func(l limits) float64 { return l.floorCPU }, func(l *limits, v float64) { l.floorCPU = v },
 		func(v float64) float64 { return max(0, v-cpuStep(v)) }, func(v float64) float64 { return v + cpuStep(v) },
 	},
-	{"max_risk_score", func(l limits) float64 { return l.maxRisk }, func(l *limits, v float64) { l.maxRisk = v }, plus(0.2, 1), minus(0.2, 0)},
+	{"max_risk_score", func(l limits) float64 { return l.maxRisk }, func(l *limits, v float64) { l.maxRisk = v }, plus(0.2), minus(0.2, 0)},
 	{
 		"max_nodes", func(l limits) float64 { return float64(l.maxNodes) }, func(l *limits, v float64) { l.maxNodes = int(v) },
 		func(v float64) float64 { return v + min(1, v) }, minus(1, 1),
 	},
-	{"min_savings_ratio", func(l limits) float64 { return l.minSavings }, func(l *limits, v float64) { l.minSavings = v }, minus(0.05, 0), plus(0.05, 1)},
+	{"min_savings_ratio", func(l limits) float64 { return l.minSavings }, func(l *limits, v float64) { l.minSavings = v }, minus(0.05, 0), plus(0.05)},
 	{"max_zone_share", func(l limits) float64 { return l.zoneShare }, func(l *limits, v float64) { l.zoneShare = v }, onePartFewer, onePartMore},
 	{"max_spot_price_per_vcpu", func(l limits) float64 { return l.cpuPrice }, func(l *limits, v float64) { l.cpuPrice = v }, by(1.1), by(1 / 1.1)},
 	{"max_price_per_node", func(l limits) float64 { return l.nodePrice }, func(l *limits, v float64) { l.nodePrice = v }, by(2), by(0.5)},
-	{"on_demand_floor_share", func(l limits) float64 { return l.floorShare }, func(l *limits, v float64) { l.floorShare = v }, minus(0.1, 0), plus(0.1, 1)},
+	{"on_demand_floor_share", func(l limits) float64 { return l.floorShare }, func(l *limits, v float64) { l.floorShare = v }, minus(0.1, 0), plus(0.1)},
 	{
 		"min_pools", func(l limits) float64 { return float64(l.minPools) }, func(l *limits, v float64) { l.setPools(l.poolGiven, int(v)) },
 		minus(1, 0), func(v float64) float64 { return v + min(1, v) },
@@ -146,7 +147,8 @@ func (l limits) with(d dial, value float64) *limits {
 	return &l
 }
 
-func number(v float64) *structpb.Value { return structpb.NewNumberValue(figure.Digits(v)) }
+// number without the dust of reckoning; prices of a vCPU have five digits that count.
+func number(v float64) *structpb.Value { return structpb.NewNumberValue(math.Round(v*1e6) / 1e6) }
 
 // lists that were given, each left out in turn, and each rule on pods.
 func (q *problem) lists(fresh bool) []turn {

@@ -46,32 +46,35 @@ func shape(p plan, w *world) string {
 	return strings.Join(slices.Sorted(maps.Keys(pools)), " ") + "\x00" + strings.Join(names, " ")
 }
 
-// runnerUp is the best plan of another shape, nil if there is none.
-func (q *problem) runnerUp(chosen plan, fresh bool) *mlv1.RunnerUp {
+// best of the rivals that is of another shape than the chosen plan, nil if there is none.
+func (q *problem) bestRival(chosen plan, fresh bool) *plan {
 	var best *plan
 	its := shape(chosen, q.w)
 	for _, p := range q.rivals {
 		// Judged better than the chosen one is only what did not last: the chosen plan
 		// was hardened against more schedulers, and carried on.
-		if !fresh && len(chosen.Gone) > 0 && q.saves(p) && q.w.worth(p) < q.w.worth(chosen) {
-			continue
-		}
-		if shape(p, q.w) != its && (best == nil || q.w.worth(p) < q.w.worth(*best)) {
+		lasts := fresh || len(chosen.Gone) == 0 || !q.saves(p) || q.w.worth(p) >= q.w.worth(chosen)
+		if lasts && shape(p, q.w) != its && (best == nil || q.w.worth(p) < q.w.worth(*best)) {
 			best = &p
 		}
 	}
+	return best
+}
+
+// runnerUp is the best plan of another shape, nil if there is none.
+func (q *problem) runnerUp(chosen plan, fresh bool) *mlv1.RunnerUp {
+	best := q.bestRival(chosen, fresh)
 	if best == nil {
 		return nil
 	}
-	savings := q.savings(*best, fresh)
-	r := &mlv1.RunnerUp{
-		Recommendations: best.Recommendations(savings), CostPerHour: best.CostAfter(q.w.World), EstimatedSavings: savings,
-		RiskAssessment: best.Risk(q.w.World), JudgedPerHour: q.w.worth(*best), ChosenJudgedPerHour: q.w.worth(chosen),
-		Reason: whyLost(q.w.judge(*best), q.w.judge(chosen)),
-	}
+	savings, already := q.savings(*best, fresh), 0.0
 	if fresh {
-		r.CostPerHour -= q.w.CostPerHour()
-		r.JudgedPerHour, r.ChosenJudgedPerHour = r.JudgedPerHour-q.w.CostPerHour(), r.ChosenJudgedPerHour-q.w.CostPerHour()
+		already = q.w.CostPerHour() // of nodes that the question was not about
+	}
+	r := &mlv1.RunnerUp{
+		Recommendations: best.Recommendations(savings), CostPerHour: best.CostAfter(q.w.World) - already, EstimatedSavings: savings,
+		RiskAssessment: best.Risk(q.w.World), JudgedPerHour: q.w.worth(*best) - already, ChosenJudgedPerHour: q.w.worth(chosen) - already,
+		Reason: whyLost(q.w.judge(*best), q.w.judge(chosen)),
 	}
 	if len(chosen.Buy)+len(chosen.Gone) == 0 || !fresh && !q.saves(*best) {
 		r.Reason = rivalTooLittle
