@@ -28,7 +28,7 @@ type walker struct {
 	path []step
 }
 
-// step into an object by key, or into an array by index.
+// step into an object by key, index being −1, or into an array by index.
 type step struct {
 	key   string
 	index int
@@ -60,7 +60,7 @@ func (w *walker) field() string {
 	var text []byte
 	for _, s := range w.path {
 		switch {
-		case s.key == "":
+		case s.index >= 0:
 			text = fmt.Appendf(text, "[%d]", s.index)
 		case len(text) > 0:
 			text = append(text, '.')
@@ -116,7 +116,7 @@ func (w *walker) object(take func(key string) error) error {
 		if seen = append(seen, key); len(seen) > maxKeys {
 			return w.refuse("has more than %d keys", maxKeys)
 		}
-		w.path = append(w.path, step{key: key})
+		w.path = append(w.path, step{key: key, index: -1})
 		if err := take(key); err != nil {
 			return err
 		}
@@ -145,26 +145,16 @@ func (w *walker) array(most int, take func(i int) error) error {
 	return err
 }
 
-// skip a value of no interest, within the same limits of nesting.
+// skip a value of no interest. The decoder holds it, and bounds its nesting.
 func (w *walker) skip() error {
-	depth := len(w.path)
-	for {
-		token, err := w.token()
-		if err != nil {
-			return err
-		}
-		switch token {
-		case json.Delim('{'), json.Delim('['):
-			if depth++; depth > maxNesting {
-				return w.refuse("is nested deeper than %d", maxNesting)
-			}
-		case json.Delim('}'), json.Delim(']'):
-			depth--
-		}
-		if depth == len(w.path) {
-			return nil
-		}
+	var value json.RawMessage
+	switch err := w.dec.Decode(&value); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return w.refuse("the file ends here: it is cut off")
+	case err != nil:
+		return w.refuse("no JSON: %s", err)
 	}
+	return nil
 }
 
 func (w *walker) text() (string, error) {

@@ -182,8 +182,11 @@ func (r *lgbReader) readTail() error {
 	return nil
 }
 
-// short is a text of the file, cut for messages.
-func short(text string) string {
-	quoted := quote(text)
+// short is a key of the file, cut for messages.
+func short(key string) string {
+	if key == "" {
+		return `""`
+	}
+	quoted := quote(key)
 	return quoted[1 : len(quoted)-1]
 }
