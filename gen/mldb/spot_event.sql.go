@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-const goneWithoutWarning = `-- name: GoneWithoutWarning :many
+const endedUntil = `-- name: EndedUntil :many
 SELECT DISTINCT n.instance_id::text AS instance_id FROM nodes n
 WHERE n.instance_id = ANY($1::text[]) AND n.terminated_at IS NOT NULL AND n.terminated_at <= $2
 `
 
-type GoneWithoutWarningParams struct {
+type EndedUntilParams struct {
 	InstanceIds []string
 	Until       *time.Time
 }
 
-// Which of them ended in that time without an interruption: what would have become
-// of them is not known.
-func (q *Queries) GoneWithoutWarning(ctx context.Context, db DBTX, arg GoneWithoutWarningParams) ([]string, error) {
-	rows, err := db.Query(ctx, goneWithoutWarning, arg.InstanceIds, arg.Until)
+// Which of them ended by then, by whatever cause.
+func (q *Queries) EndedUntil(ctx context.Context, db DBTX, arg EndedUntilParams) ([]string, error) {
+	rows, err := db.Query(ctx, endedUntil, arg.InstanceIds, arg.Until)
 	if err != nil {
 		return nil, err
 	}

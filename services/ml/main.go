@@ -67,6 +67,7 @@ func ml(ctx context.Context) error {
 		run.Named("grpc", func(ctx context.Context) error { return server.rpc.Serve(ctx, grpcListener) }),
 		run.Named("http", func(ctx context.Context) error { return rpc.ServeHTTP(ctx, httpListener, server.http) }),
 		run.Named("market", refresher(&s, told.Log, prices)),
+		run.Named("models", server.models.Run),
 	)
 }
 
