@@ -73,8 +73,9 @@ type AdminServiceClient interface {
 	// UploadModel uploads a new model. It is checked and kept; it decides nothing
 	// before it is promoted. The same bytes again are the same version. REST takes
 	// the file as multipart/form-data (fields name, format, sha256, file), or as
-	// application/octet-stream with ?name=&format=&sha256=; 413 if it is too large,
-	// 415 for other kinds of bodies, 422 if it is refused.
+	// application/octet-stream with ?name=&format=&sha256=, and not as the JSON below.
+	// It answers 201 for a new version, 200 for a known one, 413 if the file is too
+	// large, 415 for other kinds of bodies, 422 if it is refused, with the reason.
 	UploadModel(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadModelRequest, UploadModelResponse], error)
 	// ListModels lists the newest first, with how the live and the shadow one do.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
@@ -390,8 +391,9 @@ type AdminServiceServer interface {
 	// UploadModel uploads a new model. It is checked and kept; it decides nothing
 	// before it is promoted. The same bytes again are the same version. REST takes
 	// the file as multipart/form-data (fields name, format, sha256, file), or as
-	// application/octet-stream with ?name=&format=&sha256=; 413 if it is too large,
-	// 415 for other kinds of bodies, 422 if it is refused.
+	// application/octet-stream with ?name=&format=&sha256=, and not as the JSON below.
+	// It answers 201 for a new version, 200 for a known one, 413 if the file is too
+	// large, 415 for other kinds of bodies, 422 if it is refused, with the reason.
 	UploadModel(grpc.ClientStreamingServer[UploadModelRequest, UploadModelResponse]) error
 	// ListModels lists the newest first, with how the live and the shadow one do.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
