@@ -157,8 +157,10 @@ func TestAModelIsUploadedShadowedPromotedAndRolledBackThroughREST(t *testing.T) 
 		{"promote another", "POST", path(big, "promote"), h.platform, live, 200, modelAnswer(big, "live")},
 		{"roll back", "POST", "/api/v1/admin/models/rollback", h.platform, `{}`, 200, modelAnswer("first", "live")},
 		{"retire", "POST", path(big, "retire"), h.platform, "", 200, modelAnswer(big, "retired")},
-		{"list, newest first", "GET", "/api/v1/admin/models", h.platform, "", 200,
-			`[{"name": "m", "schema_ok": false, "findings": ["1 of its 1 features are not known here: moon"], "metrics": null}, "<object>", "<object>"]`},
+		{
+			"list, newest first", "GET", "/api/v1/admin/models", h.platform, "", 200,
+			`[{"name": "m", "schema_ok": false, "findings": ["1 of its 1 features are not known here: moon"], "metrics": null}, "<object>", "<object>"]`,
+		},
 		{"list a page", "GET", "/api/v1/admin/models?page_size=1", h.platform, "", 200, `["<object>"]`},
 	})
 	var acts []string

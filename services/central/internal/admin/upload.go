@@ -77,40 +77,24 @@ func (s *Server) UploadModel(stream upload) error {
 // receive the whole file, or say what is wrong with it. A stream that breaks off
 // ends here with its error.
 func (s *Server) receive(stream upload) (*adminv1.ModelFile, []byte, error) {
-	first, err := stream.Recv()
-	if errors.Is(err, io.EOF) {
-		return nil, nil, fault.Invalid("file", "must be sent first")
-	}
+	file, err := receiveHead(stream)
 	if err != nil {
-		return nil, nil, err
-	}
-	file := first.GetFile()
-	if file == nil {
-		return nil, nil, fault.Invalid("file", "must be sent first")
-	}
-	if err := rpc.Validate(file); err != nil {
 		return nil, nil, err
 	}
 	var content []byte
 	for {
-		msg, err := stream.Recv()
+		chunk, err := receiveChunk(stream)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := rpc.Validate(msg); err != nil {
-			return nil, nil, err
-		}
-		if msg.GetFile() != nil {
-			return nil, nil, fault.Invalid("file", "must be sent once")
-		}
-		if len(content)+len(msg.GetChunk()) > s.MaxModelBytes {
+		if len(content)+len(chunk) > s.MaxModelBytes {
 			return nil, nil, fault.New(faultv1.Reason_REASON_TOO_LARGE, "the model is larger than %d bytes", s.MaxModelBytes).
 				With("max_bytes", float64(s.MaxModelBytes))
 		}
-		content = append(content, msg.GetChunk()...)
+		content = append(content, chunk...)
 	}
 	if len(content) == 0 {
 		return nil, nil, fault.Invalid("chunk", "the model must have bytes")
@@ -121,6 +105,29 @@ func (s *Server) receive(stream upload) (*adminv1.ModelFile, []byte, error) {
 			With("received_sha256", got).With("received_bytes", float64(len(content)))
 	}
 	return file, content, nil
+}
+
+// receiveHead is the first message, which says what comes.
+func receiveHead(stream upload) (*adminv1.ModelFile, error) {
+	first, err := stream.Recv()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if first.GetFile() == nil {
+		return nil, fault.Invalid("file", "must be sent first")
+	}
+	return first.GetFile(), rpc.Validate(first.GetFile())
+}
+
+func receiveChunk(stream upload) ([]byte, error) {
+	msg, err := stream.Recv()
+	if err != nil {
+		return nil, err
+	}
+	if msg.GetFile() != nil {
+		return nil, fault.Invalid("file", "must be sent once")
+	}
+	return msg.GetChunk(), rpc.Validate(msg)
 }
 
 // check lets ml read a file.

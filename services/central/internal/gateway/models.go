@@ -62,7 +62,7 @@ func (g *gateway) uploadModel(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(answer)
+	_, _ = w.Write(answer) //nolint:gosec // JSON, and said to be nothing else
 }
 
 // openUpload reads what comes before the bytes.
@@ -81,15 +81,15 @@ func (g *gateway) openUpload(r *http.Request) (*adminv1.ModelFile, io.Reader, er
 		if err != nil {
 			return nil, nil, fault.Malformed("the form cannot be read: %s", err)
 		}
-		body, err := fields(form, file)
+		body, err := formFields(form, file)
 		return file, body, err
 	}
 	return nil, nil, fault.New(faultv1.Reason_REASON_UNSUPPORTED_MEDIA_TYPE,
 		"send the file as multipart/form-data with the fields name, format, sha256 and, last, file; or as application/octet-stream").With("accepted", accepted)
 }
 
-// fields of a form up to its file, which must come last.
-func fields(form *multipart.Reader, file *adminv1.ModelFile) (io.Reader, error) {
+// formFields reads a form up to its file, which must come last.
+func formFields(form *multipart.Reader, file *adminv1.ModelFile) (io.Reader, error) {
 	for {
 		part, err := form.NextPart()
 		if errors.Is(err, io.EOF) {

@@ -91,7 +91,7 @@ func (s *shelf) fail(err error) {
 }
 
 // constant is a file of a model that always answers p.
-func constant(t testing.TB, p float64) []byte {
+func constant(t *testing.T, p float64) []byte {
 	t.Helper()
 	return file(t, forest.Spec{
 		Features: []string{"age"}, Objective: forest.Binary, BaseMargin: math.Log(p / (1 - p)),
@@ -99,7 +99,7 @@ func constant(t testing.TB, p float64) []byte {
 	})
 }
 
-func file(t testing.TB, spec forest.Spec) []byte {
+func file(t *testing.T, spec forest.Spec) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	if err := forest.Write(&out, spec); err != nil {
@@ -375,6 +375,26 @@ func TestTheShadowIsComparedWithTheLiveModel(t *testing.T) {
 			if d.GetShare() != want {
 				t.Errorf("at %v: %v, want %v", d.GetThreshold(), d.GetShare(), want)
 			}
+		}
+	})
+}
+
+func TestPredictionsMadeByBothModelsAreComparedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rows := &shelf{}
+		live := rows.put("live", forest.Native, constant(t, 0.1))
+		shadow := rows.put("shadow", forest.Native, constant(t, 0.2))
+		r := registry(rows)
+		r.Compare(live, 0.1, shadow, 0.2) // none is loaded yet
+		follow(t, r)
+		r.Compare(live, 0.1, shadow, 0.2)
+		r.Compare(live, 0.1, "", 0)
+		r.Compare(live, 0.1, shadow, math.NaN())
+		r.Compare(live, math.NaN(), shadow, 0.2)
+		r.Compare(shadow, 0.2, live, 0.1) // swapped meanwhile
+		got := r.Figures()
+		if got[0].GetPredictions() != 3 || got[1].GetPredictions() != 1 || math.Abs(got[1].GetMeanAbsoluteDifference()-0.1) > 1e-12 {
+			t.Errorf("figures %v", got)
 		}
 	})
 }

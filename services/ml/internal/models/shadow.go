@@ -44,6 +44,19 @@ func (r *Registry) Observe(q Query, live float64) {
 	}
 }
 
+// Compare notes a prediction that a caller made by both models, named by their
+// versions: by one that was replaced meanwhile it is not counted.
+func (r *Registry) Compare(liveVersion string, live float64, shadowVersion string, shadow float64) {
+	now := r.current.Load()
+	if now.live == nil || now.live.Version != liveVersion || math.IsNaN(live) {
+		return
+	}
+	now.tally.foretold(live)
+	if now.shadow != nil && now.shadow.Version == shadowVersion && !math.IsNaN(shadow) {
+		now.tally.compared(live, shadow)
+	}
+}
+
 // watchShadow makes the shadow's predictions.
 func (r *Registry) watchShadow(ctx context.Context) {
 	for {
