@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"time"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/evaluate"
@@ -24,8 +25,10 @@ func Evaluate(ctx context.Context, args []string, out io.Writer) error {
 	fs := flags("evaluate", evaluateUsage, out)
 	in.flags(fs)
 	share := fs.Float64("train-share", 0.7, "share of the time that is trained on; the rest is the test")
+	splitText := fs.String("split", "", "where training ends and the test begins, RFC 3339; empty: by -train-share")
 	horizon := fs.Float64("horizon-minutes", 60, "the loss must come within so many minutes: 15, 30, 45, 60, 90, 120, 180, 240, 360, 540, 720, 1080 or 1440")
 	testEvery := fs.Duration("test-every", 10*time.Minute, "time between test rows of a pool")
+	testMatch := fs.String("test-match", "", "traces: test only on recordings whose folder matches this regular expression")
 	leave := fs.Bool("leave-pool-out", false, "also test each pool with a model that was trained on the others")
 	shuffle := fs.Bool("shuffle", false, "also deal the outcomes anew among all rows: an AUC far from 0.5 would show a leak")
 	asJSON := fs.Bool("json", false, "print the report as JSON")
@@ -49,7 +52,16 @@ func Evaluate(ctx context.Context, args []string, out io.Writer) error {
 	}
 	l.cfg.Context = ctx
 	say("%s", described(l.data))
-	task := evaluate.Task{Split: splitAt(l.data, l.cfg.From, l.cfg.To, *share), HorizonMinutes: *horizon, Every: *testEvery, End: l.cfg.To}
+	split := splitAt(l.data, l.cfg.From, l.cfg.To, *share)
+	if *splitText != "" {
+		if split, err = time.Parse(time.RFC3339, *splitText); err != nil {
+			return fmt.Errorf("reading -split: %w", err)
+		}
+	}
+	task := evaluate.Task{Split: split, HorizonMinutes: *horizon, Every: *testEvery, End: l.cfg.To}
+	if task.Match, err = regexp.Compile(*testMatch); err != nil {
+		return fmt.Errorf("reading -test-match: %w", err)
+	}
 	report, err := evaluate.Run(l.data, l.extractor, evaluate.Options{Task: task, Train: l.cfg, LeavePoolOut: *leave, Shuffle: *shuffle})
 	if err != nil {
 		return err
@@ -63,13 +75,12 @@ func Evaluate(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func splitAt(d *history.Data, from, to time.Time, share float64) time.Time {
-	for _, s := range d.Series {
-		if from.IsZero() || s.Start.Before(from) {
-			from = s.Start
-		}
-		if to.IsZero() || s.End().After(to) {
-			to = s.End()
-		}
+	first, last := hazard.Span(d)
+	if from.IsZero() {
+		from = first
+	}
+	if to.IsZero() {
+		to = last
 	}
 	return from.Add(time.Duration(share * float64(to.Sub(from)))).Truncate(time.Second)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/feature"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/hazard"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/history"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/linear"
 )
 
 // predictor gives the probability of an example.
@@ -109,7 +110,7 @@ func logistic(train []hazard.Example, known []hazard.Certain, inputs []input) pr
 				}
 			}
 		}
-		for i, d := range solve(h, g) {
+		for i, d := range linear.Solve(h, g) {
 			w[i] -= d
 		}
 	}
@@ -139,26 +140,4 @@ func dot(a, b []float64) float64 {
 		sum += a[i] * b[i]
 	}
 	return sum
-}
-
-// solve h·x = g for a positive definite h, by Gauss without pivoting; h and g are
-// used up.
-func solve(h [][]float64, g []float64) []float64 {
-	n := len(g)
-	for i := range n {
-		for r := i + 1; r < n; r++ {
-			f := h[r][i] / h[i][i]
-			for c := i; c < n; c++ {
-				h[r][c] -= f * h[i][c]
-			}
-			g[r] -= f * g[i]
-		}
-	}
-	for i := n - 1; i >= 0; i-- {
-		for c := i + 1; c < n; c++ {
-			g[i] -= h[i][c] * g[c]
-		}
-		g[i] /= h[i][i]
-	}
-	return g
 }

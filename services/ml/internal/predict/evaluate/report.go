@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"time"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/feature"
@@ -18,6 +19,8 @@ type Task struct {
 	Split time.Time `json:"split"`
 	// End of the test; zero: the data's end.
 	End time.Time `json:"-"`
+	// Match picks the recordings to test on by name; nil: all.
+	Match *regexp.Regexp `json:"-"`
 	// HorizonMinutes, one of hazard.Edges.
 	HorizonMinutes float64 `json:"horizon_minutes"`
 	// Every is the time between test rows of one pool.
@@ -85,6 +88,9 @@ var errNoRows = errors.New("no test rows with a known outcome after the split, o
 func Run(data *history.Data, x *feature.Extractor, o Options) (*Report, error) {
 	o.Task.EveryMinutes = o.Task.Every.Minutes()
 	o.Train.To = o.Task.Split
+	if o.Train.From.IsZero() {
+		o.Train.From, _ = hazard.Span(data)
+	}
 	trained, err := hazard.Train(data, x, o.Train)
 	if err != nil {
 		return nil, fmt.Errorf("training before the split: %w", err)
@@ -97,7 +103,8 @@ func Run(data *history.Data, x *feature.Extractor, o Options) (*Report, error) {
 	for i, share := range trained.Importance {
 		r.Importance[feature.Schema[i].Name] = share
 	}
-	r.Model = fmt.Sprintf("%d trees of up to %d leaves, rate %v, least hessian %v", trained.Trees, trained.Picked.Leaves, trained.Picked.Rate, trained.Picked.MinHessian)
+	r.Model = fmt.Sprintf("%d trees of up to %d leaves, rate %v, each leaf at least %v of the information, linear start %v", trained.Trees, trained.Picked.Leaves,
+		trained.Picked.Rate, trained.Picked.MinShare, trained.Picked.Linear)
 	p.measure(r, trained.Model)
 	if math.IsNaN(r.TimeSplit[0].AUC) {
 		return nil, errNoRows
@@ -129,12 +136,10 @@ func newParts(data *history.Data, x *feature.Extractor, o Options) *parts {
 	split := o.Task.Split
 	p.train = hazard.Examples(data, x, hazard.Window{From: o.Train.From, To: split, Until: split, Every: o.Train.Every})
 	end := o.Task.End
-	for _, s := range data.Series {
-		if o.Task.End.IsZero() && s.End().After(end) {
-			end = s.End()
-		}
+	if end.IsZero() {
+		_, end = hazard.Span(data)
 	}
-	p.test = hazard.Examples(data, x, hazard.Window{From: split, To: end, Until: end, Every: o.Task.Every})
+	p.test = hazard.Examples(data, x, hazard.Window{From: split, To: end, Until: end, Every: o.Task.Every, Set: o.Task.Match})
 	p.trainKnown = hazard.Known(p.train, o.Task.HorizonMinutes, split)
 	p.known = hazard.Known(p.test, o.Task.HorizonMinutes, end)
 	p.hours = float64(len(p.test)) * o.Task.Every.Hours()
@@ -209,7 +214,7 @@ func (p *parts) leavePoolOut(r *Report, t *hazard.Trained) error {
 			}
 		}
 		var err error
-		if models[n], err = hazard.Fit(rest, t.Picked, t.Trees, p.o.Train.Seed, p.o.Train.Robust); err != nil {
+		if models[n], err = t.Fit(rest, p.o.Train); err != nil {
 			return fmt.Errorf("training without fold %d of the pools: %w", n, err)
 		}
 	}
@@ -224,7 +229,7 @@ func (p *parts) leavePoolOut(r *Report, t *hazard.Trained) error {
 // rows, trains as before and scores.
 func (p *parts) shuffled(r *Report, t *hazard.Trained) error {
 	dealt := hazard.Shuffled(p.train, p.o.Train.Seed)
-	m, err := hazard.Fit(dealt, t.Picked, t.Trees, p.o.Train.Seed, p.o.Train.Robust)
+	m, err := t.Fit(dealt, p.o.Train)
 	if err != nil {
 		return fmt.Errorf("training on shuffled outcomes: %w", err)
 	}

@@ -161,15 +161,36 @@ func (e *Extractor) fleet(r *Row, i, t int) {
 	}
 	lost, hours := x.losses(t, Month)
 	r[LossRateSoFar] = (lost + draw*e.mean(i, t).rate) / (hours + draw)
-	e.region(r, i, t)
+	e.region(r, e.group[i].sisters, x.s.At(t))
+}
+
+// Fleet fills in what the record of a fleet tells of a pool at a time, which may be one
+// that it never ran anything in.
+func (e *Extractor) Fleet(r *Row, p history.Pool, at time.Time) {
+	var sisters []int
+	for i, x := range e.all {
+		t, ok := x.s.Tick(at)
+		switch {
+		case ok && x.s.Pool == p:
+			e.fleet(r, i, t)
+			return
+		case x.s.Type == p.Type && x.s.Region == p.Region:
+			sisters = append(sisters, i)
+		}
+	}
+	e.region(r, sisters, at)
+	if len(e.all) > 0 {
+		if t, ok := e.all[0].s.Tick(at); ok {
+			r[LossRateSoFar] = e.mean(0, t).rate
+		}
+	}
 }
 
 // region sums the sisters' losses.
-func (e *Extractor) region(r *Row, i, t int) {
-	at := e.all[i].s.At(t)
+func (e *Extractor) region(r *Row, sisters []int, at time.Time) {
 	var lost, hours [3]float64
 	known := false
-	for _, j := range e.group[i].sisters {
+	for _, j := range sisters {
 		sister := e.all[j]
 		u, ok := sister.s.Tick(at)
 		if !ok {

@@ -23,8 +23,16 @@ type Data struct {
 	W []float64
 }
 
+// Start is what boosting goes on from; nil: the mean.
+type Start struct {
+	Bias  float64
+	Trees []Tree
+}
+
 // Options of a training.
 type Options struct {
+	// Start of the sum; its trees lead those of the result and are not counted.
+	Start *Start
 	// Trees at most.
 	Trees int
 	// Rate by which each tree is shrunk.
@@ -41,7 +49,8 @@ type Options struct {
 	// of it.
 	Monotone []int
 	// Patience is how many trees in a row may fail to lower the loss on the held-out
-	// data before training stops; the trees after the best are dropped.
+	// data before training stops; the trees after the best are then dropped. 0: all
+	// trees are grown and kept.
 	Patience int
 	// Seed of the draws.
 	Seed uint64
@@ -73,6 +82,15 @@ type Ensemble struct {
 	Trees []Tree
 	// Features is how many there are.
 	Features int
+	// Started is how many of the trees, the first, are the start's.
+	Started int
+}
+
+// Cut keeps the start and the first n trees that were grown.
+func (e *Ensemble) Cut(n int) *Ensemble {
+	cut := *e
+	cut.Trees = e.Trees[:min(len(e.Trees), e.Started+n)]
+	return &cut
 }
 
 // Score of a row, log-odds.

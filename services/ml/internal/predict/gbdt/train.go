@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // Progress is the loss after each tree.
 type Progress struct {
 	// Train and Held are the mean log-losses; Held is empty without held-out data.
 	Train, Held []float64
-	// Best is how many trees were kept.
+	// Best is how many trees had the least held-out loss.
 	Best int
 }
 
@@ -41,10 +42,12 @@ func Train(data, held *Data, opts Options) (*Ensemble, *Progress, error) {
 	}
 	t := newTrainer(data, opts)
 	e := &Ensemble{Bias: data.bias(), Features: len(data.Columns)}
-	for i := range t.scores {
-		t.scores[i] = e.Bias
+	if opts.Start != nil {
+		e.Bias, e.Trees = opts.Start.Bias, slices.Clone(opts.Start.Trees)
 	}
-	watch := newWatch(held, e.Bias)
+	e.Started = len(e.Trees)
+	start(t.scores, data, e)
+	watch := newWatch(held, e)
 	progress := &Progress{}
 	best, bestLoss := 0, watch.loss()
 	for n := 1; n <= opts.Trees; n++ {
@@ -66,7 +69,10 @@ func Train(data, held *Data, opts Options) (*Ensemble, *Progress, error) {
 			break
 		}
 	}
-	e.Trees, progress.Best = e.Trees[:best], best
+	progress.Best = best
+	if opts.Patience > 0 {
+		e = e.Cut(best)
+	}
 	return e, progress, nil
 }
 
@@ -113,15 +119,23 @@ type watch struct {
 	scores []float64
 }
 
-func newWatch(held *Data, bias float64) *watch {
+func newWatch(held *Data, e *Ensemble) *watch {
 	w := &watch{held: held}
 	if held != nil {
 		w.scores = make([]float64, len(held.Y))
-		for i := range w.scores {
-			w.scores[i] = bias
-		}
+		start(w.scores, held, e)
 	}
 	return w
+}
+
+// start scores with what there is before the first tree is grown.
+func start(scores []float64, d *Data, e *Ensemble) {
+	for i := range scores {
+		scores[i] = e.Bias
+		for _, tree := range e.Trees {
+			scores[i] += tree.value(func(f int) float64 { return d.Columns[f][i] })
+		}
+	}
 }
 
 func (w *watch) add(tree Tree) {

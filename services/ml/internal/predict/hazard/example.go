@@ -2,6 +2,7 @@ package hazard
 
 import (
 	"math"
+	"regexp"
 	"time"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/feature"
@@ -24,6 +25,8 @@ type Window struct {
 	Until time.Time
 	// Every is the time between examples of a probed pool.
 	Every time.Duration
+	// Set picks recordings by name; nil: all.
+	Set *regexp.Regexp
 }
 
 // mostExamples of a window; with more, each keeps its turn by a fixed draw.
@@ -87,6 +90,9 @@ func (w Window) has(at time.Time) bool {
 func probes(data *history.Data, w Window) []moment {
 	var all []moment
 	for i, s := range data.Series {
+		if w.Set != nil && !w.Set.MatchString(s.Set) {
+			continue
+		}
 		stride := max(1, int((w.Every+s.Step/2)/s.Step))
 		for tick := 0; tick < len(s.Up)-1; tick += stride {
 			if at := s.At(tick); s.Up[tick] > 0 && w.has(at) {

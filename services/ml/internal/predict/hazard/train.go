@@ -16,6 +16,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/feature"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/gbdt"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/history"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/linear"
 )
 
 // Config of a training.
@@ -40,32 +41,74 @@ type Config struct {
 
 // Candidate is one setting of the trees.
 type Candidate struct {
-	Leaves     int
-	Rate       float64
-	MinHessian float64
+	// Leaves of a tree at most.
+	Leaves int
+	// Rate by which trees are shrunk.
+	Rate float64
+	// MinShare of the training data's information (the sum of the hessian at the mean)
+	// that each leaf must hold.
+	MinShare float64
+	// Linear: trees go on from a logistic regression, else from the mean.
+	Linear bool
 }
 
-// heldShare of the training window, its end, decides how many trees there are, which
-// candidate wins, and the calibration. Nothing outside of the window has a say.
-const heldShare = 0.3
+// folds of the training window: trained on what is before the first share of its
+// examples by time, judged on what is until the second. They decide how many trees there are, which
+// candidate wins, and the calibration; nothing outside of the window has a say.
+var folds = [...][2]float64{{0.5, 2.0 / 3}, {2.0 / 3, 5.0 / 6}, {5.0 / 6, 1}}
 
 // Grid of candidates.
 var Grid = []Candidate{
-	{Leaves: 8, Rate: 0.05, MinHessian: 20},
-	{Leaves: 16, Rate: 0.05, MinHessian: 20},
-	{Leaves: 8, Rate: 0.05, MinHessian: 80},
-	{Leaves: 16, Rate: 0.05, MinHessian: 80},
+	{Leaves: 8, Rate: 0.03, MinShare: 0.05, Linear: true},
+	{Leaves: 8, Rate: 0.03, MinShare: 0.05},
+	{Leaves: 16, Rate: 0.03, MinShare: 0.015, Linear: true},
 }
 
-func (c Candidate) options(seed uint64) gbdt.Options {
+// mostTrees of a model.
+const mostTrees = 300
+
+// weekly is how long a window must be before the day of the week is learned from:
+// with a few weeks each day would be taken for what happened on it.
+const weekly = 8 * 7 * 24 * time.Hour
+
+// ridge of the logistic regression; between 0.001 and 1 it hardly matters.
+const ridge = 0.1
+
+// fit the candidate to rows, with so many trees.
+func (c Candidate) fit(d, held *gbdt.Data, trees int, seed uint64) (*gbdt.Ensemble, *gbdt.Progress, error) {
 	monotone := make([]int, feature.Count)
 	for i, f := range feature.Schema {
 		monotone[i] = f.Monotone
 	}
-	return gbdt.Options{
-		Trees: 600, Rate: c.Rate, Leaves: c.Leaves, MinHessian: c.MinHessian, L2: 5,
-		RowShare: 0.6, FeatureShare: 0.5, Monotone: monotone, Patience: 40, Seed: seed,
+	yes, all := 0.0, 0.0
+	for i, w := range d.W {
+		yes, all = yes+w*d.Y[i], all+w
 	}
+	opts := gbdt.Options{
+		Trees: trees, Rate: c.Rate, Leaves: c.Leaves, MinHessian: c.MinShare * yes * (1 - yes/all), L2: 5,
+		RowShare: 0.6, FeatureShare: 0.25, Monotone: monotone, Seed: seed,
+	}
+	if c.Linear {
+		opts.Start = line(d, monotone)
+	}
+	e, progress, err := gbdt.Train(d, held, opts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("training with %+v: %w", c, err)
+	}
+	return e, progress, nil
+}
+
+// line through all features but the clock's, which are round. Times count by their
+// logarithm: the second minute tells more than the second day.
+func line(d *gbdt.Data, monotone []int) *gbdt.Start {
+	o := linear.Options{Use: make([]bool, feature.Count), Log: make([]bool, feature.Count), Monotone: monotone, Ridge: ridge}
+	for i, f := range feature.Schema {
+		o.Use[i] = i != feature.HourOfDay && i != feature.DayOfWeek
+		o.Log[i] = f.Unit == "min"
+	}
+	var start gbdt.Start
+	start.Bias, start.Trees = linear.Fit(d, o)
+	return &start
 }
 
 // Trained is the outcome of a training.
@@ -77,45 +120,44 @@ type Trained struct {
 	// Picked is the candidate that won, Trees how many there are.
 	Picked Candidate
 	Trees  int
-	// HeldLoss is the log-loss of hazards on the held part.
+	at     int
+	// HeldLoss is the log-loss of hazards on the held parts.
 	HeldLoss float64
 	// Importance of each feature, as a share of all gains.
 	Importance []float64
 }
 
-// Train on data until cfg.To: first on the window's early part, to choose a candidate
-// and the number of trees on its late part and to calibrate there; then on all
-// of it with what was chosen.
+// fold is one part of the window to train on and the next to judge by.
+type fold struct {
+	data, held *gbdt.Data
+	late       []Example
+	until      time.Time
+	ensembles  []*gbdt.Ensemble
+	losses     [][]float64
+}
+
+// Train on data until cfg.To: first on the folds, to choose a candidate and the
+// number of trees and to calibrate; then on the whole window with what was chosen.
 func Train(data *history.Data, x *feature.Extractor, cfg Config) (*Trained, error) {
 	cfg = cfg.filled(data)
-	middle := cfg.From.Add(time.Duration(float64(cfg.To.Sub(cfg.From)) * (1 - heldShare)))
-	early := Examples(data, x, Window{From: cfg.From, To: middle, Until: middle, Every: cfg.Every})
-	late := Examples(data, x, Window{From: middle, To: cfg.To, Until: cfg.To, Every: cfg.Every})
-	if !anyLost(early) || !anyLost(late) {
+	parts := cfg.split(data, x)
+	if len(parts) == 0 {
 		return nil, errNotTrained
 	}
-	out, ensemble, err := choose(early, late, cfg)
-	if err != nil {
-		return nil, err
-	}
-	first, err := modelOf(ensemble, out.notes(cfg, len(early)))
-	if err != nil {
-		return nil, err
-	}
-	notes := out.notes(cfg, len(early)+len(late))
-	for i, anchor := range Anchors {
-		calibration := fit(first, late, anchor, cfg.To)
-		text, err := json.Marshal(rounded(calibration))
-		if err != nil {
-			return nil, fmt.Errorf("writing the calibration of %v minutes: %w", anchor, err)
+	for _, f := range parts {
+		if err := f.train(cfg); err != nil {
+			return nil, err
 		}
-		notes[noteCalibration+minutesName(Anchors[i])] = string(text)
 	}
+	out := choose(parts, cfg)
 	all := Examples(data, x, Window{From: cfg.From, To: cfg.To, Until: cfg.To, Every: cfg.Every})
-	opts := out.Picked.options(cfg.Seed)
-	// More rows carry as many more trees.
-	opts.Trees = out.Trees
-	if ensemble, _, err = gbdt.Train(expand(all, cfg.Robust), nil, opts); err != nil {
+	notes := out.notes(cfg, len(all))
+	if err := out.calibrate(parts, cfg, notes); err != nil {
+		return nil, err
+	}
+	rows := cfg.rows(all, cfg.Robust)
+	ensemble, _, err := out.Picked.fit(rows, nil, out.Trees, cfg.Seed)
+	if err != nil {
 		return nil, fmt.Errorf("training on the whole window: %w", err)
 	}
 	out.Importance = ensemble.Importance()
@@ -127,14 +169,133 @@ func Train(data *history.Data, x *feature.Extractor, cfg Config) (*Trained, erro
 	return out, nil
 }
 
+// split the window into those folds that have something to learn on both sides.
+func (c Config) split(data *history.Data, x *feature.Extractor) []*fold {
+	all := Examples(data, x, Window{From: c.From, To: c.To, Until: c.To, Every: c.Every})
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all, func(a, b Example) int { return a.At.Compare(b.At) })
+	at := func(share float64) time.Time { // gaps in time hold nothing to judge by
+		if share >= 1 {
+			return c.To
+		}
+		return all[int(share*float64(len(all)))].At
+	}
+	var out []*fold
+	for _, f := range folds {
+		middle, end := at(f[0]), at(f[1])
+		early := Examples(data, x, Window{From: c.From, To: middle, Until: middle, Every: c.Every})
+		late := Examples(data, x, Window{From: middle, To: end, Until: end, Every: c.Every})
+		if anyLost(early) && anyLost(late) {
+			out = append(out, &fold{data: c.rows(early, c.Robust), held: near(c.rows(late, false)), late: late, until: end})
+		}
+	}
+	return out
+}
+
+// rows of examples, as the trees get them.
+func (c Config) rows(all []Example, robust bool) *gbdt.Data {
+	d := expand(all, robust)
+	if c.To.Sub(c.From) < weekly {
+		for i := range d.Columns[feature.DayOfWeek] {
+			d.Columns[feature.DayOfWeek][i] = math.NaN()
+		}
+	}
+	return d
+}
+
+// near are the rows of the first hour, by which trees are judged: later ones are
+// many, and say little of what is asked most.
+func near(d *gbdt.Data) *gbdt.Data {
+	out := &gbdt.Data{Columns: make([][]float64, len(d.Columns))}
+	for i, lead := range d.Columns[feature.LeadMinutes] {
+		if lead >= farFrom {
+			continue
+		}
+		for f := range d.Columns {
+			out.Columns[f] = append(out.Columns[f], d.Columns[f][i])
+		}
+		out.Y, out.W = append(out.Y, d.Y[i]), append(out.W, d.W[i])
+	}
+	return out
+}
+
+func (f *fold) train(cfg Config) error {
+	for _, c := range cfg.Candidates {
+		if err := cfg.Context.Err(); err != nil {
+			return err
+		}
+		ensemble, progress, err := c.fit(f.data, f.held, mostTrees, cfg.Seed)
+		if err != nil {
+			return err
+		}
+		f.ensembles, f.losses = append(f.ensembles, ensemble), append(f.losses, progress.Held)
+	}
+	f.data, f.held = nil, nil
+	return nil
+}
+
+// choose the candidate and number of trees with the least mean loss over the folds.
+func choose(parts []*fold, cfg Config) *Trained {
+	out := &Trained{HeldLoss: math.Inf(1)}
+	for k, c := range cfg.Candidates {
+		best, trees := math.Inf(1), 0
+		for n := range mostTrees {
+			sum := 0.0
+			for _, f := range parts {
+				sum += f.losses[k][n] / float64(len(parts))
+			}
+			if sum < best {
+				best, trees = sum, n+1
+			}
+		}
+		cfg.Say("linear start %v, %d leaves of at least %v, rate %v: %d trees, held-out loss %.5f", c.Linear, c.Leaves, c.MinShare, c.Rate, trees, best)
+		if best < out.HeldLoss {
+			out.Picked, out.at, out.Trees, out.HeldLoss = c, k, trees, best
+		}
+	}
+	return out
+}
+
+// calibrate on what the folds' models said of what came after them.
+func (t *Trained) calibrate(parts []*fold, cfg Config, notes map[string]string) error {
+	for _, anchor := range Anchors {
+		var cases []calibrate.Case
+		for _, f := range parts {
+			m, err := modelOf(f.ensembles[t.at].Cut(t.Trees), nil)
+			if err != nil {
+				return err
+			}
+			cases = append(cases, f.cases(m, anchor)...)
+		}
+		text, err := json.Marshal(rounded(calibrate.Fit(cases)))
+		if err != nil {
+			return fmt.Errorf("writing the calibration of %v minutes: %w", anchor, err)
+		}
+		cfg.Say("calibration of %v min: %s", anchor, text)
+		notes[noteCalibration+minutesName(anchor)] = string(text)
+	}
+	return nil
+}
+
+// cases are the fold's late examples whose outcome at the horizon is known.
+func (f *fold) cases(m *Model, minutes float64) []calibrate.Case {
+	var cases []calibrate.Case
+	for _, k := range Known(f.late, minutes, f.until) {
+		e := &f.late[k.Index]
+		cases = append(cases, calibrate.Case{P: m.Raw(&e.Row, minutes), Y: k.Lost, W: k.Weight, Block: int(e.At.Unix() / 86400)})
+	}
+	return cases
+}
+
 func (c Config) filled(data *history.Data) Config {
-	for _, s := range data.Series {
-		if c.From.IsZero() || s.Start.Before(c.From) {
-			c.From = s.Start
-		}
-		if c.To.IsZero() || s.End().After(c.To) && c.To.IsZero() {
-			c.To = s.End()
-		}
+	first, last := Span(data)
+	if c.From.IsZero() {
+		c.From = first
+	}
+	if c.To.IsZero() {
+		c.To = last
 	}
 	if c.Candidates == nil {
 		c.Candidates = Grid
@@ -157,44 +318,6 @@ func anyLost(all []Example) bool {
 		}
 		return false
 	})
-}
-
-// choose the candidate with the least loss on the held part.
-func choose(early, late []Example, cfg Config) (*Trained, *gbdt.Ensemble, error) {
-	train, held := expand(early, cfg.Robust), expand(late, false)
-	out := &Trained{HeldLoss: math.Inf(1)}
-	var best *gbdt.Ensemble
-	for _, c := range cfg.Candidates {
-		if err := cfg.Context.Err(); err != nil {
-			return nil, nil, err
-		}
-		ensemble, progress, err := gbdt.Train(train, held, c.options(cfg.Seed))
-		if err != nil {
-			return nil, nil, fmt.Errorf("training with %+v: %w", c, err)
-		}
-		if progress.Best == 0 {
-			continue
-		}
-		loss := progress.Held[progress.Best-1]
-		cfg.Say("%d leaves, rate %v, least hessian %v: %d trees, held-out loss %.5f", c.Leaves, c.Rate, c.MinHessian, progress.Best, loss)
-		if loss < out.HeldLoss {
-			out.Picked, out.Trees, out.HeldLoss, best = c, progress.Best, loss, ensemble
-		}
-	}
-	if best == nil {
-		return nil, nil, fmt.Errorf("choosing trees: no tree predicts the end of the window better than a constant does: %w", errNotTrained)
-	}
-	return out, best, nil
-}
-
-// fit the calibration of a horizon on the examples whose outcome is known.
-func fit(m *Model, all []Example, minutes float64, until time.Time) calibrate.Map {
-	var cases []calibrate.Case
-	for _, k := range Known(all, minutes, until) {
-		e := &all[k.Index]
-		cases = append(cases, calibrate.Case{P: m.Raw(&e.Row, minutes), Y: k.Lost, W: k.Weight, Block: int(e.At.Unix() / 86400)})
-	}
-	return calibrate.Fit(cases)
 }
 
 // rounded keeps a map short enough for a note: at most 24 corners of 5 digits.
@@ -275,13 +398,13 @@ func toTree(t gbdt.Tree) forest.Tree {
 	return out
 }
 
-// Fit trees of a known setting to examples; the model is not calibrated.
-func Fit(all []Example, c Candidate, trees int, seed uint64, robust bool) (*Model, error) {
-	opts := c.options(seed)
-	opts.Trees = trees
-	e, _, err := gbdt.Train(expand(all, robust), nil, opts)
+// Fit what was chosen anew to other examples of the same window; the model is not
+// calibrated.
+func (t *Trained) Fit(all []Example, cfg Config) (*Model, error) {
+	rows := cfg.rows(all, cfg.Robust)
+	e, _, err := t.Picked.fit(rows, nil, t.Trees, cfg.Seed)
 	if err != nil {
-		return nil, fmt.Errorf("training: %w", err)
+		return nil, err
 	}
 	return modelOf(e, nil)
 }
@@ -292,4 +415,17 @@ func Shuffled(all []Example, seed uint64) []Example {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	rng.Shuffle(len(out), func(i, j int) { out[i].Outcome, out[j].Outcome = out[j].Outcome, out[i].Outcome })
 	return out
+}
+
+// Span of all series.
+func Span(data *history.Data) (first, last time.Time) {
+	for i, s := range data.Series {
+		if i == 0 || s.Start.Before(first) {
+			first = s.Start
+		}
+		if s.End().After(last) {
+			last = s.End()
+		}
+	}
+	return first, last
 }

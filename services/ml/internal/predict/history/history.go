@@ -75,6 +75,8 @@ type Life struct {
 	// Interrupted says that AWS took it back at End. Otherwise it was ended by its
 	// owner, or is still running, at End: nothing is known of what would have been.
 	Interrupted bool
+	// Running says that it still ran at End.
+	Running bool
 	// PriceOverOnDemand when it started; 0: not known.
 	PriceOverOnDemand float64
 }

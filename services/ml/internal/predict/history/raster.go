@@ -26,9 +26,22 @@ func span(first, last time.Time) (start time.Time, ticks int, err error) {
 	return start, int(last.Sub(start)/TableStep) + 1, nil
 }
 
-// rasterize counts lives at each tick of each pool.
-func rasterize(lives []Life) ([]*Series, error) {
-	first, last := lives[0].Start, lives[0].End
+// FromLives makes series of lives that were read elsewhere, as of now.
+func FromLives(lives []Life, now time.Time) (*Data, error) {
+	if len(lives) == 0 {
+		return nil, ErrEmpty
+	}
+	data := &Data{Lives: lives}
+	var err error
+	if data.Series, err = rasterize(lives, now); err != nil {
+		return nil, err
+	}
+	return data, data.sorted()
+}
+
+// rasterize counts lives at each tick of each pool, at least until the given time.
+func rasterize(lives []Life, until time.Time) ([]*Series, error) {
+	first, last := lives[0].Start, until
 	pools := map[Pool]*Series{}
 	for _, l := range lives {
 		if l.Start.Before(first) {
@@ -63,6 +76,9 @@ func rasterize(lives []Life) ([]*Series, error) {
 func (s *Series) live(l Life) {
 	up := func(at time.Time) int { return int((at.Sub(s.Start) + s.Step - 1) / s.Step) }
 	born, gone := up(l.Start), up(l.End)
+	if l.Running {
+		gone = len(s.Up)
+	}
 	if born < len(s.Up) {
 		s.Up[born] = saturate(s.Up[born], 1)
 	}

@@ -132,8 +132,8 @@ func newTableBuilder() *tableBuilder { return &tableBuilder{seen: map[Pool][]obs
 
 func (b *tableBuilder) add(r record) error {
 	pool := Pool{Type: r[colType], Region: r[colRegion], Zone: r[colZone]}
-	for name, value := range map[string]string{colType: pool.Type, colRegion: pool.Region, colZone: pool.Zone} {
-		if value == "" || len(value) > mostName {
+	for _, name := range []string{colType, colRegion, colZone} {
+		if r[name] == "" || len(r[name]) > mostName {
 			return fmt.Errorf("%s must have 1 to %d characters", name, mostName)
 		}
 	}
@@ -189,7 +189,7 @@ func (b *tableBuilder) data() (*Data, error) {
 	data := &Data{Lives: b.lives}
 	var err error
 	if len(b.lives) > 0 {
-		data.Series, err = rasterize(b.lives)
+		data.Series, err = rasterize(b.lives, b.lives[0].End)
 	} else {
 		data.Series, err = resample(b.seen)
 	}
