@@ -14,7 +14,7 @@ const (
 	withoutFleet  = 0.10
 	// everyFar: of leads of an hour and more one example in so many is used. Their
 	// rows differ little, and most of what is asked is near.
-	everyFar = 3
+	everyFar = 8
 	farFrom  = 60
 )
 

@@ -29,6 +29,8 @@ type Config struct {
 	Seed uint64
 	// Robust repeats examples with features taken out that a live fleet may lack.
 	Robust bool
+	// Trees at most; 0: 300.
+	Trees int
 	// Candidates to choose from on the held part; nil: Grid.
 	Candidates []Candidate
 	// Say reports progress; nil: not.
@@ -89,7 +91,7 @@ func (c Candidate) fit(d, held *gbdt.Data, trees int, seed uint64) (*gbdt.Ensemb
 		RowShare: 0.6, FeatureShare: 0.25, Monotone: monotone, Seed: seed,
 	}
 	if c.Linear {
-		opts.Start = line(d, monotone)
+		opts.Start = line(near(d), monotone)
 	}
 	e, progress, err := gbdt.Train(d, held, opts)
 	if err != nil {
@@ -226,7 +228,7 @@ func (f *fold) train(cfg Config) error {
 		if err := cfg.Context.Err(); err != nil {
 			return err
 		}
-		ensemble, progress, err := c.fit(f.data, f.held, mostTrees, cfg.Seed)
+		ensemble, progress, err := c.fit(f.data, f.held, cfg.Trees, cfg.Seed)
 		if err != nil {
 			return err
 		}
@@ -241,7 +243,7 @@ func choose(parts []*fold, cfg Config) *Trained {
 	out := &Trained{HeldLoss: math.Inf(1)}
 	for k, c := range cfg.Candidates {
 		best, trees := math.Inf(1), 0
-		for n := range mostTrees {
+		for n := range cfg.Trees {
 			sum := 0.0
 			for _, f := range parts {
 				sum += f.losses[k][n] / float64(len(parts))
@@ -296,6 +298,9 @@ func (c Config) filled(data *history.Data) Config {
 	}
 	if c.To.IsZero() {
 		c.To = last
+	}
+	if c.Trees == 0 {
+		c.Trees = mostTrees
 	}
 	if c.Candidates == nil {
 		c.Candidates = Grid
