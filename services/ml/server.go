@@ -42,9 +42,17 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, data
 	if database != nil {
 		health.Database = database
 	}
+	foreteller := predict.Config{Market: prices, Log: told.Log}
+	if database != nil {
+		foreteller.Records = database
+	}
+	predictions, err := predict.New(foreteller)
+	if err != nil {
+		return nil, fmt.Errorf("preparing predictions: %w", err)
+	}
 	srv := rpc.NewServer(rpc.ServerConfig{Log: told.Log, Authorizer: auth.New(s.keys())})
 	mlv1.RegisterDecisionServiceServer(srv, decisions)
-	mlv1.RegisterPredictionServiceServer(srv, &predict.Server{})
+	mlv1.RegisterPredictionServiceServer(srv, predictions)
 	mlv1.RegisterDataServiceServer(srv, &gaps.Server{})
 	mlv1.RegisterModelServiceServer(srv, models.New(health))
 	mlv1.RegisterMarketServiceServer(srv, market.NewServer(prices))
