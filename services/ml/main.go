@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -14,11 +15,24 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/observe"
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/pkg/run"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/backtest"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/store"
 )
 
-func main() { run.Main(ml) }
+// commands beside serving, by the first argument.
+var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
+	"backtest": backtest.Command,
+}
+
+func main() {
+	run.Main(func(ctx context.Context) error {
+		if len(os.Args) > 1 && commands[os.Args[1]] != nil {
+			return commands[os.Args[1]](ctx, os.Args[2:], os.Stdout)
+		}
+		return ml(ctx)
+	})
+}
 
 // role is what ml connects to the database as: it may read, no more.
 const role = "ml_server_ro"

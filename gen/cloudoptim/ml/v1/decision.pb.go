@@ -407,7 +407,9 @@ type DecisionRequest struct {
 	// What must not be: fields of SpotOptimizeConstraints for spot_optimize.
 	Constraints *structpb.Struct `protobuf:"bytes,7,opt,name=constraints,proto3" json:"constraints,omitempty"`
 	// Context; returned, not looked at. seed (number) picks among equals.
-	Metadata      *structpb.Struct `protobuf:"bytes,8,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Metadata *structpb.Struct `protobuf:"bytes,8,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What the workloads' containers used; rightsize needs it, schedule proposes from it.
+	Usage         []*ContainerUsage `protobuf:"bytes,9,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -494,6 +496,13 @@ func (x *DecisionRequest) GetConstraints() *structpb.Struct {
 func (x *DecisionRequest) GetMetadata() *structpb.Struct {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *DecisionRequest) GetUsage() []*ContainerUsage {
+	if x != nil {
+		return x.Usage
 	}
 	return nil
 }
@@ -762,7 +771,17 @@ type DecisionResponse struct {
 	// Every pool looked at and why it was or was not taken; at most 500.
 	Candidates []*Candidate `protobuf:"bytes,10,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// Every node of the state and what becomes of it.
-	NodeVerdicts  []*NodeVerdict `protobuf:"bytes,11,rep,name=node_verdicts,json=nodeVerdicts,proto3" json:"node_verdicts,omitempty"`
+	NodeVerdicts []*NodeVerdict `protobuf:"bytes,11,rep,name=node_verdicts,json=nodeVerdicts,proto3" json:"node_verdicts,omitempty"`
+	// rightsize: every container of the usage and what it should request.
+	RequestChanges []*RequestChange `protobuf:"bytes,15,rep,name=request_changes,json=requestChanges,proto3" json:"request_changes,omitempty"`
+	// schedule: times asleep.
+	SleepWindows []*SleepWindow `protobuf:"bytes,16,rep,name=sleep_windows,json=sleepWindows,proto3" json:"sleep_windows,omitempty"`
+	// schedule: every workload and whether it sleeps.
+	WorkloadVerdicts []*WorkloadVerdict `protobuf:"bytes,17,rep,name=workload_verdicts,json=workloadVerdicts,proto3" json:"workload_verdicts,omitempty"`
+	// schedule: what proposals rest on, by namespace.
+	Evidence []*ScheduleEvidence `protobuf:"bytes,18,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// rightsize: groups of equal nodes and the type that suits each.
+	NodeGroups    []*GroupSize `protobuf:"bytes,19,rep,name=node_groups,json=nodeGroups,proto3" json:"node_groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -870,6 +889,41 @@ func (x *DecisionResponse) GetCandidates() []*Candidate {
 func (x *DecisionResponse) GetNodeVerdicts() []*NodeVerdict {
 	if x != nil {
 		return x.NodeVerdicts
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetRequestChanges() []*RequestChange {
+	if x != nil {
+		return x.RequestChanges
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetSleepWindows() []*SleepWindow {
+	if x != nil {
+		return x.SleepWindows
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetWorkloadVerdicts() []*WorkloadVerdict {
+	if x != nil {
+		return x.WorkloadVerdicts
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetEvidence() []*ScheduleEvidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetNodeGroups() []*GroupSize {
+	if x != nil {
+		return x.NodeGroups
 	}
 	return nil
 }
@@ -998,11 +1052,15 @@ type ExecutionStep struct {
 	// From 1.
 	Step int32 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
 	// launch_spot_instances, launch_on_demand_instances, wait_nodes_ready,
-	// label_node, taint_node, cordon_node, drain_node, terminate_instances, verify.
+	// label_node, taint_node, cordon_node, drain_node, terminate_instances, verify;
+	// of rightsize: set_requests (namespace, kind, name, container, cpu_millicores, memory_bytes, cpu_limit_millicores,
+	// memory_limit_bytes); of schedule: scale_workloads (workloads: namespace, kind, name, replicas, replicas_before).
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// launch: instance_type, availability_zone, node_count, max_price. The rest:
 	// node_names, instance_ids.
-	Parameters    *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	Parameters *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// Not before; unset: as soon as the step before it is done.
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1054,6 +1112,13 @@ func (x *ExecutionStep) GetAction() string {
 func (x *ExecutionStep) GetParameters() *structpb.Struct {
 	if x != nil {
 		return x.Parameters
+	}
+	return nil
+}
+
+func (x *ExecutionStep) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
 	}
 	return nil
 }
@@ -1356,7 +1421,7 @@ var File_cloudoptim_ml_v1_decision_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
+	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a cloudoptim/ml/v1/rightsize.proto\x1a\x1fcloudoptim/ml/v1/schedule.proto\x1a\x1ccloudoptim/ml/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
 	"\x13SpotOptimizeRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"V\n" +
 	"\x14SpotOptimizeResponse\x12>\n" +
@@ -1372,7 +1437,7 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x0fScheduleRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"R\n" +
 	"\x10ScheduleResponse\x12>\n" +
-	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"\xf9\x03\n" +
+	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"\xbd\x04\n" +
 	"\x0fDecisionRequest\x12)\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\n" +
@@ -1384,7 +1449,9 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\rcurrent_state\x18\x05 \x01(\v2!.cloudoptim.fleet.v1.ClusterStateB\x06\xbaH\x03\xc8\x01\x01R\fcurrentState\x12;\n" +
 	"\frequirements\x18\x06 \x01(\v2\x17.google.protobuf.StructR\frequirements\x129\n" +
 	"\vconstraints\x18\a \x01(\v2\x17.google.protobuf.StructR\vconstraints\x123\n" +
-	"\bmetadata\x18\b \x01(\v2\x17.google.protobuf.StructR\bmetadata\"\x93\x02\n" +
+	"\bmetadata\x18\b \x01(\v2\x17.google.protobuf.StructR\bmetadata\x12B\n" +
+	"\x05usage\x18\t \x03(\v2 .cloudoptim.ml.v1.ContainerUsageB\n" +
+	"\xbaH\a\x92\x01\x04\x10\xa0\x9c\x01R\x05usage\"\x93\x02\n" +
 	"\x18SpotOptimizeRequirements\x121\n" +
 	"\fcpu_required\x18\x01 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\vcpuRequired\x127\n" +
 	"\x0fmemory_required\x18\x02 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\x0ememoryRequired\x12)\n" +
@@ -1413,7 +1480,7 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x10_max_price_ratioB\x16\n" +
 	"\x14_on_demand_floor_cpuB\x11\n" +
 	"\x0f_max_risk_scoreB\x14\n" +
-	"\x12_min_savings_ratio\"\xf4\x04\n" +
+	"\x12_min_savings_ratio\"\xd0\a\n" +
 	"\x10DecisionResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x128\n" +
@@ -1429,7 +1496,13 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"candidates\x18\n" +
 	" \x03(\v2\x1b.cloudoptim.ml.v1.CandidateR\n" +
 	"candidates\x12B\n" +
-	"\rnode_verdicts\x18\v \x03(\v2\x1d.cloudoptim.ml.v1.NodeVerdictR\fnodeVerdicts\"\xe2\x02\n" +
+	"\rnode_verdicts\x18\v \x03(\v2\x1d.cloudoptim.ml.v1.NodeVerdictR\fnodeVerdicts\x12H\n" +
+	"\x0frequest_changes\x18\x0f \x03(\v2\x1f.cloudoptim.ml.v1.RequestChangeR\x0erequestChanges\x12B\n" +
+	"\rsleep_windows\x18\x10 \x03(\v2\x1d.cloudoptim.ml.v1.SleepWindowR\fsleepWindows\x12N\n" +
+	"\x11workload_verdicts\x18\x11 \x03(\v2!.cloudoptim.ml.v1.WorkloadVerdictR\x10workloadVerdicts\x12>\n" +
+	"\bevidence\x18\x12 \x03(\v2\".cloudoptim.ml.v1.ScheduleEvidenceR\bevidence\x12<\n" +
+	"\vnode_groups\x18\x13 \x03(\v2\x1b.cloudoptim.ml.v1.GroupSizeR\n" +
+	"nodeGroups\"\xe2\x02\n" +
 	"\x0eRecommendation\x12#\n" +
 	"\rinstance_type\x18\x01 \x01(\tR\finstanceType\x12\x1d\n" +
 	"\n" +
@@ -1441,13 +1514,14 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x11availability_zone\x18\x06 \x01(\tR\x10availabilityZone\x12\x1b\n" +
 	"\tnode_type\x18\a \x01(\tR\bnodeType\x123\n" +
 	"\x16on_demand_hourly_price\x18\b \x01(\x01R\x13onDemandHourlyPrice\x12\"\n" +
-	"\farchitecture\x18\t \x01(\tR\farchitecture\"t\n" +
+	"\farchitecture\x18\t \x01(\tR\farchitecture\"\xa0\x01\n" +
 	"\rExecutionStep\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x05R\x04step\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x127\n" +
 	"\n" +
 	"parameters\x18\x03 \x01(\v2\x17.google.protobuf.StructR\n" +
-	"parameters\"\xd4\x02\n" +
+	"parameters\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xd4\x02\n" +
 	"\x0eRiskAssessment\x12,\n" +
 	"\x12average_risk_score\x18\x01 \x01(\x01R\x10averageRiskScore\x12$\n" +
 	"\x0emax_risk_score\x18\x02 \x01(\x01R\fmaxRiskScore\x12G\n" +
@@ -1518,6 +1592,12 @@ var file_cloudoptim_ml_v1_decision_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),    // 17: google.protobuf.Timestamp
 	(*v1.ClusterState)(nil),          // 18: cloudoptim.fleet.v1.ClusterState
 	(*structpb.Struct)(nil),          // 19: google.protobuf.Struct
+	(*ContainerUsage)(nil),           // 20: cloudoptim.ml.v1.ContainerUsage
+	(*RequestChange)(nil),            // 21: cloudoptim.ml.v1.RequestChange
+	(*SleepWindow)(nil),              // 22: cloudoptim.ml.v1.SleepWindow
+	(*WorkloadVerdict)(nil),          // 23: cloudoptim.ml.v1.WorkloadVerdict
+	(*ScheduleEvidence)(nil),         // 24: cloudoptim.ml.v1.ScheduleEvidence
+	(*GroupSize)(nil),                // 25: cloudoptim.ml.v1.GroupSize
 }
 var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	8,  // 0: cloudoptim.ml.v1.SpotOptimizeRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
@@ -1533,27 +1613,34 @@ var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	19, // 10: cloudoptim.ml.v1.DecisionRequest.requirements:type_name -> google.protobuf.Struct
 	19, // 11: cloudoptim.ml.v1.DecisionRequest.constraints:type_name -> google.protobuf.Struct
 	19, // 12: cloudoptim.ml.v1.DecisionRequest.metadata:type_name -> google.protobuf.Struct
-	17, // 13: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
-	12, // 14: cloudoptim.ml.v1.DecisionResponse.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	19, // 15: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
-	13, // 16: cloudoptim.ml.v1.DecisionResponse.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
-	19, // 17: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
-	15, // 18: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
-	16, // 19: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
-	19, // 20: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
-	0,  // 21: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
-	2,  // 22: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
-	4,  // 23: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
-	6,  // 24: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
-	1,  // 25: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
-	3,  // 26: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
-	5,  // 27: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
-	7,  // 28: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
-	25, // [25:29] is the sub-list for method output_type
-	21, // [21:25] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	20, // 13: cloudoptim.ml.v1.DecisionRequest.usage:type_name -> cloudoptim.ml.v1.ContainerUsage
+	17, // 14: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 15: cloudoptim.ml.v1.DecisionResponse.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
+	19, // 16: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
+	13, // 17: cloudoptim.ml.v1.DecisionResponse.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
+	19, // 18: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
+	15, // 19: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
+	16, // 20: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
+	21, // 21: cloudoptim.ml.v1.DecisionResponse.request_changes:type_name -> cloudoptim.ml.v1.RequestChange
+	22, // 22: cloudoptim.ml.v1.DecisionResponse.sleep_windows:type_name -> cloudoptim.ml.v1.SleepWindow
+	23, // 23: cloudoptim.ml.v1.DecisionResponse.workload_verdicts:type_name -> cloudoptim.ml.v1.WorkloadVerdict
+	24, // 24: cloudoptim.ml.v1.DecisionResponse.evidence:type_name -> cloudoptim.ml.v1.ScheduleEvidence
+	25, // 25: cloudoptim.ml.v1.DecisionResponse.node_groups:type_name -> cloudoptim.ml.v1.GroupSize
+	19, // 26: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
+	17, // 27: cloudoptim.ml.v1.ExecutionStep.at:type_name -> google.protobuf.Timestamp
+	0,  // 28: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
+	2,  // 29: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
+	4,  // 30: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
+	6,  // 31: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
+	1,  // 32: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
+	3,  // 33: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
+	5,  // 34: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
+	7,  // 35: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
+	32, // [32:36] is the sub-list for method output_type
+	28, // [28:32] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_decision_proto_init() }
@@ -1561,6 +1648,9 @@ func file_cloudoptim_ml_v1_decision_proto_init() {
 	if File_cloudoptim_ml_v1_decision_proto != nil {
 		return
 	}
+	file_cloudoptim_ml_v1_rightsize_proto_init()
+	file_cloudoptim_ml_v1_schedule_proto_init()
+	file_cloudoptim_ml_v1_usage_proto_init()
 	file_cloudoptim_ml_v1_decision_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
