@@ -23,7 +23,7 @@ type Office struct {
 	Series int `json:"series"`
 	Flat   int `json:"flat"`
 	// Weeks judged, of all series.
-	Weeks   int         `json:"weeks"`
+	Weeks   int        `json:"weeks"`
 	Methods []Sleepers `json:"methods"`
 }
 

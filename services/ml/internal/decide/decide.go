@@ -13,6 +13,8 @@ import (
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/rightsize"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/schedule"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/spotoptimize"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
@@ -44,20 +46,8 @@ func New(cfg Config) (*Server, error) {
 
 // SpotOptimize picks instances that hold the cluster's pods for less.
 func (s *Server) SpotOptimize(ctx context.Context, req *mlv1.SpotOptimizeRequest) (*mlv1.SpotOptimizeResponse, error) {
-	if err := expect(req.GetRequest(), "spot_optimize"); err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	decision, err := spotoptimize.Decide(req.GetRequest(), s.market.Snapshot(), start)
-	took := time.Since(start)
-	s.took.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("engine", "spot_optimize"), attribute.Bool("ok", err == nil)))
-	if err != nil {
-		return nil, err
-	}
-	s.log.InfoContext(ctx, "decided", "engine", "spot_optimize", "cluster_id", req.GetRequest().GetClusterId(),
-		"nodes", len(req.GetRequest().GetCurrentState().GetNodes()), "pods", len(req.GetRequest().GetCurrentState().GetPods()),
-		"launch", len(decision.GetRecommendations()), "savings", decision.GetEstimatedSavings(), "took", took)
-	return &mlv1.SpotOptimizeResponse{Decision: decision}, nil
+	decision, err := s.run(ctx, "spot_optimize", req.GetRequest(), spotoptimize.Decide)
+	return &mlv1.SpotOptimizeResponse{Decision: decision}, err
 }
 
 // BinPack is not built yet.
@@ -65,14 +55,37 @@ func (*Server) BinPack(context.Context, *mlv1.BinPackRequest) (*mlv1.BinPackResp
 	return nil, fault.Unimplemented("bin_pack")
 }
 
-// Rightsize is not built yet.
-func (*Server) Rightsize(context.Context, *mlv1.RightsizeRequest) (*mlv1.RightsizeResponse, error) {
-	return nil, fault.Unimplemented("rightsize")
+// engine is a pure function of the question and the market.
+type engine func(*mlv1.DecisionRequest, *market.Snapshot, time.Time) (*mlv1.DecisionResponse, error)
+
+// run an engine.
+func (s *Server) run(ctx context.Context, name string, req *mlv1.DecisionRequest, decide engine) (*mlv1.DecisionResponse, error) {
+	if err := expect(req, name); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	decision, err := decide(req, s.market.Snapshot(), start)
+	took := time.Since(start)
+	s.took.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("engine", name), attribute.Bool("ok", err == nil)))
+	if err != nil {
+		return nil, err
+	}
+	s.log.InfoContext(ctx, "decided", "engine", name, "cluster_id", req.GetClusterId(),
+		"nodes", len(req.GetCurrentState().GetNodes()), "pods", len(req.GetCurrentState().GetPods()),
+		"launch", len(decision.GetRecommendations()), "savings", decision.GetEstimatedSavings(), "took", took)
+	return decision, nil
 }
 
-// Schedule is not built yet.
-func (*Server) Schedule(context.Context, *mlv1.ScheduleRequest) (*mlv1.ScheduleResponse, error) {
-	return nil, fault.Unimplemented("schedule")
+// Rightsize sizes instances and requests.
+func (s *Server) Rightsize(ctx context.Context, req *mlv1.RightsizeRequest) (*mlv1.RightsizeResponse, error) {
+	decision, err := s.run(ctx, "rightsize", req.GetRequest(), rightsize.Decide)
+	return &mlv1.RightsizeResponse{Decision: decision}, err
+}
+
+// Schedule plans office hours.
+func (s *Server) Schedule(ctx context.Context, req *mlv1.ScheduleRequest) (*mlv1.ScheduleResponse, error) {
+	decision, err := s.run(ctx, "schedule", req.GetRequest(), schedule.Decide)
+	return &mlv1.ScheduleResponse{Decision: decision}, err
 }
 
 // expect the decision type of the path, or none.

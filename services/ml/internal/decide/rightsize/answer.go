@@ -16,7 +16,7 @@ func (a *answer) finish(containers []usage.Container, r *mlv1.DecisionResponse) 
 		ofRequests += c.GetSavingsPerMonth()
 		w := float64(max(1, c.GetReplicas()))
 		weight, confidence = weight+w, confidence+w*c.GetConfidence()
-		if c.GetVerdict() == change {
+		if c.GetVerdict() == verdictChange {
 			changed++
 			steps = append(steps, setRequests(containers[i], c))
 		}

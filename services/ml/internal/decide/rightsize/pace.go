@@ -9,8 +9,8 @@ import (
 
 // Verdicts and reasons of ResourceChange, as the contract names them.
 const (
-	change = "change"
-	keep   = "keep"
+	verdictChange = "change"
+	verdictKeep   = "keep"
 
 	reasonOversized  = "oversized"
 	reasonUndersized = "undersized"
@@ -66,7 +66,7 @@ func (r *resource) bounded() (int64, bool) {
 
 // decide what becomes of a request: up at once, down slowly, and not for little.
 func (r *resource) decide(l limits) *mlv1.ResourceChange {
-	c := &mlv1.ResourceChange{From: r.from, To: r.from, Limit: r.limit, Verdict: keep}
+	c := &mlv1.ResourceChange{From: r.from, To: r.from, Limit: r.limit, Verdict: verdictKeep}
 	if r.estimate.hours == 0 && r.floor == 0 {
 		c.Reason = reasonNoUsage
 		return c
@@ -79,7 +79,7 @@ func (r *resource) decide(l limits) *mlv1.ResourceChange {
 		c.Reason, c.Detail = reason, detail
 	} else {
 		c.To, c.Reason = r.step(to, l)
-		c.Verdict = change
+		c.Verdict = verdictChange
 		if c.To != to {
 			c.Detail = fmt.Sprintf("a step of at most %.0f %% towards %d", 100*l.maxDecrease, to)
 		}

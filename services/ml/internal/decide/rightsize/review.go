@@ -27,20 +27,20 @@ const (
 func (a *answer) review(c usage.Container) *mlv1.RequestChange {
 	out := &mlv1.RequestChange{
 		Namespace: c.GetNamespace(), Kind: c.GetKind(), Name: c.GetName(), Container: c.GetContainer(),
-		Replicas: c.GetReplicas(), Verdict: keep,
+		Replicas: c.GetReplicas(), Verdict: verdictKeep,
 	}
 	cpu, memory := a.resources(c)
 	hours := max(cpu.estimate.hours, memory.estimate.hours)
 	out.Days = figure.Digits(float64(hours) / 24)
 	out.Confidence = a.confidence(c, hours)
 	if !a.limits.looksAt(c.GetNamespace()) {
-		out.Cpu = &mlv1.ResourceChange{From: cpu.from, To: cpu.from, Limit: cpu.limit, Verdict: keep, Reason: reasonExcluded}
-		out.Memory = &mlv1.ResourceChange{From: memory.from, To: memory.from, Limit: memory.limit, Verdict: keep, Reason: reasonExcluded}
+		out.Cpu = &mlv1.ResourceChange{From: cpu.from, To: cpu.from, Limit: cpu.limit, Verdict: verdictKeep, Reason: reasonExcluded}
+		out.Memory = &mlv1.ResourceChange{From: memory.from, To: memory.from, Limit: memory.limit, Verdict: verdictKeep, Reason: reasonExcluded}
 		return out
 	}
 	out.Cpu, out.Memory = cpu.decide(a.limits), memory.decide(a.limits)
-	if out.Cpu.GetVerdict() == change || out.Memory.GetVerdict() == change {
-		out.Verdict = change
+	if out.Cpu.GetVerdict() == verdictChange || out.Memory.GetVerdict() == verdictChange {
+		out.Verdict = verdictChange
 	}
 	replicas := float64(c.GetReplicas())
 	out.SavingsPerMonth = figure.Cents(replicas * figure.HoursPerMonth *
