@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -83,13 +85,14 @@ func offices(name string, made bool, prices *market.Snapshot, zone string, each 
 			}
 			judged++
 			active := activeHours(next, monday, threshold)
-			oracle += float64(longQuiet(active))
+			quiet, hours := longQuiet(active)
+			oracle += float64(hours)
 			for i, m := range methods {
 				asleep, err := m(history, monday)
 				if err != nil {
 					return fmt.Errorf("asking %s about %s: %w", names[i], s.name, err)
 				}
-				out.Methods[i].judge(asleep, active, before[i])
+				out.Methods[i].judge(asleep, quiet, active, before[i])
 				before[i] = &asleep
 			}
 		}
@@ -106,7 +109,7 @@ func offices(name string, made bool, prices *market.Snapshot, zone string, each 
 	return out, err
 }
 
-func (m *Sleepers) judge(asleep week, active []float64, before *week) {
+func (m *Sleepers) judge(asleep, quiet week, active []float64, before *week) {
 	any, both, either := false, 0.0, 0.0
 	for h, sleeps := range asleep {
 		m.hours++
@@ -121,10 +124,10 @@ func (m *Sleepers) judge(asleep week, active []float64, before *week) {
 		}
 		any = true
 		m.asleep++
-		switch active[h] {
-		case 1:
+		if active[h] == 1 {
 			m.falseHours++
-		case 0:
+		}
+		if quiet[h] {
 			m.saved++
 		}
 	}
@@ -186,24 +189,29 @@ func activeHours(hours []hour, monday int64, threshold float64) []float64 {
 	return active
 }
 
-// longQuiet counts quiet hours in spells that are worth a sleep.
-func longQuiet(active []float64) int {
-	sum, spell := 0, 0
-	for _, a := range append(slices.Clone(active), 1) {
+// longQuiet are the quiet hours in spells that are worth a sleep.
+func longQuiet(active []float64) (quiet week, hours int) {
+	spell := 0
+	for h, a := range append(slices.Clone(active), 1) {
 		if a == 0 {
 			spell++
 			continue
 		}
-		if spell >= leastSleep {
-			sum += spell
+		for back := 1; spell >= leastSleep && back <= spell; back++ {
+			quiet[h-back] = true
+			hours++
 		}
 		spell = 0
 	}
-	return sum
+	return quiet, hours
 }
 
 // propose asks the engine.
 func propose(history []hour, monday int64, prices *market.Snapshot, zone string) (week, error) {
+	location, err := time.LoadLocation(zone)
+	if err != nil {
+		return week{}, err
+	}
 	c := &mlv1.ContainerUsage{Namespace: "n", Kind: "Deployment", Name: "w", Container: "c", Replicas: 1}
 	for _, h := range history {
 		c.Hours = append(c.Hours, &mlv1.UsageHour{Start: h.start, Cpu: h.hist})
@@ -221,13 +229,30 @@ func propose(history []hour, monday int64, prices *market.Snapshot, zone string)
 		return week{}, err
 	}
 	var asleep week
-	for _, w := range answer.GetSleepWindows() {
-		for at := w.GetStart().GetSeconds(); at < w.GetEnd().GetSeconds(); at += 3600 {
-			h := at/3600 - monday
-			asleep[(h+weekHours)%weekHours] = true // one that reaches into the next week reaches from the last into this
+	for h := range asleep {
+		cell := cellOf(monday+int64(h), location)
+		for _, w := range answer.GetSleepWindows() {
+			from, to := cellNamed(w.GetLocalStart()), cellNamed(w.GetLocalEnd())
+			if from < to && cell >= from && cell < to || from > to && (cell >= from || cell < to) {
+				asleep[h] = true
+			}
 		}
 	}
 	return asleep, nil
+}
+
+// cellOf an hour: its hour of the week from Monday by the zone's clocks.
+func cellOf(at int64, zone *time.Location) int {
+	t := time.Unix(at*3600, 0).In(zone)
+	return (int(t.Weekday())+6)%7*24 + t.Hour()
+}
+
+// cellNamed as the engine names hours of the week: fri 20:00.
+func cellNamed(text string) int {
+	day, clock, _ := strings.Cut(text, " ")
+	hour, _, _ := strings.Cut(clock, ":")
+	h, _ := strconv.Atoi(hour)
+	return slices.Index([]string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}, day)*24 + h
 }
 
 // officeHours sleeps outside Monday to Friday, 8 to 20 by the zone's clocks.
@@ -238,9 +263,8 @@ func officeHours(monday int64, zone string) (week, error) {
 	}
 	var asleep week
 	for h := range asleep {
-		t := time.Unix((monday+int64(h))*3600, 0).In(location)
-		weekend := t.Weekday() == time.Saturday || t.Weekday() == time.Sunday
-		asleep[h] = weekend || t.Hour() < 8 || t.Hour() >= 20
+		cell := cellOf(monday+int64(h), location)
+		asleep[h] = cell >= 5*24 || cell%24 < 8 || cell%24 >= 20
 	}
 	return asleep, nil
 }

@@ -3,6 +3,8 @@ package rightsize
 import (
 	"maps"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/usage"
@@ -43,18 +45,19 @@ func (a *answer) finish(containers []usage.Container, r *mlv1.DecisionResponse) 
 	r.Metadata = figure.Struct(all)
 }
 
-// setRequests is the step of one container; what it says of before undoes it.
+// setRequests is the step of one container, and what takes it back.
 func setRequests(u usage.Container, c *mlv1.RequestChange) *mlv1.ExecutionStep {
-	amounts := func(cpu, memory, cpuLimit, memoryLimit int64) map[string]any {
-		return map[string]any{
+	amounts := func(cpu, memory, cpuLimit, memoryLimit int64) *structpb.Struct {
+		return figure.Struct(map[string]any{
+			"namespace": c.GetNamespace(), "kind": c.GetKind(), "name": c.GetName(), "container": c.GetContainer(),
 			"cpu_millicores": float64(cpu), "memory_bytes": float64(memory),
 			"cpu_limit_millicores": float64(cpuLimit), "memory_limit_bytes": float64(memoryLimit),
-		}
+		})
 	}
-	parameters := amounts(c.GetCpu().GetTo(), c.GetMemory().GetTo(), c.GetCpu().GetLimit(), c.GetMemory().GetLimit())
-	maps.Copy(parameters, map[string]any{
-		"namespace": c.GetNamespace(), "kind": c.GetKind(), "name": c.GetName(), "container": c.GetContainer(),
-		"before": amounts(c.GetCpu().GetFrom(), c.GetMemory().GetFrom(), u.GetLimits().GetCpuMillicores(), u.GetLimits().GetMemoryBytes()),
-	})
-	return &mlv1.ExecutionStep{Action: "set_requests", Parameters: figure.Struct(parameters)}
+	before := amounts(c.GetCpu().GetFrom(), c.GetMemory().GetFrom(), u.GetLimits().GetCpuMillicores(), u.GetLimits().GetMemoryBytes())
+	return &mlv1.ExecutionStep{
+		Action:     "set_requests",
+		Parameters: amounts(c.GetCpu().GetTo(), c.GetMemory().GetTo(), c.GetCpu().GetLimit(), c.GetMemory().GetLimit()),
+		Undo:       &mlv1.UndoStep{Action: "set_requests", Parameters: before},
+	}
 }

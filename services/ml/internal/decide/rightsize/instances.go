@@ -167,13 +167,26 @@ func (s *sizing) plan() change.Plan {
 			Gone: change.DrainOrder(s.world, slices.Concat(plan.Gone, g.nodes)),
 			Buy:  slices.Concat(plan.Buy, slices.Repeat([]*shop.Column{g.column}, len(g.nodes))),
 		}
-		if len(trial.Failure(s.world, s.world.Pending, 0, rehearsals)) > len(s.world.Pending) {
+		if s.stuck(trial) {
 			g.size.Reason, g.size.ToInstanceType, g.column = groupNoPlace, "", nil
 			continue
 		}
 		plan = trial
 	}
 	return plan
+}
+
+// stuck says whether a pod that runs today would be without a place, with this luck or that. Those that
+// wait today may go on waiting.
+func (s *sizing) stuck(p change.Plan) bool {
+	for i := range rehearsals {
+		for _, pod := range p.Rehearse(s.world, s.world.Pending, change.Scheduler(i)).Stuck {
+			if !slices.Contains(s.world.Pending, pod) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // explain the nodes that could have gone and stay.

@@ -206,8 +206,36 @@ func (p *plan) letGo(o *pool, i interval, launched []*draft) {
 		if launched == nil {
 			parameters["node_names"], parameters["instance_ids"] = names, ids
 		}
-		p.add(i.start, nodesOff, action, parameters).launchedBy = launched
+		d := p.add(i.start, nodesOff, action, parameters)
+		d.launchedBy, d.undo, d.back = launched, "uncordon_node", map[string]any{"node_names": names}
+		if action == "terminate_instances" {
+			d.undo, d.back = p.again(o)
+		}
 	}
+}
+
+// again is how instances that were ended are had anew.
+func (p *plan) again(o *pool) (action string, parameters map[string]any) {
+	var types, zones []any
+	spot, all := 0, 0
+	alike := p.likenesses(o)
+	for _, l := range slices.SortedFunc(maps.Keys(alike), likeness.compare) {
+		for range alike[l] {
+			types, zones = append(types, l.instanceType), append(zones, l.zone)
+			all++
+			if l.nodeType == shop.Spot {
+				spot++
+			}
+		}
+	}
+	return launchAction(spot == all), map[string]any{"instance_types": types, "availability_zones": zones}
+}
+
+func launchAction(spot bool) string {
+	if spot {
+		return "launch_spot_instances"
+	}
+	return "launch_on_demand_instances"
 }
 
 // likeness is what nodes to launch have in common.
@@ -243,15 +271,12 @@ func (p *plan) launch(o *pool, at time.Time) []*draft {
 	var launched []*draft
 	count := map[string]int{}
 	for _, l := range slices.SortedFunc(maps.Keys(alike), likeness.compare) {
-		action := "launch_on_demand_instances"
-		if l.nodeType == shop.Spot {
-			action = "launch_spot_instances"
-		}
 		count[l.nodeType] += alike[l]
-		launched = append(launched, p.add(at, nodesOn, action, map[string]any{
+		launched = append(launched, p.add(at, nodesOn, launchAction(l.nodeType == shop.Spot), map[string]any{
 			"instance_type": l.instanceType, "availability_zone": l.zone, "node_count": float64(alike[l]),
 			"max_price": p.prices.OnDemand(p.world.state.GetRegion(), l.instanceType), "architecture": l.arch,
 		}))
+		launched[len(launched)-1].undo = "terminate_instances"
 	}
 	p.add(at, nodesOn, "wait_nodes_ready", map[string]any{"node_count": float64(len(o.nodes) + o.former())})
 	for _, kind := range slices.Sorted(maps.Keys(count)) {

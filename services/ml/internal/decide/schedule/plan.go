@@ -37,6 +37,8 @@ type draft struct {
 	action     string
 	parameters map[string]any
 	launchedBy []*draft // whose nodes are meant
+	undo       string   // action that takes it back; empty: nothing does
+	back       map[string]any
 	number     int
 }
 
@@ -94,15 +96,13 @@ func startsAsleep(g *group, now time.Time) bool {
 // sleepAt puts the stages to sleep in the reverse of the order they wake in.
 func (p *plan) sleepAt(g *group, at time.Time) {
 	for s := len(p.world.want.stages) - 1; s >= 0; s-- {
-		var all []any
+		var all []*workload
 		for _, one := range p.inStage(g, s) {
 			if one.running > 0 || at.After(p.now) {
-				all = append(all, scaled(one, one.replicas, 0))
+				all = append(all, one)
 			}
 		}
-		if len(all) > 0 {
-			p.add(at, scaleDown, "scale_workloads", map[string]any{"workloads": all})
-		}
+		p.scaleTo(at, scaleDown, all, false)
 	}
 }
 
@@ -112,15 +112,13 @@ func (p *plan) wakeAt(g *group, end time.Time, onlySleepers bool) {
 	left := time.Duration(0)
 	for s := len(p.world.want.stages) - 1; s >= 0; s-- {
 		left += p.world.want.stages[s].ready
-		var all []any
+		var all []*workload
 		for _, one := range p.inStage(g, s) {
 			if one.asleep || !onlySleepers {
-				all = append(all, scaled(one, 0, one.replicas))
+				all = append(all, one)
 			}
 		}
-		if len(all) > 0 {
-			p.add(end.Add(-left), scaleUp, "scale_workloads", map[string]any{"workloads": all})
-		}
+		p.scaleTo(end.Add(-left), scaleUp, all, true)
 	}
 }
 
@@ -133,6 +131,23 @@ func (p *plan) inStage(g *group, stage int) []*workload {
 		}
 	}
 	return all
+}
+
+// scaleTo their replicas or to nothing, in one step, which the opposite takes back.
+func (p *plan) scaleTo(at time.Time, order int, all []*workload, awake bool) {
+	if len(all) == 0 {
+		return
+	}
+	var there, back []any
+	for _, one := range all {
+		before, after := one.replicas, 0
+		if awake {
+			before, after = after, before
+		}
+		there, back = append(there, scaled(one, before, after)), append(back, scaled(one, after, before))
+	}
+	d := p.add(at, order, "scale_workloads", map[string]any{"workloads": there})
+	d.undo, d.back = d.action, map[string]any{"workloads": back}
 }
 
 func scaled(one *workload, before, after int) map[string]any {
@@ -150,18 +165,31 @@ func (p *plan) steps() []*mlv1.ExecutionStep {
 	var all []*mlv1.ExecutionStep
 	for i, d := range p.drafts {
 		d.number = i + 1
-		if len(d.launchedBy) > 0 {
-			var numbers []any
-			for _, by := range d.launchedBy {
-				numbers = append(numbers, float64(by.number))
-			}
-			d.parameters["launched_by_steps"] = numbers
-		}
-		all = append(all, &mlv1.ExecutionStep{
-			Step: int32(d.number), Action: d.action, Parameters: figure.Struct(d.parameters), At: timestamppb.New(d.at),
-		})
+		all = append(all, d.step())
 	}
 	return all
+}
+
+// step of the draft, once those before it have their numbers.
+func (d *draft) step() *mlv1.ExecutionStep {
+	if len(d.launchedBy) > 0 {
+		var numbers []any
+		for _, by := range d.launchedBy {
+			numbers = append(numbers, float64(by.number))
+		}
+		d.parameters["launched_by_steps"] = numbers
+		if d.undo == "uncordon_node" {
+			d.back = map[string]any{"launched_by_steps": numbers}
+		}
+	}
+	step := &mlv1.ExecutionStep{Step: int32(d.number), Action: d.action, Parameters: figure.Struct(d.parameters), At: timestamppb.New(d.at)}
+	if d.undo == "terminate_instances" {
+		d.back = map[string]any{"launched_by_step": float64(d.number)}
+	}
+	if d.undo != "" {
+		step.Undo = &mlv1.UndoStep{Action: d.undo, Parameters: figure.Struct(d.back)}
+	}
+	return step
 }
 
 // verdicts on every node, in the order of their names.

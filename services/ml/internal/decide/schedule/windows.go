@@ -1,6 +1,10 @@
 package schedule
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // window is a sleep that comes again every week: hours from Monday 00:00 of the zone.
 type window struct{ start, hours int }
@@ -33,6 +37,7 @@ func (b bargain) choose(probability [weekHours]float64) []window {
 			best, most = chosen, value
 		}
 	}
+	slices.SortFunc(best, func(a, b window) int { return cmp.Compare(a.start, b.start) })
 	return best
 }
 
