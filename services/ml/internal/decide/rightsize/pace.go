@@ -157,8 +157,11 @@ func (r *resource) slow(l limits) int64 {
 // newLimit keeps the ratio of limit to request where the request rises, and the limit
 // as it is where the request falls: bursts lose nothing.
 func (r *resource) newLimit(to int64) int64 {
-	if r.limit == 0 || to <= r.from {
-		return r.limit
+	if r.limit == 0 {
+		return 0
+	}
+	if to <= r.from {
+		return max(r.limit, to)
 	}
 	ratio := 1.0
 	if r.from > 0 && r.limit > r.from {

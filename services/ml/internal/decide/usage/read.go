@@ -3,6 +3,7 @@ package usage
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -30,11 +31,15 @@ type Hour struct {
 // Start of the hour.
 func (h Hour) Start() time.Time { return time.Unix(h.At*3600, 0).UTC() }
 
+// mostApart are hours from the first, since series are laid out by the hour.
+const mostApart = 400 * 24
+
 // Read checks what a field's own rules cannot say and sorts the containers, so that the order
 // they were given in makes no difference.
 func Read(all []*mlv1.ContainerUsage) ([]Container, error) {
 	seen := map[string]bool{}
 	containers := make([]Container, 0, len(all))
+	first := int64(math.MinInt64)
 	for i, u := range all {
 		field := fmt.Sprintf("usage[%d]", i)
 		id := u.GetNamespace() + "/" + u.GetKind() + "/" + u.GetName() + "/" + u.GetContainer()
@@ -47,6 +52,12 @@ func Read(all []*mlv1.ContainerUsage) ([]Container, error) {
 			hour, at, constraint := readHour(h)
 			if n := len(c.Hours); constraint == "" && n > 0 && c.Hours[n-1].At >= hour.At {
 				at, constraint = "start", "must be later than the hour before it"
+			}
+			if first == math.MinInt64 {
+				first = hour.At
+			}
+			if constraint == "" && max(hour.At-first, first-hour.At) > mostApart {
+				at, constraint = "start", "must be within 400 days of all others"
 			}
 			if constraint != "" {
 				return nil, fault.Invalid(fmt.Sprintf("%s.hours[%d].%s", field, j, at), constraint)
