@@ -57,11 +57,22 @@ func decision(kind, old, replacement string) string {
 	return strings.Replace(strings.Replace(decisionBody, "DECISION", kind, 1), old, replacement, 1)
 }
 
+// usageBody is an hour of one container.
+const usageBody = `"usage": [{"namespace": "shop", "kind": "Deployment", "name": "web", "container": "app", "replicas": 3,
+  "requests": {"cpu_millicores": "500", "memory_bytes": "1073741824"},
+  "hours": [{"start": "2025-11-28T10:00:00Z", "cpu": {"buckets": [95], "counts": [12], "max": 100, "samples": "12"}}]}],`
+
+// sizing is the guide's example as rightsize and schedule are asked: without the wishes of spot-optimize.
+func sizing(kind, usage string) string {
+	return decision(kind, `"requirements": {"cpu_required": 2.0, "node_count": 10}, "constraints": {"max_spot_percentage": 0.80},`, usage)
+}
+
 func TestDocumentedPathsAnswerAsDocumented(t *testing.T) {
 	front := httptest.NewServer(testServer(t).http)
 	defer front.Close()
 	const post, get = http.MethodPost, http.MethodGet
 	spot := "/api/v1/ml/decision/spot-optimize"
+	rightsize, schedule := "/api/v1/ml/decision/rightsize", "/api/v1/ml/decision/schedule"
 	for name, c := range map[string]struct {
 		method, path, key, body string
 		status                  int
@@ -82,8 +93,13 @@ func TestDocumentedPathsAnswerAsDocumented(t *testing.T) {
 		"an unknown constraint":      {post, spot, testKey, decision("spot_optimize", "max_spot_percentage", "max_spot"), 422, "INVALID_REQUEST", "constraints.max_spot"},
 		"an impossible request":      {post, spot, testKey, decision("spot_optimize", `"max_spot_percentage": 0.80`, `"max_nodes": 3`), 422, "INFEASIBLE", ""},
 		"bin-pack":                   {post, "/api/v1/ml/decision/bin-pack", testKey, decision("bin_pack", "", ""), 501, "UNIMPLEMENTED", ""},
-		"rightsize":                  {post, "/api/v1/ml/decision/rightsize", testKey, decision("rightsize", "", ""), 501, "UNIMPLEMENTED", ""},
-		"schedule":                   {post, "/api/v1/ml/decision/schedule", testKey, decision("schedule", "", ""), 501, "UNIMPLEMENTED", ""},
+		"rightsize":                  {post, rightsize, testKey, sizing("rightsize", usageBody), 200, "", ""},
+		"rightsize without usage":    {post, rightsize, testKey, sizing("rightsize", ""), 422, "INVALID_REQUEST", "usage"},
+		"rightsize of half an hour":  {post, rightsize, testKey, sizing("rightsize", strings.Replace(usageBody, "10:00:00Z", "10:30:00Z", 1)), 422, "INVALID_REQUEST", "usage[0].hours[0].start"},
+		"rightsize by a spot's wish": {post, rightsize, testKey, decision("rightsize", "", ""), 422, "INVALID_REQUEST", "requirements.cpu_required"},
+		"schedule":                   {post, schedule, testKey, sizing("schedule", usageBody), 200, "", ""},
+		"schedule of nothing":        {post, schedule, testKey, sizing("schedule", ""), 422, "INVALID_REQUEST", "requirements.calendar"},
+		"schedule, asked for sizes":  {post, schedule, testKey, sizing("rightsize", usageBody), 422, "INVALID_REQUEST", "decision_type"},
 		"bin-pack without a key":     {post, "/api/v1/ml/decision/bin-pack", "", decision("bin_pack", "", ""), 401, "UNAUTHENTICATED", ""},
 		"spot-interruption":          {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1"}`, 501, "UNIMPLEMENTED", ""},
 		"spot-interruption of what?": {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"region": "us-east-1"}`, 422, "INVALID_REQUEST", "instance_type"},

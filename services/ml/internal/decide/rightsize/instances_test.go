@@ -27,7 +27,7 @@ func cluster(t *testing.T, instanceType string, nodes int, requests *fleetv1.Res
 			NodeName: name, InstanceType: instanceType, InstanceId: "i-" + name, AvailabilityZone: "us-east-1a", NodeType: "on-demand", Ready: true,
 			Architecture: "amd64", CpuAllocatable: float64(left.CPUMillicores) / 1000, MemoryAllocatableGb: float64(left.MemoryBytes) / gib, MaxPods: int32(left.Pods),
 			Allocatable: &fleetv1.Resources{CpuMillicores: left.CPUMillicores, MemoryBytes: left.MemoryBytes, EphemeralStorageBytes: 50 * gib},
-			Labels: map[string]string{"kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "topology.kubernetes.io/zone": "us-east-1a", "kubernetes.io/os": "linux"},
+			Labels:      map[string]string{"kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "topology.kubernetes.io/zone": "us-east-1a", "kubernetes.io/os": "linux"},
 		})
 		state.Pods = append(state.Pods, &fleetv1.Pod{
 			Uid: name, Namespace: "shop", Name: "web-5d9f-" + name, NodeName: name, Phase: "Running", Ready: true,

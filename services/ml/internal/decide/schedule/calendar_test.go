@@ -174,17 +174,21 @@ func TestHolidaysExceptionsFreezeAndWaking(t *testing.T) {
 		awake  bool // before now
 		hours  float64
 	}{
-		"a plain week":                     {func(*mlv1.Calendar) {}, true, 60},
-		"a holiday":                        {func(m *mlv1.Calendar) { m.Holidays = []string{"2026-11-25"} }, true, 48},
-		"a holiday on a Sunday":            {func(m *mlv1.Calendar) { m.Holidays = []string{"2026-11-29"} }, true, 60},
-		"three days asleep":                {func(m *mlv1.Calendar) { m.Exceptions = exception("2026-11-25", "2026-11-27", "asleep") }, true, 24},
-		"a Saturday awake":                 {func(m *mlv1.Calendar) { m.Exceptions = exception("2026-11-28", "", "awake") }, true, 84},
-		"awake on a holiday":               {func(m *mlv1.Calendar) { m.Holidays, m.Exceptions = []string{"2026-11-28"}, exception("2026-11-28", "", "awake") }, true, 84},
-		"woken until six":                  {func(m *mlv1.Calendar) { m.WakeUntil = stamp("2026-11-23T06:00:00Z") }, false, 66},
-		"woken until long ago":             {func(m *mlv1.Calendar) { m.WakeUntil = stamp("2020-01-01T06:00:00Z") }, false, 60},
-		"frozen awake for a day":           {func(m *mlv1.Calendar) { m.FreezeUntil = stamp("2026-11-24T00:00:00Z") }, true, 72},
-		"frozen asleep for a day":          {func(m *mlv1.Calendar) { m.FreezeUntil = stamp("2026-11-24T00:00:00Z") }, false, 48},
-		"frozen asleep, woken for an hour": {func(m *mlv1.Calendar) { m.FreezeUntil, m.WakeUntil = stamp("2026-11-24T00:00:00Z"), stamp("2026-11-23T01:00:00Z") }, false, 49},
+		"a plain week":          {func(*mlv1.Calendar) {}, true, 60},
+		"a holiday":             {func(m *mlv1.Calendar) { m.Holidays = []string{"2026-11-25"} }, true, 48},
+		"a holiday on a Sunday": {func(m *mlv1.Calendar) { m.Holidays = []string{"2026-11-29"} }, true, 60},
+		"three days asleep":     {func(m *mlv1.Calendar) { m.Exceptions = exception("2026-11-25", "2026-11-27", "asleep") }, true, 24},
+		"a Saturday awake":      {func(m *mlv1.Calendar) { m.Exceptions = exception("2026-11-28", "", "awake") }, true, 84},
+		"awake on a holiday": {func(m *mlv1.Calendar) {
+			m.Holidays, m.Exceptions = []string{"2026-11-28"}, exception("2026-11-28", "", "awake")
+		}, true, 84},
+		"woken until six":         {func(m *mlv1.Calendar) { m.WakeUntil = stamp("2026-11-23T06:00:00Z") }, false, 66},
+		"woken until long ago":    {func(m *mlv1.Calendar) { m.WakeUntil = stamp("2020-01-01T06:00:00Z") }, false, 60},
+		"frozen awake for a day":  {func(m *mlv1.Calendar) { m.FreezeUntil = stamp("2026-11-24T00:00:00Z") }, true, 72},
+		"frozen asleep for a day": {func(m *mlv1.Calendar) { m.FreezeUntil = stamp("2026-11-24T00:00:00Z") }, false, 48},
+		"frozen asleep, woken for an hour": {func(m *mlv1.Calendar) {
+			m.FreezeUntil, m.WakeUntil = stamp("2026-11-24T00:00:00Z"), stamp("2026-11-23T01:00:00Z")
+		}, false, 49},
 	} {
 		sum := 0.0
 		for _, i := range make(c.change).awakeIn(monday, monday.AddDate(0, 0, 7), c.awake) {
