@@ -103,55 +103,61 @@ func bitbrains(dir string, memory bool, every int, yield func(*series) error) er
 	})
 }
 
+// planetlabDates of the recording, in order.
+var planetlabDates = []string{"20110303", "20110306", "20110309", "20110322", "20110325", "20110403", "20110409", "20110411", "20110412", "20110420"}
+
 // planetlab machines that were recorded on several days; percent of one core.
 func planetlab(dir string, every int, yield func(*series) error) error {
-	byName, names := map[string]*series{}, []string(nil)
+	var names []string
 	days := map[string]map[string][]float64{}
 	err := lines(filepath.Join(dir, "planetlab-2011-cpu-pct-5min.csv.gz"), func(line []byte) error {
 		parts := strings.SplitN(strings.TrimSpace(string(line)), ",", 3)
 		if len(parts) != 3 || parts[0] == "date" {
 			return nil
 		}
-		var values []float64
-		for _, text := range strings.Fields(parts[2]) {
-			v, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				return fmt.Errorf("parsing a value of %s: %w", parts[1], err)
-			}
-			values = append(values, v*10) // millicores
-		}
-		if byName[parts[1]] == nil {
-			byName[parts[1]] = &series{name: parts[1], provisioned: 1000}
+		if days[parts[1]] == nil {
 			names = append(names, parts[1])
 			days[parts[1]] = map[string][]float64{}
 		}
+		values, err := millicores(parts[2])
 		days[parts[1]][parts[0]] = values
-		return nil
-	})
-	if err != nil {
 		return err
-	}
-	dates := []string{"20110303", "20110306", "20110309", "20110322", "20110325", "20110403", "20110409", "20110411", "20110412", "20110420"}
-	for i, name := range names {
-		if i%every != 0 {
-			continue
-		}
-		s := byName[name]
-		for _, d := range dates {
-			at, err := time.Parse("20060102", d)
-			if err != nil {
-				return err
-			}
-			values := days[name][d]
-			for h := 0; (h+1)*samplesPerHour <= len(values); h++ {
-				s.add(at.Unix()/3600+int64(h), values[h*samplesPerHour:(h+1)*samplesPerHour])
-			}
-		}
-		if err := yield(s); err != nil {
-			return err
+	})
+	for i := 0; i < len(names) && err == nil; i += every {
+		var s *series
+		if s, err = planetlabMachine(names[i], days[names[i]]); err == nil {
+			err = yield(s)
 		}
 	}
-	return nil
+	return err
+}
+
+// millicores of percents of a core.
+func millicores(text string) ([]float64, error) {
+	var values []float64
+	for _, percent := range strings.Fields(text) {
+		v, err := strconv.ParseFloat(percent, 64)
+		if err != nil {
+			return nil, fmt.Errorf("parsing a percentage: %w", err)
+		}
+		values = append(values, v*10)
+	}
+	return values, nil
+}
+
+func planetlabMachine(name string, days map[string][]float64) (*series, error) {
+	s := &series{name: name, provisioned: 1000}
+	for _, d := range planetlabDates {
+		at, err := time.Parse("20060102", d)
+		if err != nil {
+			return nil, err
+		}
+		values := days[d]
+		for h := 0; (h+1)*samplesPerHour <= len(values); h++ {
+			s.add(at.Unix()/3600+int64(h), values[h*samplesPerHour:(h+1)*samplesPerHour])
+		}
+	}
+	return s, nil
 }
 
 // podMemory is the size taken for a pod of the Alibaba trace, which has shares alone, MiB.

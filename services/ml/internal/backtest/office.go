@@ -231,14 +231,18 @@ func propose(history []hour, monday int64, prices *market.Snapshot, zone string)
 	var asleep week
 	for h := range asleep {
 		cell := cellOf(monday+int64(h), location)
-		for _, w := range answer.GetSleepWindows() {
-			from, to := cellNamed(w.GetLocalStart()), cellNamed(w.GetLocalEnd())
-			if from < to && cell >= from && cell < to || from > to && (cell >= from || cell < to) {
-				asleep[h] = true
-			}
-		}
+		asleep[h] = slices.ContainsFunc(answer.GetSleepWindows(), func(w *mlv1.SleepWindow) bool { return covers(w, cell) })
 	}
 	return asleep, nil
+}
+
+// covers an hour of the week; a window may run over the week's end.
+func covers(w *mlv1.SleepWindow, cell int) bool {
+	from, to := cellNamed(w.GetLocalStart()), cellNamed(w.GetLocalEnd())
+	if from < to {
+		return cell >= from && cell < to
+	}
+	return cell >= from || cell < to
 }
 
 // cellOf an hour: its hour of the week from Monday by the zone's clocks.

@@ -61,6 +61,19 @@ func draw(rng *rand.Rand, begin, hours int64, i int) load {
 }
 
 func (l load) at(hour, since int64, memory bool, rng *rand.Rand, zone *time.Location) float64 {
+	level := l.level(hour, zone)
+	if !memory {
+		return level * math.Exp(l.noise*rng.NormFloat64())
+	}
+	level = 4*l.base + level/2 // heaps do not follow load all the way
+	if l.leaks {
+		level += l.base * float64(since%200) / 50
+	}
+	return level * math.Exp(0.1*l.noise*rng.NormFloat64())
+}
+
+// level of an hour, without noise.
+func (l load) level(hour int64, zone *time.Location) float64 {
 	t := time.Unix(hour*3600, 0).In(zone)
 	weekday, clock := (int(t.Weekday())+6)%7, t.Hour()
 	swing := l.daily * (1 - math.Cos(2*math.Pi*float64(clock-3)/24)) / 2
@@ -80,12 +93,5 @@ func (l load) at(hour, since int64, memory bool, rng *rand.Rand, zone *time.Loca
 	if l.shiftAt > 0 && hour >= l.shiftAt {
 		level *= l.shift
 	}
-	if memory {
-		level = 4*l.base + level/2 // heaps do not follow load all the way
-		if l.leaks {
-			level += l.base * float64(since%200) / 50
-		}
-		return level * math.Exp(0.1*l.noise*rng.NormFloat64())
-	}
-	return level * math.Exp(l.noise*rng.NormFloat64())
+	return level
 }

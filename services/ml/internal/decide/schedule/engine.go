@@ -37,7 +37,11 @@ func Decide(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (
 	w := newWorld(req.GetCurrentState(), containers, want)
 	var groups []*group
 	if want.calendar != nil {
-		groups = []*group{w.byCalendar(now)}
+		g, err := w.byCalendar(now)
+		if err != nil {
+			return nil, err
+		}
+		groups = []*group{g}
 	} else {
 		groups = w.byUsage(now, uint64(req.GetMetadata().GetFields()["seed"].GetNumberValue()))
 	}
@@ -46,7 +50,7 @@ func Decide(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (
 }
 
 // byCalendar makes one group of all that may sleep.
-func (w *world) byCalendar(now time.Time) *group {
+func (w *world) byCalendar(now time.Time) (*group, error) {
 	g := &group{name: calendarGroup, confidence: 1}
 	running, all := 0, 0
 	for _, one := range w.workloads {
@@ -59,15 +63,18 @@ func (w *world) byCalendar(now time.Time) *group {
 	end := now.Add(w.want.horizon + lookBeyond)
 	awake := w.want.calendar.awakeIn(now, end, running > 0 || all == 0)
 	for _, i := range gaps(awake, now, end) {
+		if i.end.Equal(end) && i.start.Before(now.Add(w.want.horizon)) {
+			return nil, fault.Invalid(calendarField, "must wake within 400 days what it puts to sleep")
+		}
 		i.reason = w.want.calendar.reasonOf(i)
 		g.asleep = append(g.asleep, i)
 	}
 	g.trim(w.want, now)
-	return g
+	return g, nil
 }
 
 // lookBeyond the horizon, to find the end of a sleep that begins within it.
-const lookBeyond = 60 * 24 * time.Hour
+const lookBeyond = 400 * 24 * time.Hour
 
 // reasonOf a sleep: what is special about it, if anything is.
 func (c *calendar) reasonOf(i interval) string {
@@ -94,7 +101,7 @@ func (w *world) byUsage(now time.Time, seed uint64) []*group {
 		if g.reason != "" {
 			continue
 		}
-		for _, i := range g.occurrences(w.want.zone, now, now.Add(w.want.horizon+lookBeyond)) {
+		for _, i := range g.occurrences(w.want.zone, now, now.Add(w.want.horizon+2*weekHours*time.Hour)) {
 			i.reason = reasonQuiet
 			g.asleep = append(g.asleep, i)
 		}

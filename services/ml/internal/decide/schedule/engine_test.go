@@ -124,8 +124,10 @@ func TestACalendarBecomesStepsWithTimes(t *testing.T) {
 
 func TestEveryNodeAndWorkloadSaysWhy(t *testing.T) {
 	state := small()
-	state.Pods = append(state.Pods, &fleetv1.Pod{Uid: "m", Namespace: "dev", Name: "m", NodeName: "node-1", Phase: "Running",
-		Owner: &fleetv1.Owner{Kind: "StatefulSet", Name: "mine"}, DoNotDisrupt: "cloudoptim.io/do-not-disrupt"})
+	state.Pods = append(state.Pods, &fleetv1.Pod{
+		Uid: "m", Namespace: "dev", Name: "m", NodeName: "node-1", Phase: "Running",
+		Owner: &fleetv1.Owner{Kind: "StatefulSet", Name: "mine"}, DoNotDisrupt: "cloudoptim.io/do-not-disrupt",
+	})
 	a := decideOK(t, state, office(), nil, testNow)
 	var got []string
 	for _, v := range a.NodeVerdicts {
@@ -234,6 +236,12 @@ func TestAskedAgainAsleepThePlanOnlyGoesOn(t *testing.T) {
 	woken := decideOK(t, state, requirements, nil, midnight).ExecutionPlan
 	if woken[0].Action != "launch_on_demand_instances" || !woken[0].At.AsTime().Equal(midnight) {
 		t.Errorf("the first step is %v", woken[0])
+	}
+	// Ten minutes before opening, after nobody asked in time, all wake at once.
+	delete(requirements["calendar"].(map[string]any), "wake_until")
+	late := decideOK(t, state, requirements, nil, testNow.Add(19*time.Hour+50*time.Minute)).ExecutionPlan
+	if late[0].Action != "launch_on_demand_instances" || late[0].At.AsTime().Before(testNow.Add(19*time.Hour)) || late[0].At.AsTime().After(late[3].At.AsTime()) || late[3].Action != "scale_workloads" {
+		t.Errorf("late steps %v", late[:4])
 	}
 	sleeping, nodes, _ = after(small(), plan, midnight.Add(3*time.Hour))
 	if len(sleeping) != 2 || nodes != 1 {
@@ -446,7 +454,8 @@ func disjoint(a, b window) bool {
 
 func TestQuestionsThatCannotBeReadAreNamed(t *testing.T) {
 	empty := &fleetv1.ClusterState{Region: "us-east-1"}
-	zone := office()
+	zone, closed := office(), office()
+	closed["calendar"].(map[string]any)["exceptions"] = []any{map[string]any{"first_date": "2026-11-26", "last_date": "2028-11-25", "state": "asleep"}}
 	zone["calendar"].(map[string]any)["time_zone"] = "Mars/Olympus"
 	for name, c := range map[string]struct {
 		requirements, constraints map[string]any
@@ -454,6 +463,7 @@ func TestQuestionsThatCannotBeReadAreNamed(t *testing.T) {
 	}{
 		"neither calendar nor usage": {nil, nil, "requirements.calendar"},
 		"an unknown zone":            {zone, nil, "requirements.calendar.time_zone"},
+		"asleep for ever":            {closed, nil, "requirements.calendar"},
 		"an unknown key":             {map[string]any{"calender": 1}, nil, "requirements.calender"},
 		"a broken pattern":           {office(), map[string]any{"protected_namespaces": []any{"["}}, "constraints.protected_namespaces[0]"},
 		"a sleep of no time":         {office(), map[string]any{"min_sleep_hours": 0}, "constraints.min_sleep_hours"},

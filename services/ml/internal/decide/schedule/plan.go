@@ -60,8 +60,9 @@ type plan struct {
 	kept   []*mlv1.NodeVerdict
 }
 
+// add a step; what should have begun already begins now.
 func (p *plan) add(at time.Time, order int, action string, parameters map[string]any) *draft {
-	d := &draft{at: at, order: order, action: action, parameters: parameters}
+	d := &draft{at: later(at, p.now), order: order, action: action, parameters: parameters}
 	p.drafts = append(p.drafts, d)
 	return d
 }
