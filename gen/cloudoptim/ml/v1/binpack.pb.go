@@ -422,9 +422,13 @@ type Consolidation struct {
 	Rehearsals int32 `protobuf:"varint,9,opt,name=rehearsals,proto3" json:"rehearsals,omitempty"`
 	// Limits of the request without which more could be saved: max_evictions,
 	// max_evictions_per_pod, max_nodes_disrupted, min_score, max_nodes, allow_purchases.
-	LimitedBy     []string `protobuf:"bytes,10,rep,name=limited_by,json=limitedBy,proto3" json:"limited_by,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LimitedBy []string `protobuf:"bytes,10,rep,name=limited_by,json=limitedBy,proto3" json:"limited_by,omitempty"`
+	// No plan with the evictions allowed costs less: the linear program once more, with
+	// nodes that go only as a whole with their pods' evictions, fractions of them allowed.
+	// 0: not known, as where nothing may be bought.
+	LowerBoundWithinEvictions float64 `protobuf:"fixed64,11,opt,name=lower_bound_within_evictions,json=lowerBoundWithinEvictions,proto3" json:"lower_bound_within_evictions,omitempty"`
+	unknownFields             protoimpl.UnknownFields
+	sizeCache                 protoimpl.SizeCache
 }
 
 func (x *Consolidation) Reset() {
@@ -525,6 +529,13 @@ func (x *Consolidation) GetLimitedBy() []string {
 		return x.LimitedBy
 	}
 	return nil
+}
+
+func (x *Consolidation) GetLowerBoundWithinEvictions() float64 {
+	if x != nil {
+		return x.LowerBoundWithinEvictions
+	}
+	return 0
 }
 
 // Alternative is a plan that was weighed and not taken.
@@ -660,7 +671,7 @@ const file_cloudoptim_ml_v1_binpack_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\tR\x03uid\x12\x1b\n" +
 	"\tfrom_node\x18\x04 \x01(\tR\bfromNode\x12\x17\n" +
-	"\ato_node\x18\x05 \x01(\tR\x06toNode\"\xdf\x02\n" +
+	"\ato_node\x18\x05 \x01(\tR\x06toNode\"\xa0\x03\n" +
 	"\rConsolidation\x12\x1f\n" +
 	"\vcost_before\x18\x01 \x01(\x01R\n" +
 	"costBefore\x12\x1d\n" +
@@ -678,7 +689,8 @@ const file_cloudoptim_ml_v1_binpack_proto_rawDesc = "" +
 	"rehearsals\x12\x1d\n" +
 	"\n" +
 	"limited_by\x18\n" +
-	" \x03(\tR\tlimitedBy\"\xaa\x01\n" +
+	" \x03(\tR\tlimitedBy\x12?\n" +
+	"\x1clower_bound_within_evictions\x18\v \x01(\x01R\x19lowerBoundWithinEvictions\"\xaa\x01\n" +
 	"\vAlternative\x12#\n" +
 	"\rnodes_removed\x18\x01 \x01(\x05R\fnodesRemoved\x12!\n" +
 	"\fnodes_bought\x18\x02 \x01(\x05R\vnodesBought\x12\x1c\n" +

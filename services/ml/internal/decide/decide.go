@@ -13,6 +13,7 @@ import (
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/binpack"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/rightsize"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/schedule"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/spotoptimize"
@@ -50,9 +51,10 @@ func (s *Server) SpotOptimize(ctx context.Context, req *mlv1.SpotOptimizeRequest
 	return &mlv1.SpotOptimizeResponse{Decision: decision}, err
 }
 
-// BinPack is not built yet.
-func (*Server) BinPack(context.Context, *mlv1.BinPackRequest) (*mlv1.BinPackResponse, error) {
-	return nil, fault.Unimplemented("bin_pack")
+// BinPack consolidates nodes.
+func (s *Server) BinPack(ctx context.Context, req *mlv1.BinPackRequest) (*mlv1.BinPackResponse, error) {
+	decision, err := s.run(ctx, "bin_pack", req.GetRequest(), binpack.Decide)
+	return &mlv1.BinPackResponse{Decision: decision}, err
 }
 
 // engine is a pure function of the question and the market.

@@ -80,7 +80,7 @@ func DrainOrder(w *scene.World, nodes []int) []int {
 	hard := map[int]float64{}
 	for _, n := range nodes {
 		for _, pod := range w.Nodes[n].Moves {
-			hard[n] += hardness(w, pod)
+			hard[n] += Hardness(w, pod)
 		}
 	}
 	ordered := slices.Clone(nodes)
@@ -96,8 +96,8 @@ const gibPerCPU = 4
 // selective is the hardness of a pod that some nodes alone can take.
 const selective = 100
 
-// hardness of finding a place for a pod among others, 0 for one that goes anywhere.
-func hardness(w *scene.World, pod int) float64 {
+// Hardness of finding a place for a pod among others, 0 for one that goes anywhere.
+func Hardness(w *scene.World, pod int) float64 {
 	p := w.Book.Pod(pod)
 	if scene.SelectorKey(p) != "" {
 		return selective
