@@ -32,6 +32,7 @@ var subjects = []subject{
 	{"imds", (*bench).imds},
 	{"link", (*bench).link},
 	{"spot", (*bench).spot},
+	{"sizing", (*bench).sizing},
 	{"demo", (*bench).demo},
 	{"test", (*bench).test},
 }
