@@ -37,7 +37,7 @@ type Query struct {
 // Predictor foretells by one model. Many goroutines ask it at once.
 type Predictor interface {
 	// Predict is the probability that the instance is interrupted within the horizon.
-	Predict(q Query) float64
+	Predict(ctx context.Context, q Query) float64
 }
 
 // Model is a version that was loaded and checked.
