@@ -144,7 +144,7 @@ func (r *Registry) follow(ctx context.Context) {
 	rows, err := r.Rows.ModelsInUse(ctx)
 	if err != nil {
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			r.note("the database does not answer: the models in use stay", false)
+			r.note("the models in use cannot be read from the database: those before stay", false)
 			r.Log.WarnContext(ctx, "models in use are not known", "error", err)
 		}
 		return

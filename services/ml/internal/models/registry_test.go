@@ -265,7 +265,7 @@ func TestWithTheDatabaseAwayTheLastModelStays(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		wantLive(t, r, version)
 		loaded, source := modelHealth(t, r)
-		if !loaded || !source.GetStale() || source.GetError() != "the database does not answer: the models in use stay" {
+		if !loaded || !source.GetStale() || source.GetError() != "the models in use cannot be read from the database: those before stay" {
 			t.Errorf("loaded %v, %v", loaded, source)
 		}
 		rows.fail(nil)
