@@ -17,6 +17,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/run"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/command"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/replay"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/store"
 )
 
@@ -24,6 +25,7 @@ import (
 var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
 	"train":    command.Train,
 	"evaluate": command.Evaluate,
+	"replay":   replay.Command,
 }
 
 func main() {
