@@ -444,7 +444,7 @@ type ResourceChange struct {
 	// change or keep.
 	Verdict string `protobuf:"bytes,5,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	// Machine-readable. Of changes: oversized, undersized, oom_kills, no_request, below_minimum, above_maximum.
-	// Of kept ones: within_threshold, no_usage, little_data (decreases need three days of CPU),
+	// Of kept ones: within_threshold, no_usage, little_data (rises need a day of usage, decreases three of CPU),
 	// less_than_a_week (of memory), autoscaled (a HorizontalPodAutoscaler scales on it),
 	// namespace_excluded, at_bound.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`

@@ -10,6 +10,7 @@ import (
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/feasible"
 )
 
 // cluster of equal nodes with a pod of the workload web on each.
@@ -60,6 +61,9 @@ func TestNodesGetTheCheapestTypeThatHoldsTheirPods(t *testing.T) {
 	a := size(t, state, nil, u)
 	if len(a.Recommendations) != 1 || a.Recommendations[0].NodeCount != 4 || a.EstimatedSavings <= 0 || a.NodeGroups[0].Reason != "replaced" {
 		t.Fatalf("recommended %v, groups %v", a.Recommendations, a.NodeGroups)
+	}
+	if broken := feasible.Check(state, a); len(broken) > 0 {
+		t.Errorf("the independent checker finds %v", broken)
 	}
 	kind, _ := testMarket(t).Type(a.Recommendations[0].InstanceType)
 	left := kind.Allocatable()
