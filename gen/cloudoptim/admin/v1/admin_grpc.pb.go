@@ -67,9 +67,10 @@ type AdminServiceClient interface {
 	ListSpotEvents(ctx context.Context, in *ListSpotEventsRequest, opts ...grpc.CallOption) (*ListSpotEventsResponse, error)
 	// UploadModel uploads a new model.
 	UploadModel(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadModelRequest, UploadModelResponse], error)
-	// AnalyzeGaps finds holes in the training data.
+	// AnalyzeGaps finds holes in the training data, and why they are there.
 	AnalyzeGaps(ctx context.Context, in *AnalyzeGapsRequest, opts ...grpc.CallOption) (*AnalyzeGapsResponse, error)
-	// FillGaps fills them.
+	// FillGaps fills them: with what AWS can still tell, else by rule and marked.
+	// Done again, or after it was cut short, it does what is left.
 	FillGaps(ctx context.Context, in *FillGapsRequest, opts ...grpc.CallOption) (*FillGapsResponse, error)
 	// Stream sends what changes, as it happens. REST has it as
 	// WS /api/v1/admin/stream, one JSON message a text frame.
@@ -315,9 +316,10 @@ type AdminServiceServer interface {
 	ListSpotEvents(context.Context, *ListSpotEventsRequest) (*ListSpotEventsResponse, error)
 	// UploadModel uploads a new model.
 	UploadModel(grpc.ClientStreamingServer[UploadModelRequest, UploadModelResponse]) error
-	// AnalyzeGaps finds holes in the training data.
+	// AnalyzeGaps finds holes in the training data, and why they are there.
 	AnalyzeGaps(context.Context, *AnalyzeGapsRequest) (*AnalyzeGapsResponse, error)
-	// FillGaps fills them.
+	// FillGaps fills them: with what AWS can still tell, else by rule and marked.
+	// Done again, or after it was cut short, it does what is left.
 	FillGaps(context.Context, *FillGapsRequest) (*FillGapsResponse, error)
 	// Stream sends what changes, as it happens. REST has it as
 	// WS /api/v1/admin/stream, one JSON message a text frame.

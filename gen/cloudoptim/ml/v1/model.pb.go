@@ -134,9 +134,14 @@ type SourceHealth struct {
 	// Last failure to refresh it, empty if none.
 	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	// Too old to be sure of.
-	Stale         bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Stale bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
+	// Each region that is refreshed; none: it is not fetched by region. What is said
+	// above is the worst of them.
+	Regions []*RegionHealth `protobuf:"bytes,6,rep,name=regions,proto3" json:"regions,omitempty"`
+	// Age in seconds from which on it is stale; 0: it does not age.
+	StaleAfterSeconds float64 `protobuf:"fixed64,7,opt,name=stale_after_seconds,json=staleAfterSeconds,proto3" json:"stale_after_seconds,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SourceHealth) Reset() {
@@ -204,6 +209,102 @@ func (x *SourceHealth) GetStale() bool {
 	return false
 }
 
+func (x *SourceHealth) GetRegions() []*RegionHealth {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *SourceHealth) GetStaleAfterSeconds() float64 {
+	if x != nil {
+		return x.StaleAfterSeconds
+	}
+	return 0
+}
+
+// RegionHealth is a source in one region.
+type RegionHealth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// e.g. us-east-1
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// embedded, aws, none (nothing is known of the region yet).
+	Origin string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Seconds since it was true; 0 if nothing is known.
+	AgeSeconds float64 `protobuf:"fixed64,3,opt,name=age_seconds,json=ageSeconds,proto3" json:"age_seconds,omitempty"`
+	// Last failure to refresh it, empty if none.
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// Too old to be sure of.
+	Stale         bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegionHealth) Reset() {
+	*x = RegionHealth{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegionHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegionHealth) ProtoMessage() {}
+
+func (x *RegionHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegionHealth.ProtoReflect.Descriptor instead.
+func (*RegionHealth) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RegionHealth) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *RegionHealth) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *RegionHealth) GetAgeSeconds() float64 {
+	if x != nil {
+		return x.AgeSeconds
+	}
+	return 0
+}
+
+func (x *RegionHealth) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *RegionHealth) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
 var File_cloudoptim_ml_v1_model_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_model_proto_rawDesc = "" +
@@ -213,9 +314,18 @@ const file_cloudoptim_ml_v1_model_proto_rawDesc = "" +
 	"\x11GetHealthResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12#\n" +
 	"\rmodels_loaded\x18\x02 \x01(\bR\fmodelsLoaded\x128\n" +
-	"\asources\x18\x03 \x03(\v2\x1e.cloudoptim.ml.v1.SourceHealthR\asources\"\x87\x01\n" +
+	"\asources\x18\x03 \x03(\v2\x1e.cloudoptim.ml.v1.SourceHealthR\asources\"\xf1\x01\n" +
 	"\fSourceHealth\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06origin\x18\x02 \x01(\tR\x06origin\x12\x1f\n" +
+	"\vage_seconds\x18\x03 \x01(\x01R\n" +
+	"ageSeconds\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x14\n" +
+	"\x05stale\x18\x05 \x01(\bR\x05stale\x128\n" +
+	"\aregions\x18\x06 \x03(\v2\x1e.cloudoptim.ml.v1.RegionHealthR\aregions\x12.\n" +
+	"\x13stale_after_seconds\x18\a \x01(\x01R\x11staleAfterSeconds\"\x8b\x01\n" +
+	"\fRegionHealth\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\tR\x06origin\x12\x1f\n" +
 	"\vage_seconds\x18\x03 \x01(\x01R\n" +
 	"ageSeconds\x12\x14\n" +
@@ -237,21 +347,23 @@ func file_cloudoptim_ml_v1_model_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_ml_v1_model_proto_rawDescData
 }
 
-var file_cloudoptim_ml_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_cloudoptim_ml_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_cloudoptim_ml_v1_model_proto_goTypes = []any{
 	(*GetHealthRequest)(nil),  // 0: cloudoptim.ml.v1.GetHealthRequest
 	(*GetHealthResponse)(nil), // 1: cloudoptim.ml.v1.GetHealthResponse
 	(*SourceHealth)(nil),      // 2: cloudoptim.ml.v1.SourceHealth
+	(*RegionHealth)(nil),      // 3: cloudoptim.ml.v1.RegionHealth
 }
 var file_cloudoptim_ml_v1_model_proto_depIdxs = []int32{
 	2, // 0: cloudoptim.ml.v1.GetHealthResponse.sources:type_name -> cloudoptim.ml.v1.SourceHealth
-	0, // 1: cloudoptim.ml.v1.ModelService.GetHealth:input_type -> cloudoptim.ml.v1.GetHealthRequest
-	1, // 2: cloudoptim.ml.v1.ModelService.GetHealth:output_type -> cloudoptim.ml.v1.GetHealthResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 1: cloudoptim.ml.v1.SourceHealth.regions:type_name -> cloudoptim.ml.v1.RegionHealth
+	0, // 2: cloudoptim.ml.v1.ModelService.GetHealth:input_type -> cloudoptim.ml.v1.GetHealthRequest
+	1, // 3: cloudoptim.ml.v1.ModelService.GetHealth:output_type -> cloudoptim.ml.v1.GetHealthResponse
+	3, // [3:4] is the sub-list for method output_type
+	2, // [2:3] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_model_proto_init() }
@@ -265,7 +377,7 @@ func file_cloudoptim_ml_v1_model_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_ml_v1_model_proto_rawDesc), len(file_cloudoptim_ml_v1_model_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"context"
-
 	"google.golang.org/grpc"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
@@ -12,14 +10,4 @@ import (
 // UploadModel is part of the contract and not built yet.
 func (s *Server) UploadModel(grpc.ClientStreamingServer[adminv1.UploadModelRequest, adminv1.UploadModelResponse]) error {
 	return fault.Unimplemented("uploading models")
-}
-
-// AnalyzeGaps is part of the contract and not built yet.
-func (s *Server) AnalyzeGaps(context.Context, *adminv1.AnalyzeGapsRequest) (*adminv1.AnalyzeGapsResponse, error) {
-	return nil, fault.Unimplemented("analyzing gaps")
-}
-
-// FillGaps is part of the contract and not built yet.
-func (s *Server) FillGaps(context.Context, *adminv1.FillGapsRequest) (*adminv1.FillGapsResponse, error) {
-	return nil, fault.Unimplemented("filling gaps")
 }
