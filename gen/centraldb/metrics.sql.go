@@ -67,8 +67,8 @@ FROM (SELECT unnest($5::timestamptz[]) AS at, unnest($6::int[]) AS total_nodes, 
     unnest($16::float8[]) AS cost_per_hour) v
 WHERE EXISTS (SELECT 1 FROM clusters c WHERE c.cluster_id = $1 AND c.created_at <= v.at)
     AND NOT EXISTS (SELECT 1 FROM cluster_metrics m WHERE m.cluster_id = $1
-        AND m.at > v.at - make_interval(secs => $178 / 2)
-        AND m.at < v.at + make_interval(secs => $178 / 2))
+        AND m.at > v.at - make_interval(secs => $4::real / 2)
+        AND m.at < v.at + make_interval(secs => $4::real / 2))
 ON CONFLICT (cluster_id, at) DO NOTHING
 RETURNING at
 `
@@ -90,7 +90,6 @@ type MetricsImputeParams struct {
 	RunningPods       []int32
 	PendingPods       []int32
 	Costs             []float64
-	StepSecondsfloat8 float64
 }
 
 // Never beside a row, observed or imputed, that stands for the same time. Returns what was new.
@@ -112,7 +111,6 @@ func (q *Queries) MetricsImpute(ctx context.Context, db DBTX, arg MetricsImputeP
 		arg.RunningPods,
 		arg.PendingPods,
 		arg.Costs,
-		arg.StepSecondsfloat8,
 	)
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ INSERT INTO cluster_metrics (cluster_id, at, total_nodes, spot_nodes, on_demand_
     allocated_cpu, allocated_memory_gb, total_pods, running_pods, pending_pods, cost_per_hour, imputed, method, run_id, step_seconds)
 SELECT @cluster_id, v.at, v.total_nodes, v.spot_nodes, v.on_demand_nodes, v.total_cpu, v.total_memory_gb,
     v.allocated_cpu, v.allocated_memory_gb, v.total_pods, v.running_pods, v.pending_pods, v.cost_per_hour,
-    true, @method, @run_id::uuid, @step_seconds::real
+    true, @method, @run_id::uuid, sqlc.arg(step_seconds)::real
 FROM (SELECT unnest(@ats::timestamptz[]) AS at, unnest(@total_nodes::int[]) AS total_nodes, unnest(@spot_nodes::int[]) AS spot_nodes,
     unnest(@on_demand_nodes::int[]) AS on_demand_nodes, unnest(@total_cpus::float8[]) AS total_cpu,
     unnest(@total_memories::float8[]) AS total_memory_gb, unnest(@allocated_cpus::float8[]) AS allocated_cpu,
@@ -32,8 +32,8 @@ FROM (SELECT unnest(@ats::timestamptz[]) AS at, unnest(@total_nodes::int[]) AS t
     unnest(@costs::float8[]) AS cost_per_hour) v
 WHERE EXISTS (SELECT 1 FROM clusters c WHERE c.cluster_id = @cluster_id AND c.created_at <= v.at)
     AND NOT EXISTS (SELECT 1 FROM cluster_metrics m WHERE m.cluster_id = @cluster_id
-        AND m.at > v.at - make_interval(secs => @step_seconds::float8 / 2)
-        AND m.at < v.at + make_interval(secs => @step_seconds::float8 / 2))
+        AND m.at > v.at - make_interval(secs => sqlc.arg(step_seconds)::real / 2)
+        AND m.at < v.at + make_interval(secs => sqlc.arg(step_seconds)::real / 2))
 ON CONFLICT (cluster_id, at) DO NOTHING
 RETURNING at;
 

@@ -81,6 +81,7 @@ const (
 	freshAge        = 24 * time.Hour
 	lateState       = 10 * time.Minute
 	lateConfidence  = 0.9
+	staleSource     = 0.95 // for each source that is too old to be sure of
 )
 
 // confidence falls with the age of the spot prices, from a day to three months
@@ -103,6 +104,9 @@ func (a answer) confidence(w *world) float64 {
 	if updated := w.state.GetLastUpdated(); updated != nil && a.now.Sub(updated.AsTime()) > lateState {
 		score *= lateConfidence
 	}
+	for range a.prices.Stale(w.state.GetRegion(), a.now) {
+		score *= staleSource
+	}
 	return digits(score)
 }
 
@@ -112,8 +116,13 @@ func (a answer) metadata(w *world, before, after float64, nodes int) *structpb.S
 	if m == nil {
 		m = map[string]any{}
 	}
+	stale := []any{}
+	for _, source := range a.prices.Stale(w.state.GetRegion(), a.now) {
+		stale = append(stale, source)
+	}
 	for key, value := range map[string]any{
-		"engine": "spot_optimize/1", "market_as_of": spot.UTC().Format(time.RFC3339), "market_origin": origin,
+		"stale_sources": stale,
+		"engine":        "spot_optimize/1", "market_as_of": spot.UTC().Format(time.RFC3339), "market_origin": origin,
 		"on_demand_as_of":      onDemand.UTC().Format(time.RFC3339),
 		"cost_before_per_hour": before, "cost_after_per_hour": after,
 		"nodes_before": float64(len(w.nodes)), "nodes_after": float64(nodes), "restart_cost_usd": RestartCost,
