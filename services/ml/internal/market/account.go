@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/pricing"
@@ -54,7 +55,7 @@ func (a *Account) config(ctx context.Context) (aws.Config, error) {
 		return aws.Config{}, errNoCredentials
 	}
 	cfg, err := config.LoadDefaultConfig(ctx,
-		config.WithHTTPClient(&http.Client{Timeout: answerWithin, Transport: bounded{http.DefaultTransport}}),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(answerWithin)),
 		// Slows down by itself when EC2 says that it is asked too much.
 		config.WithRetryMode(aws.RetryModeAdaptive))
 	if err != nil {
@@ -69,6 +70,7 @@ func (a *Account) config(ctx context.Context) (aws.Config, error) {
 		a.looked, a.told = time.Now(), true
 		return aws.Config{}, errors.Join(errNoCredentials, err)
 	}
+	cfg.HTTPClient = bounded{cfg.HTTPClient}
 	a.cfg = &cfg
 	return cfg, nil
 }
@@ -100,13 +102,13 @@ func (a *Account) pricing(ctx context.Context) (*pricing.Client, error) {
 }
 
 // bounded cuts answers off that are larger than any of AWS's.
-type bounded struct{ next http.RoundTripper }
+type bounded struct{ next aws.HTTPClient }
 
-// RoundTrip limits the answer's body.
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(req)
+// Do limits the answer's body.
+func (b bounded) Do(req *http.Request) (*http.Response, error) {
+	resp, err := b.next.Do(req)
 	if err != nil {
-		return nil, err
+		return resp, err
 	}
 	resp.Body = struct {
 		io.Reader
