@@ -70,9 +70,16 @@ func (r *report) trimGaps() {
 	r.gaps = r.gaps[:min(r.most, len(r.gaps))]
 }
 
+// trimCovers puts series without a cadence, which have no coverage, last.
 func (r *report) trimCovers() {
+	covered := func(c *mlv1.SeriesCoverage) float64 {
+		if c.GetExpected() == 0 {
+			return 2
+		}
+		return c.GetCoverage()
+	}
 	slices.SortFunc(r.covers, func(a, b *mlv1.SeriesCoverage) int {
-		return cmp.Or(cmp.Compare(a.GetCoverage(), b.GetCoverage()), cmp.Compare(a.GetSeries(), b.GetSeries()))
+		return cmp.Or(cmp.Compare(covered(a), covered(b)), cmp.Compare(a.GetSeries(), b.GetSeries()))
 	})
 	r.covers = r.covers[:min(mostSeries, len(r.covers))]
 }
