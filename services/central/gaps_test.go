@@ -9,9 +9,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 )
 
 // The guide's own body.
@@ -188,5 +192,41 @@ func TestWithMLAwayGapsAreNotAnalyzed(t *testing.T) {
 	}
 	if n := h.count(t, "SELECT count(*) FROM gap_runs WHERE error <> ''"); n != 2 {
 		t.Errorf("%d runs noted as failed, want 2", n)
+	}
+}
+
+func TestOverGRPCAFillTellsWhatItDidBeforeTheCallersTimeRunsOut(t *testing.T) {
+	h, data := trained(t)
+	data.broken, data.hang = 2, true
+	req := &adminv1.FillGapsRequest{ModelTrainingDate: timestamppb.Now(), LookbackDays: 30}
+	dial := func(key string) adminv1.AdminServiceClient {
+		conn, err := rpc.Dial(h.grpc, rpc.DialConfig{APIKey: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return adminv1.NewAdminServiceClient(conn)
+	}
+	staff := dial(h.platform)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	got, err := staff.FillGaps(ctx, req)
+	if err != nil || got.GetComplete() || got.GetRecords() != 5 || got.GetGapsFilled() != 2 {
+		t.Errorf("got %v (%v), want the 5 rows of two gaps that came in time", got, err)
+	}
+	for code, call := range map[codes.Code]func() error{
+		codes.PermissionDenied: func() error { _, err := dial(h.admin).FillGaps(t.Context(), req); return err },
+		codes.Unauthenticated: func() error {
+			_, err := dial("").AnalyzeGaps(t.Context(), &adminv1.AnalyzeGapsRequest{ModelTrainingDate: timestamppb.Now(), LookbackDays: 30})
+			return err
+		},
+		codes.InvalidArgument: func() error {
+			_, err := staff.FillGaps(t.Context(), &adminv1.FillGapsRequest{LookbackDays: 1})
+			return err
+		},
+	} {
+		if err := call(); status.Code(err) != code {
+			t.Errorf("got %v, want %s", err, code)
+		}
 	}
 }

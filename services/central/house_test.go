@@ -107,6 +107,7 @@ func (m *ml) serve(t *testing.T) string {
 // and one cluster, and what a test needs to talk to it.
 type house struct {
 	url      string
+	grpc     string
 	store    *store.Store
 	db       *pgtest.DB
 	log      *record
@@ -159,7 +160,7 @@ func open(t *testing.T, mlAddress string, perMinute int) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.url = "http://" + server.HTTP.String()
+	h.url, h.grpc = "http://"+server.HTTP.String(), server.GRPC.String()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run.All(ctx, server.parts...) }()

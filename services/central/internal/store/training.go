@@ -54,7 +54,7 @@ type Filled struct {
 }
 
 // Gaps that got rows.
-func (f *Filled) Gaps() int32 { return int32(len(f.seen)) } //nolint:gosec // bounded by the rows of a month
+func (f *Filled) Gaps() int32 { return int32(len(f.seen)) }
 
 // AddFilledRows writes a page of rows for gaps, all or none. Rows that are there are
 // left alone and not counted; an imputed row never comes beside an observed one.
@@ -129,7 +129,7 @@ func (s *Store) addReports(ctx context.Context, run uuid.UUID, gap *mlv1.FilledG
 		rows.Costs = append(rows.Costs, r.GetCostPerHour())
 	}
 	written, err := s.q.MetricsImpute(ctx, s.db, rows)
-	return int32(len(written)), wrap("imputing metrics of cluster", cluster.String(), err) //nolint:gosec // a page of rows
+	return int32(len(written)), wrap("imputing metrics of cluster", cluster.String(), err)
 }
 
 // whole nodes and pods.

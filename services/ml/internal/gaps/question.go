@@ -78,13 +78,6 @@ func (q *question) silencesOf(cluster uuid.UUID) []series.Silence {
 	return of
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a

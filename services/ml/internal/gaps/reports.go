@@ -20,10 +20,13 @@ type reports struct {
 	usual   *series.Profile
 }
 
+// edgeWithin is how far before the window the edge of a gap that reaches into it is
+// looked for; all rows from there on are read.
+const edgeWithin = 7 * 24 * time.Hour
+
 // lookAtReports of a cluster.
 func (s *Server) lookAtReports(ctx context.Context, q *question, cluster store.Cluster) (*look, error) {
-	learn := earlier(q.start, q.end.Add(-learnFrom))
-	observed, imputed, err := s.Store.ReportTimes(ctx, cluster.ID, learn, q.end)
+	observed, imputed, err := s.Store.ReportTimes(ctx, cluster.ID, q.start.Add(-edgeWithin), q.end)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +55,7 @@ func (s *Server) lookAtReports(ctx context.Context, q *question, cluster store.C
 	}
 	first, _ := slices.BinarySearch(imputed, start.UnixMilli())
 	l.cover.Imputed = int32(len(imputed) - first)
-	if err := s.judge(ctx, l, learn, q.end); err != nil {
+	if err := s.judge(ctx, l, earlier(q.start, q.end.Add(-learnFrom)), q.end); err != nil {
 		return nil, err
 	}
 	l.cover.Gaps = int32(len(l.holes))
@@ -75,8 +78,9 @@ func (l *look) begin(q *question, cluster store.Cluster, cadence series.Cadence)
 	}
 	if kept := earlier(q.kept, q.end); start.Before(kept) {
 		gap := series.Gap{Start: start.UnixMilli(), End: kept.UnixMilli(), Step: cadence.Whole()}
-		gap.Missing = int(gap.Length() / gap.Step)
-		l.holes = append(l.holes, hole{Gap: gap, cause: series.NotKept, reason: tooOld})
+		if gap.Missing = int(gap.Length() / gap.Step); gap.Missing > 0 { // else its first report came at once
+			l.holes = append(l.holes, hole{Gap: gap, cause: series.NotKept, reason: tooOld})
+		}
 		l.cover.Expected += int32(gap.Missing)
 		start = kept
 	}

@@ -20,7 +20,7 @@ type Cluster struct {
 	Created time.Time
 }
 
-// Clusters, or the one.
+// Clusters lists all of them, or the one.
 func (s *Store) Clusters(ctx context.Context, one uuid.NullUUID) ([]Cluster, error) {
 	rows, err := s.q.GapClusters(ctx, s.pool, one)
 	if err != nil {
@@ -37,8 +37,8 @@ func (s *Store) Clusters(ctx context.Context, one uuid.NullUUID) ([]Cluster, err
 // half a million.
 const readAtOnce = 31 * 24 * time.Hour
 
-// ReportTimes of a cluster in milliseconds, in order: of observed rows, and of
-// imputed ones.
+// ReportTimes says when rows were written of a cluster in milliseconds and in order: observed
+// rows, and imputed ones.
 func (s *Store) ReportTimes(ctx context.Context, cluster uuid.UUID, since, until time.Time) (observed, imputed []int64, err error) {
 	for from := since; from.Before(until); from = from.Add(readAtOnce) {
 		to := from.Add(readAtOnce)
@@ -139,7 +139,7 @@ type Pool struct{ Region, Zone, Type string }
 // mostPools of one answer; a fleet of a thousand clusters uses a few hundred.
 const mostPools = 10_000
 
-// PoolsUsed by clusters, or by the one, between two moments.
+// PoolsUsed lists the pools used by clusters, or by the one, between two moments.
 func (s *Store) PoolsUsed(ctx context.Context, one uuid.NullUUID, since, until time.Time) ([]Pool, error) {
 	rows, err := s.q.GapPools(ctx, s.pool, mldb.GapPoolsParams{ClusterID: one, Since: since, Until: until, MaxRows: mostPools})
 	if err != nil {
