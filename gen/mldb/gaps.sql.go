@@ -174,7 +174,7 @@ func (q *Queries) GapPools(ctx context.Context, db DBTX, arg GapPoolsParams) ([]
 }
 
 const gapPriceTimes = `-- name: GapPriceTimes :many
-SELECT floor(extract(epoch FROM at) * 1000)::bigint AS at FROM spot_prices
+SELECT at FROM spot_prices
 WHERE region = $1 AND availability_zone = $2 AND instance_type = $3
     AND at >= $4::timestamptz AND at < $5::timestamptz
 ORDER BY at
@@ -188,8 +188,8 @@ type GapPriceTimesParams struct {
 	Until            time.Time
 }
 
-// When a pool's price is known, in milliseconds.
-func (q *Queries) GapPriceTimes(ctx context.Context, db DBTX, arg GapPriceTimesParams) ([]int64, error) {
+// When a pool's price is known.
+func (q *Queries) GapPriceTimes(ctx context.Context, db DBTX, arg GapPriceTimesParams) ([]time.Time, error) {
 	rows, err := db.Query(ctx, gapPriceTimes,
 		arg.Region,
 		arg.AvailabilityZone,
@@ -201,9 +201,9 @@ func (q *Queries) GapPriceTimes(ctx context.Context, db DBTX, arg GapPriceTimesP
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []time.Time
 	for rows.Next() {
-		var at int64
+		var at time.Time
 		if err := rows.Scan(&at); err != nil {
 			return nil, err
 		}
@@ -221,7 +221,7 @@ SELECT at, total_nodes::float8 AS total_nodes, spot_nodes::float8 AS spot_nodes,
     running_pods::float8 AS running_pods, pending_pods::float8 AS pending_pods, cost_per_hour
 FROM cluster_metrics
 WHERE cluster_id = $1 AND at >= $2::timestamptz AND at <= $3::timestamptz
-    AND floor(extract(epoch FROM at) * 1000)::bigint = ANY ($4::bigint[])
+    AND date_trunc('milliseconds', at) = ANY ($4::timestamptz[])
 ORDER BY at
 `
 
@@ -229,7 +229,7 @@ type GapReportsParams struct {
 	ClusterID uuid.UUID
 	Since     time.Time
 	Until     time.Time
-	Ats       []int64
+	Ats       []time.Time
 }
 
 type GapReportsRow struct {
@@ -333,7 +333,7 @@ func (q *Queries) GapSilences(ctx context.Context, db DBTX, arg GapSilencesParam
 }
 
 const gapTimes = `-- name: GapTimes :many
-SELECT floor(extract(epoch FROM at) * 1000)::bigint AS at, imputed FROM cluster_metrics
+SELECT at, imputed FROM cluster_metrics
 WHERE cluster_id = $1 AND at >= $2::timestamptz AND at < $3::timestamptz
 ORDER BY at
 `
@@ -345,11 +345,11 @@ type GapTimesParams struct {
 }
 
 type GapTimesRow struct {
-	At      int64
+	At      time.Time
 	Imputed bool
 }
 
-// When a cluster was reported, in milliseconds, and which of these rows were made up.
+// When a cluster was reported, and which of these rows were made up.
 func (q *Queries) GapTimes(ctx context.Context, db DBTX, arg GapTimesParams) ([]GapTimesRow, error) {
 	rows, err := db.Query(ctx, gapTimes, arg.ClusterID, arg.Since, arg.Until)
 	if err != nil {

@@ -4,8 +4,8 @@ WHERE sqlc.narg(cluster_id)::uuid IS NULL OR cluster_id = sqlc.narg(cluster_id)
 ORDER BY cluster_id;
 
 -- name: GapTimes :many
--- When a cluster was reported, in milliseconds, and which of these rows were made up.
-SELECT floor(extract(epoch FROM at) * 1000)::bigint AS at, imputed FROM cluster_metrics
+-- When a cluster was reported, and which of these rows were made up.
+SELECT at, imputed FROM cluster_metrics
 WHERE cluster_id = @cluster_id AND at >= @since::timestamptz AND at < @until::timestamptz
 ORDER BY at;
 
@@ -33,7 +33,7 @@ SELECT at, total_nodes::float8 AS total_nodes, spot_nodes::float8 AS spot_nodes,
     running_pods::float8 AS running_pods, pending_pods::float8 AS pending_pods, cost_per_hour
 FROM cluster_metrics
 WHERE cluster_id = @cluster_id AND at >= @since::timestamptz AND at <= @until::timestamptz
-    AND floor(extract(epoch FROM at) * 1000)::bigint = ANY (@ats::bigint[])
+    AND date_trunc('milliseconds', at) = ANY (@ats::timestamptz[])
 ORDER BY at;
 
 -- name: GapSilences :many
@@ -55,8 +55,8 @@ ORDER BY 1, 3, 2
 LIMIT @max_rows;
 
 -- name: GapPriceTimes :many
--- When a pool's price is known, in milliseconds.
-SELECT floor(extract(epoch FROM at) * 1000)::bigint AS at FROM spot_prices
+-- When a pool's price is known.
+SELECT at FROM spot_prices
 WHERE region = @region AND availability_zone = @availability_zone AND instance_type = @instance_type
     AND at >= @since::timestamptz AND at < @until::timestamptz
 ORDER BY at;

@@ -51,9 +51,9 @@ func (s *Store) ReportTimes(ctx context.Context, cluster uuid.UUID, since, until
 		}
 		for _, row := range rows {
 			if row.Imputed {
-				imputed = append(imputed, row.At)
+				imputed = append(imputed, row.At.UnixMilli())
 			} else {
-				observed = append(observed, row.At)
+				observed = append(observed, row.At.UnixMilli())
 			}
 		}
 	}
@@ -90,9 +90,11 @@ func (s *Store) ReportsAt(ctx context.Context, cluster uuid.UUID, times []int64)
 	if len(times) == 0 {
 		return nil, nil
 	}
-	rows, err := s.q.GapReports(ctx, s.pool, mldb.GapReportsParams{
-		ClusterID: cluster, Ats: times, Since: time.UnixMilli(times[0] - 1), Until: time.UnixMilli(times[len(times)-1] + 1),
-	})
+	params := mldb.GapReportsParams{ClusterID: cluster, Since: time.UnixMilli(times[0]), Until: time.UnixMilli(times[len(times)-1] + 1)}
+	for _, at := range times {
+		params.Ats = append(params.Ats, time.UnixMilli(at))
+	}
+	rows, err := s.q.GapReports(ctx, s.pool, params)
 	if err != nil {
 		return nil, fmt.Errorf("reading reports of cluster %s: %w", cluster, err)
 	}
@@ -154,11 +156,15 @@ func (s *Store) PoolsUsed(ctx context.Context, one uuid.NullUUID, since, until t
 
 // PriceTimes of a pool in milliseconds, in order.
 func (s *Store) PriceTimes(ctx context.Context, pool Pool, since, until time.Time) ([]int64, error) {
-	times, err := s.q.GapPriceTimes(ctx, s.pool, mldb.GapPriceTimesParams{
+	rows, err := s.q.GapPriceTimes(ctx, s.pool, mldb.GapPriceTimesParams{
 		Region: pool.Region, AvailabilityZone: pool.Zone, InstanceType: pool.Type, Since: since, Until: until,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading when the price of %s in %s was known: %w", pool.Type, pool.Zone, err)
+	}
+	times := make([]int64, 0, len(rows))
+	for _, at := range rows {
+		times = append(times, at.UnixMilli())
 	}
 	return times, nil
 }
