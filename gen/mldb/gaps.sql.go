@@ -332,10 +332,11 @@ func (q *Queries) GapSilences(ctx context.Context, db DBTX, arg GapSilencesParam
 	return items, nil
 }
 
-const gapTimes = `-- name: GapTimes :many
-SELECT at, imputed FROM cluster_metrics
+const gapTimes = `-- name: GapTimes :one
+SELECT coalesce(array_agg(at ORDER BY at) FILTER (WHERE NOT imputed), '{}')::timestamptz[] AS observed,
+    coalesce(array_agg(at ORDER BY at) FILTER (WHERE imputed), '{}')::timestamptz[] AS imputed
+FROM cluster_metrics
 WHERE cluster_id = $1 AND at >= $2::timestamptz AND at < $3::timestamptz
-ORDER BY at
 `
 
 type GapTimesParams struct {
@@ -345,27 +346,15 @@ type GapTimesParams struct {
 }
 
 type GapTimesRow struct {
-	At      time.Time
-	Imputed bool
+	Observed []time.Time
+	Imputed  []time.Time
 }
 
-// When a cluster was reported, and which of these rows were made up.
-func (q *Queries) GapTimes(ctx context.Context, db DBTX, arg GapTimesParams) ([]GapTimesRow, error) {
-	rows, err := db.Query(ctx, gapTimes, arg.ClusterID, arg.Since, arg.Until)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []GapTimesRow
-	for rows.Next() {
-		var i GapTimesRow
-		if err := rows.Scan(&i.At, &i.Imputed); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+// When a cluster was reported, and when its made-up rows are: two arrays, which are read several
+// times as fast as so many rows.
+func (q *Queries) GapTimes(ctx context.Context, db DBTX, arg GapTimesParams) (GapTimesRow, error) {
+	row := db.QueryRow(ctx, gapTimes, arg.ClusterID, arg.Since, arg.Until)
+	var i GapTimesRow
+	err := row.Scan(&i.Observed, &i.Imputed)
+	return i, err
 }

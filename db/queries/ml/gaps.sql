@@ -3,11 +3,13 @@ SELECT cluster_id, region, created_at FROM clusters
 WHERE sqlc.narg(cluster_id)::uuid IS NULL OR cluster_id = sqlc.narg(cluster_id)
 ORDER BY cluster_id;
 
--- name: GapTimes :many
--- When a cluster was reported, and which of these rows were made up.
-SELECT at, imputed FROM cluster_metrics
-WHERE cluster_id = @cluster_id AND at >= @since::timestamptz AND at < @until::timestamptz
-ORDER BY at;
+-- name: GapTimes :one
+-- When a cluster was reported, and when its made-up rows are: two arrays, which are read several
+-- times as fast as so many rows.
+SELECT coalesce(array_agg(at ORDER BY at) FILTER (WHERE NOT imputed), '{}')::timestamptz[] AS observed,
+    coalesce(array_agg(at ORDER BY at) FILTER (WHERE imputed), '{}')::timestamptz[] AS imputed
+FROM cluster_metrics
+WHERE cluster_id = @cluster_id AND at >= @since::timestamptz AND at < @until::timestamptz;
 
 -- name: GapFirstReport :one
 -- The oldest row of any cluster: nothing before it was kept. By the index, cluster by cluster.

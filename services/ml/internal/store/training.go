@@ -45,17 +45,11 @@ func (s *Store) ReportTimes(ctx context.Context, cluster uuid.UUID, since, until
 		if to.After(until) {
 			to = until
 		}
-		rows, err := s.q.GapTimes(ctx, s.pool, mldb.GapTimesParams{ClusterID: cluster, Since: from, Until: to})
+		row, err := s.q.GapTimes(ctx, s.pool, mldb.GapTimesParams{ClusterID: cluster, Since: from, Until: to})
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading when cluster %s reported: %w", cluster, err)
 		}
-		for _, row := range rows {
-			if row.Imputed {
-				imputed = append(imputed, row.At.UnixMilli())
-			} else {
-				observed = append(observed, row.At.UnixMilli())
-			}
-		}
+		observed, imputed = append(observed, millis(row.Observed)...), append(imputed, millis(row.Imputed)...)
 	}
 	return observed, imputed, nil
 }
@@ -162,9 +156,13 @@ func (s *Store) PriceTimes(ctx context.Context, pool Pool, since, until time.Tim
 	if err != nil {
 		return nil, fmt.Errorf("reading when the price of %s in %s was known: %w", pool.Type, pool.Zone, err)
 	}
-	times := make([]int64, 0, len(rows))
-	for _, at := range rows {
-		times = append(times, at.UnixMilli())
+	return millis(rows), nil
+}
+
+func millis(times []time.Time) []int64 {
+	all := make([]int64, 0, len(times))
+	for _, at := range times {
+		all = append(all, at.UnixMilli())
 	}
-	return times, nil
+	return all
 }
