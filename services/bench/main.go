@@ -24,6 +24,8 @@ type subject struct {
 
 // subjects in the order they are measured: what needs quiet comes first.
 var subjects = []subject{
+	{"pack", (*bench).pack},
+	{"consolidate", (*bench).consolidate},
 	{"rest", (*bench).rest},
 	{"interruption", (*bench).interruption},
 	{"imds", (*bench).imds},
@@ -63,7 +65,7 @@ func run(ctx context.Context, args []string) error {
 	b := &bench{}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&b.root, "root", ".", "the source tree")
-	fs.StringVar(&b.only, "only", "", "measure one subject: rest, interruption, imds, link, gaps, demo or test; empty: all")
+	fs.StringVar(&b.only, "only", "", "measure one subject: pack, consolidate, rest, interruption, imds, link, gaps, demo or test; empty: all")
 	fs.BoolVar(&b.cold, "cold", false, "demo and test: in a clean clone of HEAD with empty caches, and once more with full ones;\ntakes about an hour and 15 GB")
 	fs.IntVar(&b.nodes, "nodes", 40, "rest: nodes of the generated cluster")
 	fs.IntVar(&b.pods, "pods", 300, "rest: pods of the generated cluster")
@@ -119,11 +121,18 @@ func scratch() (dir string, remove func(), err error) {
 
 // note takes a figure down.
 func (b *bench) note(name string, value float64, unit string, target *float64, against string) {
-	b.results = append(b.results, Result{
-		Name: name, Value: value, Unit: unit, Target: target, Against: against,
-		Machine: b.about.machine, Commit: b.about.commit, Command: b.about.command,
-	})
-	fmt.Printf("%-28s %10.2f %s\n", name, value, unit)
+	b.keepFigure(Result{Name: name, Value: value, Unit: unit, Target: target, Against: against})
+}
+
+// noteAtLeast takes down a figure that should not be less than its target.
+func (b *bench) noteAtLeast(name string, value float64, unit string, target float64, against string) {
+	b.keepFigure(Result{Name: name, Value: value, Unit: unit, Target: &target, AtLeast: true, Against: against})
+}
+
+func (b *bench) keepFigure(r Result) {
+	r.Machine, r.Commit, r.Command = b.about.machine, b.about.commit, b.about.command
+	b.results = append(b.results, r)
+	fmt.Printf("%-28s %10.3f %s\n", r.Name, r.Value, r.Unit)
 }
 
 // atMost is a target.

@@ -21,6 +21,8 @@ type Result struct {
 	Unit  string  `json:"unit"`
 	// Target is the most that Value should be; null: none was set.
 	Target *float64 `json:"target"`
+	// AtLeast turns it around: Target is the least that Value should be.
+	AtLeast bool `json:"at_least,omitempty"`
 	// Against is what the value was compared with; empty: nothing.
 	Against string `json:"against"`
 	Machine string `json:"machine"`
@@ -102,6 +104,10 @@ func targetOf(r Result) string {
 	switch {
 	case r.Target == nil:
 		return ""
+	case r.AtLeast && r.Value >= *r.Target:
+		return "≥ " + number(*r.Target) + ", met"
+	case r.AtLeast:
+		return "≥ " + number(*r.Target) + ", **missed**"
 	case r.Value <= *r.Target:
 		return "≤ " + number(*r.Target) + ", met"
 	default:
@@ -109,13 +115,16 @@ func targetOf(r Result) string {
 	}
 }
 
-// number has three digits that say something, and none that do not.
+// number has three digits that say something, and none that do not; ratios near 1
+// have three behind the point.
 func number(v float64) string {
 	switch {
 	case v >= 100 || v == float64(int64(v)):
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case v >= 10:
 		return strconv.FormatFloat(v, 'f', 1, 64)
+	case v < 2:
+		return strconv.FormatFloat(v, 'f', 3, 64)
 	default:
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	}

@@ -402,9 +402,11 @@ type DecisionRequest struct {
 	DecisionType string `protobuf:"bytes,4,opt,name=decision_type,json=decisionType,proto3" json:"decision_type,omitempty"`
 	// The cluster as it is, with nodes and pods.
 	CurrentState *v1.ClusterState `protobuf:"bytes,5,opt,name=current_state,json=currentState,proto3" json:"current_state,omitempty"`
-	// What must be had: fields of SpotOptimizeRequirements for spot_optimize.
+	// What must be had: fields of SpotOptimizeRequirements for spot_optimize, of
+	// BinPackRequirements for bin_pack.
 	Requirements *structpb.Struct `protobuf:"bytes,6,opt,name=requirements,proto3" json:"requirements,omitempty"`
-	// What must not be: fields of SpotOptimizeConstraints for spot_optimize.
+	// What must not be: fields of SpotOptimizeConstraints for spot_optimize, of
+	// BinPackConstraints for bin_pack.
 	Constraints *structpb.Struct `protobuf:"bytes,7,opt,name=constraints,proto3" json:"constraints,omitempty"`
 	// Context; returned, not looked at. seed (number) picks among equals.
 	Metadata      *structpb.Struct `protobuf:"bytes,8,opt,name=metadata,proto3" json:"metadata,omitempty"`
@@ -762,7 +764,16 @@ type DecisionResponse struct {
 	// Every pool looked at and why it was or was not taken; at most 500.
 	Candidates []*Candidate `protobuf:"bytes,10,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// Every node of the state and what becomes of it.
-	NodeVerdicts  []*NodeVerdict `protobuf:"bytes,11,rep,name=node_verdicts,json=nodeVerdicts,proto3" json:"node_verdicts,omitempty"`
+	NodeVerdicts []*NodeVerdict `protobuf:"bytes,11,rep,name=node_verdicts,json=nodeVerdicts,proto3" json:"node_verdicts,omitempty"`
+	// bin_pack: every pod that is evicted and where it is expected.
+	PodMoves []*PodMove `protobuf:"bytes,14,rep,name=pod_moves,json=podMoves,proto3" json:"pod_moves,omitempty"`
+	// bin_pack: what the plan gains and what it disturbs.
+	Consolidation *Consolidation `protobuf:"bytes,20,opt,name=consolidation,proto3" json:"consolidation,omitempty"`
+	// bin_pack: other plans that were weighed, fewest evictions first.
+	Alternatives []*Alternative `protobuf:"bytes,21,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
+	// bin_pack: the nodes to buy as they are expected to look, under names that they
+	// have until they join.
+	NewNodes      []*v1.NodeMetric `protobuf:"bytes,22,rep,name=new_nodes,json=newNodes,proto3" json:"new_nodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -870,6 +881,34 @@ func (x *DecisionResponse) GetCandidates() []*Candidate {
 func (x *DecisionResponse) GetNodeVerdicts() []*NodeVerdict {
 	if x != nil {
 		return x.NodeVerdicts
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetPodMoves() []*PodMove {
+	if x != nil {
+		return x.PodMoves
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetConsolidation() *Consolidation {
+	if x != nil {
+		return x.Consolidation
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetAlternatives() []*Alternative {
+	if x != nil {
+		return x.Alternatives
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetNewNodes() []*v1.NodeMetric {
+	if x != nil {
+		return x.NewNodes
 	}
 	return nil
 }
@@ -1002,7 +1041,9 @@ type ExecutionStep struct {
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// launch: instance_type, availability_zone, node_count, max_price. The rest:
 	// node_names, instance_ids.
-	Parameters    *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	Parameters *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// What takes it back while later steps have not begun; unset where nothing does.
+	Undo          *UndoStep `protobuf:"bytes,4,opt,name=undo,proto3" json:"undo,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1058,6 +1099,70 @@ func (x *ExecutionStep) GetParameters() *structpb.Struct {
 	return nil
 }
 
+func (x *ExecutionStep) GetUndo() *UndoStep {
+	if x != nil {
+		return x.Undo
+	}
+	return nil
+}
+
+// UndoStep takes a step back.
+type UndoStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// terminate_instances (those that the step launched), uncordon_node, or
+	// launch_on_demand_instances and launch_spot_instances, which make room again but
+	// bring no instance back.
+	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	// As those of a step with this action.
+	Parameters    *structpb.Struct `protobuf:"bytes,2,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoStep) Reset() {
+	*x = UndoStep{}
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoStep) ProtoMessage() {}
+
+func (x *UndoStep) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoStep.ProtoReflect.Descriptor instead.
+func (*UndoStep) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *UndoStep) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *UndoStep) GetParameters() *structpb.Struct {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
 // RiskAssessment is what DecisionResponse.risk_assessment holds.
 type RiskAssessment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1083,7 +1188,7 @@ type RiskAssessment struct {
 
 func (x *RiskAssessment) Reset() {
 	*x = RiskAssessment{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[14]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1200,7 @@ func (x *RiskAssessment) String() string {
 func (*RiskAssessment) ProtoMessage() {}
 
 func (x *RiskAssessment) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[14]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1213,7 @@ func (x *RiskAssessment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RiskAssessment.ProtoReflect.Descriptor instead.
 func (*RiskAssessment) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{14}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RiskAssessment) GetAverageRiskScore() float64 {
@@ -1191,7 +1296,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[15]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1308,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[15]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1321,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{15}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Candidate) GetInstanceType() string {
@@ -1277,7 +1382,8 @@ type NodeVerdict struct {
 	Verdict string `protobuf:"bytes,2,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	// Machine-readable: replaced, spot_already, do_not_disrupt, pod_do_not_disrupt,
 	// pdb_blocks, unmanaged_pod, local_volume, no_saving, on_demand_floor,
-	// spot_share, not_ready, not_ec2, cordoned_by_other, unschedulable_pod.
+	// spot_share, not_ready, not_ec2, cordoned_by_other, unschedulable_pod; of bin_pack
+	// also protected_namespace, max_evictions, max_nodes_disrupted.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The pod, budget or limit behind it.
 	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
@@ -1289,7 +1395,7 @@ type NodeVerdict struct {
 
 func (x *NodeVerdict) Reset() {
 	*x = NodeVerdict{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[16]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1407,7 @@ func (x *NodeVerdict) String() string {
 func (*NodeVerdict) ProtoMessage() {}
 
 func (x *NodeVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[16]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1420,7 @@ func (x *NodeVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeVerdict.ProtoReflect.Descriptor instead.
 func (*NodeVerdict) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{16}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeVerdict) GetNodeName() string {
@@ -1356,7 +1462,7 @@ var File_cloudoptim_ml_v1_decision_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
+	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1ecloudoptim/ml/v1/binpack.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
 	"\x13SpotOptimizeRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"V\n" +
 	"\x14SpotOptimizeResponse\x12>\n" +
@@ -1413,7 +1519,7 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x10_max_price_ratioB\x16\n" +
 	"\x14_on_demand_floor_cpuB\x11\n" +
 	"\x0f_max_risk_scoreB\x14\n" +
-	"\x12_min_savings_ratio\"\xf4\x04\n" +
+	"\x12_min_savings_ratio\"\xf4\x06\n" +
 	"\x10DecisionResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x128\n" +
@@ -1429,7 +1535,11 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"candidates\x18\n" +
 	" \x03(\v2\x1b.cloudoptim.ml.v1.CandidateR\n" +
 	"candidates\x12B\n" +
-	"\rnode_verdicts\x18\v \x03(\v2\x1d.cloudoptim.ml.v1.NodeVerdictR\fnodeVerdicts\"\xe2\x02\n" +
+	"\rnode_verdicts\x18\v \x03(\v2\x1d.cloudoptim.ml.v1.NodeVerdictR\fnodeVerdicts\x126\n" +
+	"\tpod_moves\x18\x0e \x03(\v2\x19.cloudoptim.ml.v1.PodMoveR\bpodMoves\x12E\n" +
+	"\rconsolidation\x18\x14 \x01(\v2\x1f.cloudoptim.ml.v1.ConsolidationR\rconsolidation\x12A\n" +
+	"\falternatives\x18\x15 \x03(\v2\x1d.cloudoptim.ml.v1.AlternativeR\falternatives\x12<\n" +
+	"\tnew_nodes\x18\x16 \x03(\v2\x1f.cloudoptim.fleet.v1.NodeMetricR\bnewNodes\"\xe2\x02\n" +
 	"\x0eRecommendation\x12#\n" +
 	"\rinstance_type\x18\x01 \x01(\tR\finstanceType\x12\x1d\n" +
 	"\n" +
@@ -1441,12 +1551,18 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x11availability_zone\x18\x06 \x01(\tR\x10availabilityZone\x12\x1b\n" +
 	"\tnode_type\x18\a \x01(\tR\bnodeType\x123\n" +
 	"\x16on_demand_hourly_price\x18\b \x01(\x01R\x13onDemandHourlyPrice\x12\"\n" +
-	"\farchitecture\x18\t \x01(\tR\farchitecture\"t\n" +
+	"\farchitecture\x18\t \x01(\tR\farchitecture\"\xa4\x01\n" +
 	"\rExecutionStep\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x05R\x04step\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x127\n" +
 	"\n" +
 	"parameters\x18\x03 \x01(\v2\x17.google.protobuf.StructR\n" +
+	"parameters\x12.\n" +
+	"\x04undo\x18\x04 \x01(\v2\x1a.cloudoptim.ml.v1.UndoStepR\x04undo\"[\n" +
+	"\bUndoStep\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x127\n" +
+	"\n" +
+	"parameters\x18\x02 \x01(\v2\x17.google.protobuf.StructR\n" +
 	"parameters\"\xd4\x02\n" +
 	"\x0eRiskAssessment\x12,\n" +
 	"\x12average_risk_score\x18\x01 \x01(\x01R\x10averageRiskScore\x12$\n" +
@@ -1496,7 +1612,7 @@ func file_cloudoptim_ml_v1_decision_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_ml_v1_decision_proto_rawDescData
 }
 
-var file_cloudoptim_ml_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_cloudoptim_ml_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_cloudoptim_ml_v1_decision_proto_goTypes = []any{
 	(*SpotOptimizeRequest)(nil),      // 0: cloudoptim.ml.v1.SpotOptimizeRequest
 	(*SpotOptimizeResponse)(nil),     // 1: cloudoptim.ml.v1.SpotOptimizeResponse
@@ -1512,12 +1628,17 @@ var file_cloudoptim_ml_v1_decision_proto_goTypes = []any{
 	(*DecisionResponse)(nil),         // 11: cloudoptim.ml.v1.DecisionResponse
 	(*Recommendation)(nil),           // 12: cloudoptim.ml.v1.Recommendation
 	(*ExecutionStep)(nil),            // 13: cloudoptim.ml.v1.ExecutionStep
-	(*RiskAssessment)(nil),           // 14: cloudoptim.ml.v1.RiskAssessment
-	(*Candidate)(nil),                // 15: cloudoptim.ml.v1.Candidate
-	(*NodeVerdict)(nil),              // 16: cloudoptim.ml.v1.NodeVerdict
-	(*timestamppb.Timestamp)(nil),    // 17: google.protobuf.Timestamp
-	(*v1.ClusterState)(nil),          // 18: cloudoptim.fleet.v1.ClusterState
-	(*structpb.Struct)(nil),          // 19: google.protobuf.Struct
+	(*UndoStep)(nil),                 // 14: cloudoptim.ml.v1.UndoStep
+	(*RiskAssessment)(nil),           // 15: cloudoptim.ml.v1.RiskAssessment
+	(*Candidate)(nil),                // 16: cloudoptim.ml.v1.Candidate
+	(*NodeVerdict)(nil),              // 17: cloudoptim.ml.v1.NodeVerdict
+	(*timestamppb.Timestamp)(nil),    // 18: google.protobuf.Timestamp
+	(*v1.ClusterState)(nil),          // 19: cloudoptim.fleet.v1.ClusterState
+	(*structpb.Struct)(nil),          // 20: google.protobuf.Struct
+	(*PodMove)(nil),                  // 21: cloudoptim.ml.v1.PodMove
+	(*Consolidation)(nil),            // 22: cloudoptim.ml.v1.Consolidation
+	(*Alternative)(nil),              // 23: cloudoptim.ml.v1.Alternative
+	(*v1.NodeMetric)(nil),            // 24: cloudoptim.fleet.v1.NodeMetric
 }
 var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	8,  // 0: cloudoptim.ml.v1.SpotOptimizeRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
@@ -1528,32 +1649,38 @@ var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	11, // 5: cloudoptim.ml.v1.RightsizeResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
 	8,  // 6: cloudoptim.ml.v1.ScheduleRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
 	11, // 7: cloudoptim.ml.v1.ScheduleResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	17, // 8: cloudoptim.ml.v1.DecisionRequest.timestamp:type_name -> google.protobuf.Timestamp
-	18, // 9: cloudoptim.ml.v1.DecisionRequest.current_state:type_name -> cloudoptim.fleet.v1.ClusterState
-	19, // 10: cloudoptim.ml.v1.DecisionRequest.requirements:type_name -> google.protobuf.Struct
-	19, // 11: cloudoptim.ml.v1.DecisionRequest.constraints:type_name -> google.protobuf.Struct
-	19, // 12: cloudoptim.ml.v1.DecisionRequest.metadata:type_name -> google.protobuf.Struct
-	17, // 13: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
+	18, // 8: cloudoptim.ml.v1.DecisionRequest.timestamp:type_name -> google.protobuf.Timestamp
+	19, // 9: cloudoptim.ml.v1.DecisionRequest.current_state:type_name -> cloudoptim.fleet.v1.ClusterState
+	20, // 10: cloudoptim.ml.v1.DecisionRequest.requirements:type_name -> google.protobuf.Struct
+	20, // 11: cloudoptim.ml.v1.DecisionRequest.constraints:type_name -> google.protobuf.Struct
+	20, // 12: cloudoptim.ml.v1.DecisionRequest.metadata:type_name -> google.protobuf.Struct
+	18, // 13: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
 	12, // 14: cloudoptim.ml.v1.DecisionResponse.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	19, // 15: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
+	20, // 15: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
 	13, // 16: cloudoptim.ml.v1.DecisionResponse.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
-	19, // 17: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
-	15, // 18: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
-	16, // 19: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
-	19, // 20: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
-	0,  // 21: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
-	2,  // 22: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
-	4,  // 23: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
-	6,  // 24: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
-	1,  // 25: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
-	3,  // 26: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
-	5,  // 27: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
-	7,  // 28: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
-	25, // [25:29] is the sub-list for method output_type
-	21, // [21:25] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	20, // 17: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
+	16, // 18: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
+	17, // 19: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
+	21, // 20: cloudoptim.ml.v1.DecisionResponse.pod_moves:type_name -> cloudoptim.ml.v1.PodMove
+	22, // 21: cloudoptim.ml.v1.DecisionResponse.consolidation:type_name -> cloudoptim.ml.v1.Consolidation
+	23, // 22: cloudoptim.ml.v1.DecisionResponse.alternatives:type_name -> cloudoptim.ml.v1.Alternative
+	24, // 23: cloudoptim.ml.v1.DecisionResponse.new_nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
+	20, // 24: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
+	14, // 25: cloudoptim.ml.v1.ExecutionStep.undo:type_name -> cloudoptim.ml.v1.UndoStep
+	20, // 26: cloudoptim.ml.v1.UndoStep.parameters:type_name -> google.protobuf.Struct
+	0,  // 27: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
+	2,  // 28: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
+	4,  // 29: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
+	6,  // 30: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
+	1,  // 31: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
+	3,  // 32: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
+	5,  // 33: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
+	7,  // 34: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
+	31, // [31:35] is the sub-list for method output_type
+	27, // [27:31] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_decision_proto_init() }
@@ -1561,6 +1688,7 @@ func file_cloudoptim_ml_v1_decision_proto_init() {
 	if File_cloudoptim_ml_v1_decision_proto != nil {
 		return
 	}
+	file_cloudoptim_ml_v1_binpack_proto_init()
 	file_cloudoptim_ml_v1_decision_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1568,7 +1696,7 @@ func file_cloudoptim_ml_v1_decision_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_ml_v1_decision_proto_rawDesc), len(file_cloudoptim_ml_v1_decision_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,6 +13,7 @@ import (
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/binpack"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/spotoptimize"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
@@ -44,25 +45,35 @@ func New(cfg Config) (*Server, error) {
 
 // SpotOptimize picks instances that hold the cluster's pods for less.
 func (s *Server) SpotOptimize(ctx context.Context, req *mlv1.SpotOptimizeRequest) (*mlv1.SpotOptimizeResponse, error) {
-	if err := expect(req.GetRequest(), "spot_optimize"); err != nil {
+	decision, err := s.run(ctx, "spot_optimize", req.GetRequest(), spotoptimize.Decide)
+	return &mlv1.SpotOptimizeResponse{Decision: decision}, err
+}
+
+// BinPack consolidates nodes.
+func (s *Server) BinPack(ctx context.Context, req *mlv1.BinPackRequest) (*mlv1.BinPackResponse, error) {
+	decision, err := s.run(ctx, "bin_pack", req.GetRequest(), binpack.Decide)
+	return &mlv1.BinPackResponse{Decision: decision}, err
+}
+
+// engine is a pure function of the question and the market.
+type engine func(*mlv1.DecisionRequest, *market.Snapshot, time.Time) (*mlv1.DecisionResponse, error)
+
+// run an engine.
+func (s *Server) run(ctx context.Context, name string, req *mlv1.DecisionRequest, decide engine) (*mlv1.DecisionResponse, error) {
+	if err := expect(req, name); err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	decision, err := spotoptimize.Decide(req.GetRequest(), s.market.Snapshot(), start)
+	decision, err := decide(req, s.market.Snapshot(), start)
 	took := time.Since(start)
-	s.took.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("engine", "spot_optimize"), attribute.Bool("ok", err == nil)))
+	s.took.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("engine", name), attribute.Bool("ok", err == nil)))
 	if err != nil {
 		return nil, err
 	}
-	s.log.InfoContext(ctx, "decided", "engine", "spot_optimize", "cluster_id", req.GetRequest().GetClusterId(),
-		"nodes", len(req.GetRequest().GetCurrentState().GetNodes()), "pods", len(req.GetRequest().GetCurrentState().GetPods()),
+	s.log.InfoContext(ctx, "decided", "engine", name, "cluster_id", req.GetClusterId(),
+		"nodes", len(req.GetCurrentState().GetNodes()), "pods", len(req.GetCurrentState().GetPods()),
 		"launch", len(decision.GetRecommendations()), "savings", decision.GetEstimatedSavings(), "took", took)
-	return &mlv1.SpotOptimizeResponse{Decision: decision}, nil
-}
-
-// BinPack is not built yet.
-func (*Server) BinPack(context.Context, *mlv1.BinPackRequest) (*mlv1.BinPackResponse, error) {
-	return nil, fault.Unimplemented("bin_pack")
+	return decision, nil
 }
 
 // Rightsize is not built yet.

@@ -39,6 +39,7 @@ type Cluster struct {
 	values  []map[string]int32 // by key: value of the label → its number
 	domains [][][]int32        // by scope and key: nodes with each value
 	open    []int              // nodes that take pods; nil: not known
+	ignored []bool             // by key; nil: none
 }
 
 // place is a node and what is on it.
@@ -90,7 +91,7 @@ func (c *Cluster) AddNode(n Node) int {
 		}
 	}
 	for i, s := range c.book.scopes {
-		p.in[i] = s.includes(p)
+		p.in[i] = s.includes(p, c.ignored)
 	}
 	c.nodes = append(c.nodes, p)
 	c.open = nil
@@ -116,9 +117,9 @@ func (c *Cluster) number(key int, text string) int32 {
 }
 
 // includes says whether pods on the node are counted.
-func (s *scope) includes(p *place) bool {
+func (s *scope) includes(p *place, ignored []bool) bool {
 	for _, key := range s.keys {
-		if p.value[key] == none {
+		if p.value[key] == none && (ignored == nil || !ignored[key]) {
 			return false
 		}
 	}
@@ -184,6 +185,22 @@ func (c *Cluster) candidates(kind *class) []int {
 		c.open = open
 	}
 	return c.open
+}
+
+// Ignore the rules of pods about each other that are by this topology key, from now
+// on and for nodes yet to be added: to ask about zones before there are nodes.
+func (c *Cluster) Ignore(topologyKey string) {
+	if c.ignored == nil {
+		c.ignored = make([]bool, len(c.book.keys))
+	}
+	for k, key := range c.book.keys {
+		c.ignored[k] = c.ignored[k] || key == topologyKey
+	}
+}
+
+// heeds says whether the rules of a tracker count.
+func (c *Cluster) heeds(tracker int) bool {
+	return c.ignored == nil || !c.ignored[c.book.trackers[tracker].key]
 }
 
 // Place a pod without asking whether it fits.
@@ -298,7 +315,7 @@ func (c *Cluster) minima(kind *class) []int {
 func (c *Cluster) spreads(kind *class, p *place, minima []int) bool {
 	for i, s := range kind.spread {
 		v := p.value[c.book.trackers[s.tracker].key]
-		if v == none || at(c.count[s.tracker].seen, v)+s.self-minima[i] > s.maxSkew {
+		if c.heeds(s.tracker) && (v == none || at(c.count[s.tracker].seen, v)+s.self-minima[i] > s.maxSkew) {
 			return false
 		}
 	}
@@ -309,12 +326,12 @@ func (c *Cluster) spreads(kind *class, p *place, minima []int) bool {
 // the pods there, allow it.
 func (c *Cluster) sociable(kind *class, p *place) bool {
 	for _, id := range kind.forbiddenBy {
-		if v := p.value[c.book.trackers[id].key]; v != none && at(c.count[id].owners, v) > 0 {
+		if v := p.value[c.book.trackers[id].key]; v != none && at(c.count[id].owners, v) > 0 && c.heeds(id) {
 			return false
 		}
 	}
 	for _, id := range kind.anti {
-		if v := p.value[c.book.trackers[id].key]; v != none && at(c.count[id].seen, v) > 0 {
+		if v := p.value[c.book.trackers[id].key]; v != none && at(c.count[id].seen, v) > 0 && c.heeds(id) {
 			return false
 		}
 	}
@@ -326,11 +343,11 @@ func (c *Cluster) sociable(kind *class, p *place) bool {
 func (c *Cluster) near(kind *class, p *place) bool {
 	alone := kind.selfAffine
 	for _, id := range kind.affinity {
-		alone = alone && c.count[id].total == 0
+		alone = alone && (c.count[id].total == 0 || !c.heeds(id))
 	}
 	for _, id := range kind.affinity {
 		v := p.value[c.book.trackers[id].key]
-		if v == none || !alone && at(c.count[id].seen, v) == 0 {
+		if c.heeds(id) && (v == none || !alone && at(c.count[id].seen, v) == 0) {
 			return false
 		}
 	}
@@ -339,7 +356,7 @@ func (c *Cluster) near(kind *class, p *place) bool {
 
 // Clone the cluster: what happens to one does not happen to the other.
 func (c *Cluster) Clone() *Cluster {
-	twin := &Cluster{book: c.book, at: slices.Clone(c.at), count: make([]tally, len(c.count)), values: make([]map[string]int32, len(c.values))}
+	twin := &Cluster{book: c.book, ignored: slices.Clone(c.ignored), at: slices.Clone(c.at), count: make([]tally, len(c.count)), values: make([]map[string]int32, len(c.values))}
 	for i, t := range c.count {
 		twin.count[i] = tally{seen: slices.Clone(t.seen), owners: slices.Clone(t.owners), total: t.total}
 	}

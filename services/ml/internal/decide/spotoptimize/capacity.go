@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 )
 
 // lacking is what the new nodes do not offer yet of what is wanted: nodes, if
@@ -16,7 +17,7 @@ func lacking(want wants, buy []*column) wants {
 	rest := wants{cpu: want.cpu, memoryGiB: want.memoryGiB}
 	for _, c := range buy {
 		rest.cpu -= float64(c.Type.VCPU)
-		rest.memoryGiB -= memoryGiB(c.Type)
+		rest.memoryGiB -= shop.MemoryGiB(c.Type)
 	}
 	rest.cpu, rest.memoryGiB = max(0, rest.cpu), max(0, rest.memoryGiB)
 	return rest
@@ -57,7 +58,7 @@ func cheapestFor(rest wants, all fit.Amounts, ledger *ledger, shelf *shelf, spot
 	var best *column
 	score := math.Inf(1)
 	for _, c := range shelf.columns {
-		if c.spot && (!ledger.spotOpen(c, spots) || rest.nodes == 0 && tooLarge(c, all, ledger.l)) {
+		if c.AsSpot && (!ledger.spotOpen(c, spots) || rest.nodes == 0 && tooLarge(c, all, ledger.l)) {
 			continue
 		}
 		gives := rest.from(c, w)
@@ -79,7 +80,7 @@ func (rest wants) from(c *column, w weights) float64 {
 	}
 	return w.value(fit.Amounts{
 		CPU:    int64(min(rest.cpu, float64(c.Type.VCPU)) * 1000),
-		Memory: int64(min(rest.memoryGiB, memoryGiB(c.Type)) * gib),
+		Memory: int64(min(rest.memoryGiB, shop.MemoryGiB(c.Type)) * gib),
 	})
 }
 
@@ -112,7 +113,7 @@ func (q *problem) fromNothing() outcome {
 	for range 10 {
 		ledger := q.w.ledgerFor(nil, q.l)
 		buy, limit := topUp(ledger, shelf, q.want, nil, spots)
-		o = outcome{plan: plan{buy: buy}, limit: limit}
+		o = outcome{plan: plan{Buy: buy}, limit: limit}
 		if limit == "" {
 			o.limit = q.w.broken(o.plan, q.l)
 		}
@@ -129,22 +130,22 @@ func (q *problem) urgent() outcome {
 	var best []*column
 	price := math.Inf(1)
 	for _, c := range q.columns {
-		if c.spot {
+		if c.AsSpot {
 			continue
 		}
 		n := q.want.nodes
 		if n == 0 {
-			n = max(1, int(math.Ceil(q.want.cpu/float64(c.Type.VCPU))), int(math.Ceil(q.want.memoryGiB/memoryGiB(c.Type))))
+			n = max(1, int(math.Ceil(q.want.cpu/float64(c.Type.VCPU))), int(math.Ceil(q.want.memoryGiB/shop.MemoryGiB(c.Type))))
 		}
 		if q.l.maxNodes > 0 && n > q.l.maxNodes {
 			continue
 		}
-		if total := float64(n) * c.price; total < price || total == price && n < len(best) {
+		if total := float64(n) * c.Price; total < price || total == price && n < len(best) {
 			price, best = total, slices.Repeat([]*column{c}, n)
 		}
 	}
 	if best == nil {
 		return outcome{limit: "max_nodes"}
 	}
-	return outcome{plan: plan{buy: best}, limit: q.w.broken(plan{buy: best}, q.l)}
+	return outcome{plan: plan{Buy: best}, limit: q.w.broken(plan{Buy: best}, q.l)}
 }

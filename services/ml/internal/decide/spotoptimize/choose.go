@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/scene"
 )
 
 const (
@@ -15,7 +17,7 @@ const (
 // choose the plan that is worth most, ok false if none is worth its disruption.
 func (q *problem) choose() (outcome, bool) {
 	best, found := outcome{}, false
-	all := q.w.replaceable()
+	all := q.w.Replaceable()
 	consider := func(o outcome) {
 		if o.ok() && q.saves(o.plan) && (!found || q.w.worth(o.plan) < q.w.worth(best.plan)) {
 			best, found = o, true
@@ -24,7 +26,7 @@ func (q *problem) choose() (outcome, bool) {
 	whole := q.settle(all)
 	consider(whole)
 	if q.partialMayBeBetter(whole) {
-		ordered := q.byWaste(q.w.replaceable())
+		ordered := q.byWaste(q.w.Replaceable())
 		for _, n := range q.portions(len(ordered)) {
 			consider(q.without(ordered[:n]))
 		}
@@ -57,11 +59,11 @@ func (q *problem) settle(nodes []int) outcome {
 // keepNodesOf pods that found no place; it returns the nodes that may still go.
 func (q *problem) keepNodesOf(stuck, nodes []int) []int {
 	return slices.DeleteFunc(slices.Clone(nodes), func(n int) bool {
-		node := q.w.nodes[n]
+		node := q.w.Nodes[n]
 		for _, pod := range stuck {
-			if slices.Contains(node.moves, pod) {
-				p := q.w.book.Pod(pod)
-				node.reason, node.detail = reasonUnschedulable, p.GetNamespace()+"/"+p.GetName()+" would find no place"
+			if slices.Contains(node.Moves, pod) {
+				p := q.w.Book.Pod(pod)
+				node.Reason, node.Detail = scene.ReasonUnschedulable, p.GetNamespace()+"/"+p.GetName()+" would find no place"
 				return true
 			}
 		}
@@ -95,8 +97,8 @@ func (q *problem) portions(n int) []int {
 func (q *problem) byWaste(nodes []int) []int {
 	var need fit.Amounts
 	for _, n := range nodes {
-		for _, pod := range q.w.nodes[n].moves {
-			need = need.Plus(q.w.book.Requests(pod))
+		for _, pod := range q.w.Nodes[n].Moves {
+			need = need.Plus(q.w.Book.Requests(pod))
 		}
 	}
 	var w weights
@@ -106,10 +108,10 @@ func (q *problem) byWaste(nodes []int) []int {
 	waste := map[int]float64{}
 	for _, n := range nodes {
 		used := 0.0
-		for _, pod := range q.w.nodes[n].moves {
-			used += w.value(q.w.book.Requests(pod))
+		for _, pod := range q.w.Nodes[n].Moves {
+			used += w.value(q.w.Book.Requests(pod))
 		}
-		waste[n] = q.w.nodes[n].price - used
+		waste[n] = q.w.Nodes[n].Price - used
 	}
 	ordered := slices.Clone(nodes)
 	slices.SortStableFunc(ordered, func(a, b int) int { return cmp.Compare(waste[b], waste[a]) })
@@ -123,61 +125,61 @@ const settlingSavings = 0.25
 // saves says whether a plan is worth its disruption: the share of the bill that
 // was asked for, and within a month more than moving the pods costs.
 func (q *problem) saves(p plan) bool {
-	before := q.w.costPerHour()
-	saved := before - q.w.costAfter(p)
+	before := q.w.CostPerHour()
+	saved := before - p.CostAfter(q.w.World)
 	least := q.l.minSavings
-	if q.w.settling() && !q.extending {
+	if q.w.Settling() && !q.extending {
 		least = max(least, settlingSavings)
 	}
-	return saved > defaultGranularity && saved >= least*before && saved*HoursPerMonth > float64(q.w.moved(p.gone))*MoveCost
+	return saved > defaultGranularity && saved >= least*before && saved*figure.HoursPerMonth > float64(p.Moved(q.w.World))*MoveCost
 }
 
 // excludeImmovable keeps the nodes with a pod that neither a new node nor one
 // that stays could ever take, and forgets pending pods of that kind.
 func (q *problem) excludeImmovable() {
-	today := q.w.today()
+	today := q.w.Today()
 	var staying []int
-	for i, n := range q.w.nodes {
-		if n.reason != "" && !n.at.Closed {
+	for i, n := range q.w.Nodes {
+		if n.Reason != "" && !n.Place.Closed {
 			staying = append(staying, i)
 		}
 	}
 	known := map[int]bool{} // class → placeable
 	placeable := func(pod int) bool {
-		class := q.w.book.Class(pod)
+		class := q.w.Book.Class(pod)
 		if _, ok := known[class]; !ok {
 			known[class] = q.placeable(pod, today, staying)
 		}
 		return known[class]
 	}
-	for _, i := range q.w.replaceable() {
-		n := q.w.nodes[i]
-		for _, pod := range n.moves {
+	for _, i := range q.w.Replaceable() {
+		n := q.w.Nodes[i]
+		for _, pod := range n.Moves {
 			if placeable(pod) {
 				continue
 			}
-			p := q.w.book.Pod(pod)
-			n.reason, n.detail = reasonUnschedulable, p.GetNamespace()+"/"+p.GetName()+" fits on no node that may be bought"
+			p := q.w.Book.Pod(pod)
+			n.Reason, n.Detail = scene.ReasonUnschedulable, p.GetNamespace()+"/"+p.GetName()+" fits on no node that may be bought"
 			if len(p.GetVolumeZones()) > 0 && !slices.ContainsFunc(q.columns, func(c *column) bool { return slices.Contains(p.GetVolumeZones(), c.Zone) }) {
-				n.reason, n.detail = reasonVolume, p.GetNamespace()+"/"+p.GetName()+" has a volume in a zone where nothing may be bought"
+				n.Reason, n.Detail = scene.ReasonVolume, p.GetNamespace()+"/"+p.GetName()+" has a volume in a zone where nothing may be bought"
 			}
 			break
 		}
 	}
-	q.waiting = slices.DeleteFunc(slices.Clone(q.w.pending), func(pod int) bool { return !placeable(pod) })
+	q.waiting = slices.DeleteFunc(slices.Clone(q.w.Pending), func(pod int) bool { return !placeable(pod) })
 }
 
 func (q *problem) placeable(pod int, today *fit.Cluster, staying []int) bool {
-	need, p := q.w.book.Requests(pod), q.w.book.Pod(pod)
-	easy := selectorKey(p) == ""
+	need, p := q.w.Book.Requests(pod), q.w.Book.Pod(pod)
+	easy := scene.SelectorKey(p) == ""
 	for _, c := range q.columns {
-		if !need.Within(c.room) {
+		if !need.Within(c.Room) {
 			continue
 		}
 		if easy {
 			return true
 		}
-		if fit.Admits(p, &c.blank) {
+		if fit.Admits(p, &c.Blank) {
 			return true
 		}
 	}

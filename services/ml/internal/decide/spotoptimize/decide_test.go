@@ -13,6 +13,7 @@ import (
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 )
 
 func structOf(t *testing.T, values map[string]any) *structpb.Struct {
@@ -227,7 +228,7 @@ func TestADaemonSetTakesItsShareOfEveryNewNode(t *testing.T) {
 func poolsOf(instanceType string) []any {
 	var pools []any
 	for _, zone := range []string{"a", "b", "c", "d", "e", "f"} {
-		for _, kind := range []string{spotNode, onDemandNode} {
+		for _, kind := range []string{shop.Spot, shop.OnDemand} {
 			pools = append(pools, instanceType+"/us-east-1"+zone+"/"+kind)
 		}
 	}
@@ -369,7 +370,7 @@ func TestRequirementsTogetherAreCovered(t *testing.T) {
 	for _, r := range a.Recommendations {
 		kind, _ := testMarket(t).Type(r.InstanceType)
 		cpu += float64(kind.VCPU) * float64(r.NodeCount)
-		memory += memoryGiB(kind) * float64(r.NodeCount)
+		memory += shop.MemoryGiB(kind) * float64(r.NodeCount)
 	}
 	if cpu < 100 || memory < 400 || len(a.Recommendations) < 3 {
 		t.Errorf("%v vCPU and %v GiB in %d pools, want 100, 400 and at least 3", cpu, memory, len(a.Recommendations))

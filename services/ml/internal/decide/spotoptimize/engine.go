@@ -9,6 +9,8 @@ import (
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/question"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/scene"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
@@ -27,7 +29,7 @@ func Decide(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (
 	if alone && want.cpu == 0 && want.memoryGiB == 0 && want.nodes == 0 {
 		return nil, fault.Invalid("requirements.cpu_required", "must be given when the state has no nodes or capacity is urgent")
 	}
-	if err := checkExist(state.GetRegion(), l, prices); err != nil {
+	if err := question.CheckExist(state.GetRegion(), l.types, l.zones, prices); err != nil {
 		return nil, err
 	}
 	a := answer{req: req, now: now, prices: prices}
@@ -53,9 +55,9 @@ func (a answer) capacity(want wants, l limits) (*mlv1.DecisionResponse, error) {
 	if !o.ok() {
 		return nil, w.infeasible(want, l, o.limit)
 	}
-	for _, n := range w.nodes {
-		if n.reason == "" {
-			n.reason, n.detail = reasonNoSaving, "only capacity was asked for"
+	for _, n := range w.Nodes {
+		if n.Reason == "" {
+			n.Reason, n.Detail = scene.ReasonNoSaving, "only capacity was asked for"
 		}
 	}
 	return a.compose(q, all, o.plan, true), nil
@@ -66,7 +68,7 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 	w := newWorld(a.req.GetCurrentState(), a.prices, a.now)
 	all := w.columns(want, l)
 	q := newProblem(w, l, want, all)
-	movable := w.replaceable()
+	movable := w.Replaceable()
 	if len(movable) > 0 && !q.anyUse(movable) {
 		if constraint := w.binding(want, l, movable); constraint != "" {
 			return nil, fault.Infeasible(constraint, "No instance that %s allows can take any pod that could move", constraint)
@@ -90,17 +92,17 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 // explain the nodes that could have gone and stay.
 func (q *problem) explain(p plan) {
 	spotFull := q.spotFull(p)
-	for i, n := range q.w.nodes {
-		if n.reason != "" || slices.Contains(p.gone, i) {
+	for i, n := range q.w.Nodes {
+		if n.Reason != "" || slices.Contains(p.Gone, i) {
 			continue
 		}
 		switch {
 		case q.l.floorCPU > 0 && q.floorNeeds(p, n):
-			n.reason, n.detail = reasonFloor, "on_demand_floor_cpu"
+			n.Reason, n.Detail = scene.ReasonFloor, "on_demand_floor_cpu"
 		case spotFull:
-			n.reason, n.detail = reasonSpotShare, "max_spot_percentage"
+			n.Reason, n.Detail = scene.ReasonSpotShare, "max_spot_percentage"
 		default:
-			n.reason, n.detail = reasonNoSaving, "no change of it saves enough"
+			n.Reason, n.Detail = scene.ReasonNoSaving, "no change of it saves enough"
 		}
 	}
 }
@@ -108,8 +110,8 @@ func (q *problem) explain(p plan) {
 // spotFull says whether one more spot node, in place of one that stays, would break
 // the share.
 func (q *problem) spotFull(p plan) bool {
-	led := q.w.ledgerFor(p.gone, q.l)
-	for _, c := range p.buy {
+	led := q.w.ledgerFor(p.Gone, q.l)
+	for _, c := range p.Buy {
 		led.add(c)
 	}
 	return q.l.maxSpot < 1 && float64(led.spot+1) > q.l.maxSpot*float64(led.kept+led.new)+defaultGranularity
@@ -117,9 +119,9 @@ func (q *problem) spotFull(p plan) bool {
 
 // floorNeeds says whether on-demand vCPU would fall below the floor without the node.
 func (q *problem) floorNeeds(p plan, n *node) bool {
-	led := q.w.ledgerFor(p.gone, q.l)
-	for _, c := range p.buy {
+	led := q.w.ledgerFor(p.Gone, q.l)
+	for _, c := range p.Buy {
 		led.add(c)
 	}
-	return led.onDemand-n.vcpu < q.l.floorCPU
+	return led.onDemand-n.VCPU < q.l.floorCPU
 }

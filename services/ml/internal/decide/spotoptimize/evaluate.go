@@ -3,6 +3,8 @@ package spotoptimize
 import (
 	"math"
 	"slices"
+
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 )
 
 // problem is what one decision works on.
@@ -18,7 +20,7 @@ type problem struct {
 }
 
 func newProblem(w *world, l limits, want wants, columns []*column) *problem {
-	can := takeable(columns)
+	can := shop.Takeable(columns)
 	return &problem{w: w, l: l, want: want, columns: can, shelf: newShelf(can, free)}
 }
 
@@ -81,9 +83,9 @@ func (q *problem) attempt(gone []int, slack, known float64) outcome {
 			o.limit = q.w.broken(o.plan, q.l)
 			return o
 		}
-		before := len(o.plan.buy)
+		before := len(o.plan.Buy)
 		// Others take part of what is added, so more is added each time.
-		if limit := q.addFor(&o.plan, slices.Repeat(stuck, 1+round/2)); limit != "" || len(o.plan.buy) == before {
+		if limit := q.addFor(&o.plan, slices.Repeat(stuck, 1+round/2)); limit != "" || len(o.plan.Buy) == before {
 			return outcome{plan: o.plan, stuck: stuck, limit: limit}
 		}
 	}
@@ -96,7 +98,7 @@ func (q *problem) pack(gone []int, slack float64) outcome {
 	pods := slices.Clone(q.waiting)
 	leaving := map[int]bool{}
 	for _, n := range gone {
-		pods = append(pods, q.w.nodes[n].moves...)
+		pods = append(pods, q.w.Nodes[n].Moves...)
 		leaving[n] = true
 	}
 	spots, nodes := math.MaxInt32, max(1, len(gone)/2)
@@ -104,12 +106,12 @@ func (q *problem) pack(gone []int, slack float64) outcome {
 	for range 10 {
 		o = q.packGuess(gone, leaving, pods, slack, spots, nodes)
 		got := 0
-		for _, c := range o.plan.buy {
-			if c.spot {
+		for _, c := range o.plan.Buy {
+			if c.AsSpot {
 				got++
 			}
 		}
-		nodes = max(1, len(o.plan.buy)+len(q.w.nodes)-len(gone))
+		nodes = max(1, len(o.plan.Buy)+len(q.w.Nodes)-len(gone))
 		if !o.ok() || q.w.broken(o.plan, q.l) != "max_pool_share" {
 			break
 		}
@@ -124,21 +126,21 @@ func (q *problem) pack(gone []int, slack float64) outcome {
 func (q *problem) packGuess(gone []int, leaving map[int]bool, pods []int, slack float64, spots, nodes int) outcome {
 	p := newPacker(q.shelf, q.w.groups(pods, q.shelf, leaving, nodes), q.w.ledgerFor(gone, q.l))
 	p.spots, p.slack, p.largest = spots, slack, q.largest(gone)
-	today := q.w.today()
+	today := q.w.Today()
 	var open []int
-	for i := range q.w.nodes {
+	for i := range q.w.Nodes {
 		if !leaving[i] && !today.Node(i).Closed {
 			open = append(open, i)
 		}
 	}
 	p.useSpare(q.w, today, open)
 	buy, misfits, limit := p.run()
-	o := outcome{plan: plan{gone: gone, buy: buy}, limit: limit}
+	o := outcome{plan: plan{Gone: gone, Buy: buy}, limit: limit}
 	for _, g := range misfits {
 		o.stuck = append(o.stuck, p.groups[g].pods[len(p.groups[g].pods)-p.left[g]:]...)
 	}
 	if o.ok() {
-		o.plan.buy, o.limit = topUp(p.ledger, q.shelf, q.want, o.plan.buy, spots)
+		o.plan.Buy, o.limit = topUp(p.ledger, q.shelf, q.want, o.plan.Buy, spots)
 	}
 	return o
 }
@@ -149,26 +151,26 @@ func (q *problem) packGuess(gone []int, leaving map[int]bool, pods []int, slack 
 func (q *problem) largest(gone []int) float64 {
 	sum, most := 0.0, 0.0
 	for _, n := range gone {
-		sum += q.w.nodes[n].vcpu
-		most = max(most, q.w.nodes[n].vcpu)
+		sum += q.w.Nodes[n].VCPU
+		most = max(most, q.w.Nodes[n].VCPU)
 	}
 	return max(most, q.l.poolShare*q.l.poolShare*sum)
 }
 
 // addFor buys nodes for pods that found no place among those of the plan.
 func (q *problem) addFor(p *plan, stuck []int) (limit string) {
-	ledger := q.w.ledgerFor(p.gone, q.l)
-	for _, c := range p.buy {
+	ledger := q.w.ledgerFor(p.Gone, q.l)
+	for _, c := range p.Buy {
 		ledger.add(c)
 	}
 	leaving := map[int]bool{}
-	for _, n := range p.gone {
+	for _, n := range p.Gone {
 		leaving[n] = true
 	}
-	extra := newPacker(q.shelf, q.w.groups(stuck, q.shelf, leaving, len(p.buy)), ledger)
-	extra.spots, extra.slack, extra.largest = ledger.newSpot, slacks[0], q.largest(p.gone)
+	extra := newPacker(q.shelf, q.w.groups(stuck, q.shelf, leaving, len(p.Buy)), ledger)
+	extra.spots, extra.slack, extra.largest = ledger.newSpot, slacks[0], q.largest(p.Gone)
 	buy, _, limit := extra.run()
-	p.buy = append(p.buy, buy...)
+	p.Buy = append(p.Buy, buy...)
 	return limit
 }
 
@@ -190,11 +192,11 @@ func (q *problem) shrink(p *plan) {
 func (q *problem) harden(p *plan) {
 	first := q.w.rehearsals()
 	for round := range repairs {
-		stuck := q.w.failure(*p, q.waiting, first, q.w.freshRehearsals())
+		stuck := p.Failure(q.w.World, q.waiting, first, q.w.freshRehearsals())
 		if len(stuck) == 0 {
 			return
 		}
-		more := plan{gone: p.gone, buy: slices.Clone(p.buy)}
+		more := plan{Gone: p.Gone, Buy: slices.Clone(p.Buy)}
 		if limit := q.addFor(&more, slices.Repeat(stuck, 1+round/2)); limit != "" || q.w.broken(more, q.l) != "" {
 			return
 		}
@@ -211,12 +213,12 @@ type shrinker struct {
 
 // smaller plan, the first that holds.
 func (s *shrinker) smaller(p plan) (plan, bool) {
-	for _, i := range byPrice(p.buy) {
+	for _, i := range byPrice(p.Buy) {
 		for _, instead := range append([]*column{nil}, s.cheaper(p, i)...) {
 			if s.left <= 0 {
 				return p, false
 			}
-			if trial := p.with(i, instead); s.holds(trial, p.buy[i], instead) {
+			if trial := exchanged(p, i, instead); s.holds(trial, p.Buy[i], instead) {
 				return trial, true
 			}
 		}
@@ -227,9 +229,9 @@ func (s *shrinker) smaller(p plan) (plan, bool) {
 // holds says whether a plan with one node changed survives; each kind of change
 // that does not is tried once.
 func (s *shrinker) holds(trial plan, from, to *column) bool {
-	change := from.pool() + from.nodeType()
+	change := from.Pool() + from.NodeType()
 	if to != nil {
-		change += " " + to.pool() + to.nodeType()
+		change += " " + to.Pool() + to.NodeType()
 	}
 	if s.refused[change] {
 		return false
@@ -240,13 +242,14 @@ func (s *shrinker) holds(trial plan, from, to *column) bool {
 	return ok
 }
 
-// with one node taken out, and another in its place unless that is nil.
-func (p plan) with(i int, instead *column) plan {
-	buy := slices.Delete(slices.Clone(p.buy), i, i+1)
+// exchanged is the plan with one node taken out, and another in its place unless that
+// is nil.
+func exchanged(p plan, i int, instead *column) plan {
+	buy := slices.Delete(slices.Clone(p.Buy), i, i+1)
 	if instead != nil {
 		buy = append(buy, instead)
 	}
-	return plan{gone: p.gone, buy: buy}
+	return plan{Gone: p.Gone, Buy: buy}
 }
 
 func byPrice(buy []*column) []int {
@@ -256,9 +259,9 @@ func byPrice(buy []*column) []int {
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		switch {
-		case buy[a].price > buy[b].price:
+		case buy[a].Price > buy[b].Price:
 			return -1
-		case buy[a].price < buy[b].price:
+		case buy[a].Price < buy[b].Price:
 			return 1
 		}
 		return 0
@@ -274,16 +277,16 @@ const (
 // cheaper columns that might do in place of a node: those with most room among
 // the cheaper ones of its kind.
 func (q *problem) cheaper(p plan, i int) []*column {
-	c := p.buy[i]
+	c := p.Buy[i]
 	var all []*column
 	for _, other := range q.columns {
-		if other.spot == c.spot && other.price < c.price*(1-cheaperBy) && other.room.CPU*2 >= c.room.CPU && other.room.Memory*2 >= c.room.Memory &&
-			float64(other.Type.VCPU) <= q.largest(p.gone) {
+		if other.AsSpot == c.AsSpot && other.Price < c.Price*(1-cheaperBy) && other.Room.CPU*2 >= c.Room.CPU && other.Room.Memory*2 >= c.Room.Memory &&
+			float64(other.Type.VCPU) <= q.largest(p.Gone) {
 			all = append(all, other)
 		}
 	}
 	roominess := func(o *column) float64 {
-		return min(1, float64(o.room.CPU)/float64(c.room.CPU)) + min(1, float64(o.room.Memory)/float64(c.room.Memory)) - o.price/c.price
+		return min(1, float64(o.Room.CPU)/float64(c.Room.CPU)) + min(1, float64(o.Room.Memory)/float64(c.Room.Memory)) - o.Price/c.Price
 	}
 	slices.SortStableFunc(all, func(a, b *column) int {
 		switch x, y := roominess(a), roominess(b); {
@@ -299,4 +302,4 @@ func (q *problem) cheaper(p plan, i int) []*column {
 
 // satisfies says whether the new nodes offer what the request asks for beside
 // room for the pods.
-func (q *problem) satisfies(p plan) bool { return lacking(q.want, p.buy) == wants{} }
+func (q *problem) satisfies(p plan) bool { return lacking(q.want, p.Buy) == wants{} }

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"strings"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/scene"
 )
 
 // group is pods that are alike to the packer. The packer knows resources,
@@ -40,18 +40,18 @@ func (w *world) gather(pods []int, pins map[int]string, shelf *shelf, nodes int,
 	index := map[string]*group{}
 	replicas := map[int]int{}
 	for _, i := range pods {
-		replicas[w.book.Class(i)]++
+		replicas[w.Book.Class(i)]++
 	}
 	spelled := map[int]string{} // by class
 	var all []*group
 	for _, i := range pods {
-		pod, class := w.book.Pod(i), w.book.Class(i)
-		need, perNode := w.book.Requests(i), perNode(pod, replicas[class], nodes)
+		pod, class := w.Book.Pod(i), w.Book.Class(i)
+		need, perNode := w.Book.Requests(i), perNode(pod, replicas[class], nodes)
 		if coarse {
 			need.CPU, need.Memory = roundUp(need.CPU), roundUp(need.Memory)
 		}
 		if _, ok := spelled[class]; !ok {
-			spelled[class] = selectorKey(pod)
+			spelled[class] = scene.SelectorKey(pod)
 		}
 		key := fmt.Sprint(need, perNode, pins[i], "\x00", spelled[class])
 		g := index[key]
@@ -74,25 +74,6 @@ func roundUp(v int64) int64 {
 	return (v + step - 1) / step * step
 }
 
-// selectorKey spells which nodes a pod may go to; new nodes have no taints.
-func selectorKey(pod *fleetv1.Pod) string {
-	if len(pod.GetNodeSelector()) == 0 && len(pod.GetNodeAffinity()) == 0 && len(pod.GetVolumeZones()) == 0 {
-		return ""
-	}
-	var parts []string
-	for key, value := range pod.GetNodeSelector() {
-		parts = append(parts, key+"="+value)
-	}
-	slices.Sort(parts)
-	for _, t := range pod.GetNodeAffinity() {
-		parts = append(parts, "term")
-		for _, r := range slices.Concat(t.GetMatchExpressions(), t.GetMatchFields()) {
-			parts = append(parts, r.GetKey(), r.GetOperator(), strings.Join(r.GetValues(), ","))
-		}
-	}
-	return strings.Join(append(parts, pod.GetVolumeZones()...), "\x00")
-}
-
 // admitting columns for a pod with this spelling of its selectors; nil: all.
 func (s *shelf) admitting(pod *fleetv1.Pod, zone, selectors string) []bool {
 	if zone == "" && selectors == "" {
@@ -104,7 +85,7 @@ func (s *shelf) admitting(pod *fleetv1.Pod, zone, selectors string) []bool {
 	}
 	can := make([]bool, len(s.columns))
 	for i, c := range s.columns {
-		can[i] = (zone == "" || c.Zone == zone) && fit.Admits(pod, &c.blank)
+		can[i] = (zone == "" || c.Zone == zone) && fit.Admits(pod, &c.Blank)
 	}
 	s.admits[key] = can
 	return can
@@ -148,9 +129,9 @@ func (w *world) pinZones(pods []int, columns []*column, gone map[int]bool) map[i
 	counts := map[string]map[string]int{} // constraint → zone → pods
 	at := w.placeOf()
 	for _, i := range pods {
-		pod := w.book.Pod(i)
+		pod := w.Book.Pod(i)
 		if n := at[i]; n != nil && zonal(pod.GetPodAffinity()) {
-			pins[i] = n.metric.GetAvailabilityZone()
+			pins[i] = n.Metric.GetAvailabilityZone()
 			continue
 		}
 		selector := zoneSpread(pod)
@@ -170,8 +151,8 @@ func (w *world) pinZones(pods []int, columns []*column, gone map[int]bool) map[i
 // placeOf each pod.
 func (w *world) placeOf() map[int]*node {
 	at := map[int]*node{}
-	for _, n := range w.nodes {
-		for _, i := range n.pods {
+	for _, n := range w.Nodes {
+		for _, i := range n.Pods {
 			at[i] = n
 		}
 	}
@@ -212,11 +193,11 @@ func (w *world) zonesFor(pod *fleetv1.Pod, zones []string) []string {
 // stayingByZone counts the pods of a selector on nodes that do not go.
 func (w *world) stayingByZone(namespace string, s *fleetv1.LabelSelector, gone map[int]bool) map[string]int {
 	count := map[string]int{}
-	for n, node := range w.nodes {
-		for _, i := range node.pods {
-			pod := w.book.Pod(i)
+	for n, node := range w.Nodes {
+		for _, i := range node.Pods {
+			pod := w.Book.Pod(i)
 			if !gone[n] && pod.GetNamespace() == namespace && fit.Selects(s, pod.GetLabels()) {
-				count[node.metric.GetAvailabilityZone()]++
+				count[node.Metric.GetAvailabilityZone()]++
 			}
 		}
 	}

@@ -1,10 +1,7 @@
 package spotoptimize
 
 import (
-	"fmt"
-
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
 // relaxations of one constraint each, in the order in which they are blamed: a
@@ -18,7 +15,7 @@ var relaxations = []struct {
 	{"instance_types", func(l limits) bool { return len(l.types) > 0 }, func(l *limits, _ *world) { l.types = nil }},
 	{"excluded_instance_types", func(l limits) bool { return len(l.excluded) > 0 }, func(l *limits, _ *world) { l.excluded = nil }},
 	{"architectures", func(l limits) bool { return len(l.architectures) > 0 }, func(l *limits, _ *world) { l.architectures = []string{"amd64", "arm64"} }},
-	{"zones", func(l limits) bool { return len(l.zones) > 0 }, func(l *limits, w *world) { l.zones = w.market.Zones(w.state.GetRegion()) }},
+	{"zones", func(l limits) bool { return len(l.zones) > 0 }, func(l *limits, w *world) { l.zones = w.Market.Zones(w.State.GetRegion()) }},
 	{"max_nodes", func(l limits) bool { return l.maxNodes > 0 }, func(l *limits, _ *world) { l.maxNodes = 0 }},
 	{"on_demand_floor_cpu", func(l limits) bool { return l.floorCPU > 0 }, func(l *limits, _ *world) { l.floorCPU = 0 }},
 	{"max_spot_percentage", func(l limits) bool { return l.maxSpot < 1 }, func(l *limits, _ *world) { l.maxSpot = 1 }},
@@ -43,7 +40,7 @@ func (w *world) infeasible(want wants, l limits, stopped string) error {
 	if stopped != "" {
 		return fault.Infeasible(stopped, "No choice of instances meets the requirements within %s and the other constraints", stopped)
 	}
-	return fault.Infeasible("requirements", "No instance type offers %g vCPU and %g GiB in %s", want.cpu, want.memoryGiB, w.state.GetRegion())
+	return fault.Infeasible("requirements", "No instance type offers %g vCPU and %g GiB in %s", want.cpu, want.memoryGiB, w.State.GetRegion())
 }
 
 // anyUse of what may be bought for any pod of the nodes. Nodes without pods
@@ -51,11 +48,11 @@ func (w *world) infeasible(want wants, l limits, stopped string) error {
 func (q *problem) anyUse(nodes []int) bool {
 	asked := map[int]bool{} // class
 	for _, n := range nodes {
-		if len(q.w.nodes[n].moves) == 0 {
+		if len(q.w.Nodes[n].Moves) == 0 {
 			return true
 		}
-		for _, pod := range q.w.nodes[n].moves {
-			if class := q.w.book.Class(pod); !asked[class] {
+		for _, pod := range q.w.Nodes[n].Moves {
+			if class := q.w.Book.Class(pod); !asked[class] {
 				asked[class] = true
 				if q.placeable(pod, nil, nil) {
 					return true
@@ -80,24 +77,4 @@ func (w *world) binding(want wants, l limits, nodes []int) string {
 		}
 	}
 	return ""
-}
-
-// checkExist refuses zones and types of which nothing is known: a slip of the
-// pen should not look like a lack of savings.
-func checkExist(region string, l limits, prices *market.Snapshot) error {
-	types := prices.Types(region)
-	for i, pattern := range l.types {
-		known := false
-		for _, name := range types {
-			known = known || matchesAny([]string{pattern}, name)
-		}
-		if !known {
-			return fault.Infeasible("instance_types", "No instance type of %s matches %q", region, pattern).
-				With("field", fmt.Sprintf("constraints.instance_types[%d]", i))
-		}
-	}
-	if len(l.zones) > 0 && len(prices.Offers(region, l.zones)) == 0 {
-		return fault.Infeasible("zones", "Nothing is known to be offered in the zones %v of %s", l.zones, region).With("field", "constraints.zones")
-	}
-	return nil
 }

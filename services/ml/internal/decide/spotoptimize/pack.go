@@ -59,7 +59,7 @@ func (p *packer) useSpare(w *world, c *fit.Cluster, nodes []int) {
 		for _, g := range p.rank {
 			take := p.most(g, room, 0)
 			if take == 0 || p.groups[g].zone != "" && p.groups[g].zone != c.Node(n).Labels[fit.LabelZone] ||
-				!fit.Admits(w.book.Pod(p.groups[g].pods[0]), c.Node(n)) {
+				!fit.Admits(w.Book.Pod(p.groups[g].pods[0]), c.Node(n)) {
 				continue
 			}
 			room = room.Minus(times(p.groups[g].need, take))
@@ -162,7 +162,7 @@ func (p *packer) best() filling {
 func (p *packer) cost(c *column, f filling, deficit float64) float64 {
 	cost := p.ledger.cost(c, float64(f.pods))
 	if over := float64(c.Type.VCPU) - deficit; deficit > 0 && over > 0 {
-		cost += c.price * over / float64(c.Type.VCPU)
+		cost += c.Price * over / float64(c.Type.VCPU)
 	}
 	return cost
 }
@@ -175,12 +175,12 @@ func (p *packer) open(c *column) bool {
 	if float64(c.Type.VCPU) > p.largest {
 		return false
 	}
-	if !c.spot {
+	if !c.AsSpot {
 		return true
 	}
 	// The share of a pool is of nodes, by contract; here also of vCPU, so that the
 	// large nodes are not all in one.
-	crowded := p.ledger.poolCPU[c.pool()]
+	crowded := p.ledger.poolCPU[c.Pool()]
 	if crowded > 0 && crowded+float64(c.Type.VCPU) > p.ledger.l.poolShare*p.demand {
 		return false
 	}
@@ -202,7 +202,7 @@ func (p *packer) leastValue() float64 {
 // fill a node of the column, dearest pods first.
 func (p *packer) fill(column int) filling {
 	c := p.columns[column]
-	room := c.room
+	room := c.Room
 	room.CPU -= int64(p.slack * float64(room.CPU))
 	room.Memory -= int64(p.slack * float64(room.Memory))
 	f := filling{column: column, count: make([]int, len(p.rank))}
@@ -224,7 +224,7 @@ func (p *packer) fill(column int) filling {
 		if f.pods > 0 || pass > 0 {
 			break
 		}
-		room = c.room // a pod that needs the slack gets it
+		room = c.Room // a pod that needs the slack gets it
 	}
 	return f
 }
@@ -266,11 +266,11 @@ func (p *packer) copies(f filling) int {
 		}
 	}
 	c := p.columns[f.column]
-	if !c.spot || p.ledger.l.maxSpot < 1 || p.ledger.l.maxNodes > 0 {
+	if !c.AsSpot || p.ledger.l.maxSpot < 1 || p.ledger.l.maxNodes > 0 {
 		return 1
 	}
-	byCPU := int((p.ledger.l.poolShare*p.demand - p.ledger.poolCPU[c.pool()]) / float64(c.Type.VCPU))
-	n = min(n, byCPU, p.ledger.poolRoom(c.pool(), p.spots), max(1, p.spots/16))
+	byCPU := int((p.ledger.l.poolShare*p.demand - p.ledger.poolCPU[c.Pool()]) / float64(c.Type.VCPU))
+	n = min(n, byCPU, p.ledger.poolRoom(c.Pool(), p.spots), max(1, p.spots/16))
 	return max(1, n)
 }
 

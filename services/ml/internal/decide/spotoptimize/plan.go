@@ -5,24 +5,8 @@ import (
 	"math"
 	"slices"
 
-	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 )
-
-// plan is which nodes go and what is bought instead.
-type plan struct {
-	gone []int     // indices of world.nodes
-	buy  []*column // one for each new node
-}
-
-// newNode is the i-th new node of the plan.
-func (p plan) newNode(i int) fit.Node {
-	n := p.buy[i].node(newName(i))
-	if !p.buy[i].spot && p.mixed() {
-		n.Taints = []*fleetv1.Taint{forOnDemand}
-	}
-	return n
-}
 
 // ledger counts what the limits speak of, for a plan that grows.
 type ledger struct {
@@ -42,17 +26,17 @@ type ledger struct {
 // ledgerFor the nodes that stay when some go.
 func (w *world) ledgerFor(gone []int, l limits) *ledger {
 	led := &ledger{l: l, pools: map[string]int{}, poolCPU: map[string]float64{}, keptPools: map[string]int{}, zones: map[string]int{}}
-	for i, n := range w.nodes {
+	for i, n := range w.Nodes {
 		if slices.Contains(gone, i) {
 			continue
 		}
 		led.kept++
-		if n.spot {
+		if n.Spot {
 			led.spot++
 			led.keptSpot++
-			led.keptPools[n.metric.GetInstanceType()+"/"+n.metric.GetAvailabilityZone()]++
+			led.keptPools[n.Metric.GetInstanceType()+"/"+n.Metric.GetAvailabilityZone()]++
 		} else {
-			led.onDemand += n.vcpu
+			led.onDemand += n.VCPU
 		}
 	}
 	return led
@@ -61,11 +45,11 @@ func (w *world) ledgerFor(gone []int, l limits) *ledger {
 func (led *ledger) add(c *column) {
 	led.new++
 	led.zones[c.Zone]++
-	if c.spot {
+	if c.AsSpot {
 		led.spot++
 		led.newSpot++
-		led.pools[c.pool()]++
-		led.poolCPU[c.pool()] += float64(c.Type.VCPU)
+		led.pools[c.Pool()]++
+		led.poolCPU[c.Pool()] += float64(c.Type.VCPU)
 		return
 	}
 	led.onDemand += float64(c.Type.VCPU)
@@ -94,23 +78,23 @@ func (led *ledger) poolRoom(pool string, n int) int {
 // spotOpen says whether one more spot node of the column may be bought: the floor
 // comes first, then the share of spot and that of the pool.
 func (led *ledger) spotOpen(c *column, spots int) bool {
-	return led.onDemand >= led.l.floorCPU && led.spotAllowed() && led.poolRoom(c.pool(), spots) > 0
+	return led.onDemand >= led.l.floorCPU && led.spotAllowed() && led.poolRoom(c.Pool(), spots) > 0
 }
 
 // cost of one more node of the column, USD per hour: its price, its root volume,
 // interruptions to be expected, and something for crowding into one zone.
 func (led *ledger) cost(c *column, pods float64) float64 {
-	cost := c.price + nodeCost + interruptionCost(c, pods)
+	cost := c.Price + nodeCost + interruptionCost(c, pods)
 	if led.new > 0 {
-		cost += concentration / 2 * c.price * float64(led.zones[c.Zone]) / float64(led.new)
+		cost += concentration / 2 * c.Price * float64(led.zones[c.Zone]) / float64(led.new)
 	}
 	return cost
 }
 
 // broken names the first limit that the plan breaks, empty if none.
 func (w *world) broken(p plan, l limits) string {
-	led := w.ledgerFor(p.gone, l)
-	for _, c := range p.buy {
+	led := w.ledgerFor(p.Gone, l)
+	for _, c := range p.Buy {
 		led.add(c)
 	}
 	if l.maxNodes > 0 && led.new > l.maxNodes {
@@ -130,43 +114,22 @@ func (w *world) broken(p plan, l limits) string {
 	return ""
 }
 
-// costPerHour after the plan.
-func (w *world) costAfter(p plan) float64 {
-	sum := w.costPerHour()
-	for _, i := range p.gone {
-		sum -= w.nodes[i].price
-	}
-	for _, c := range p.buy {
-		sum += c.price
-	}
-	return sum
-}
-
-// moved counts the pods that are evicted once.
-func (w *world) moved(gone []int) int {
-	sum := 0
-	for _, i := range gone {
-		sum += len(w.nodes[i].moves)
-	}
-	return sum
-}
-
 // worth is what the plan is judged by, USD per hour: the bill, expected
 // interruptions, and a little for having all eggs in few baskets.
 func (w *world) worth(p plan) float64 {
-	sum := w.costAfter(p) - nodeCost*float64(len(p.gone))
-	if len(p.buy) == 0 {
+	sum := p.CostAfter(w.World) - nodeCost*float64(len(p.Gone))
+	if len(p.Buy) == 0 {
 		return sum
 	}
-	podsEach := float64(w.moved(p.gone)) / float64(len(p.buy))
+	podsEach := float64(p.Moved(w.World)) / float64(len(p.Buy))
 	price, vcpu := 0.0, 0.0
 	zones := map[string]float64{}
-	for _, c := range p.buy {
+	for _, c := range p.Buy {
 		sum += interruptionCost(c, podsEach) + nodeCost
-		price, vcpu = price+c.price, vcpu+float64(c.Type.VCPU)
+		price, vcpu = price+c.Price, vcpu+float64(c.Type.VCPU)
 	}
 	squares := 0.0
-	for _, c := range p.buy {
+	for _, c := range p.Buy {
 		share := float64(c.Type.VCPU) / vcpu
 		squares += share * share
 		zones[c.Zone] += share
@@ -179,5 +142,5 @@ func (w *world) worth(p plan) float64 {
 
 // interruptionCost per hour of a node with so many pods.
 func interruptionCost(c *column, pods float64) float64 {
-	return c.probability * pods * RestartCost / HoursPerMonth
+	return c.Probability * pods * RestartCost / figure.HoursPerMonth
 }

@@ -1,18 +1,9 @@
 package spotoptimize
 
 import (
-	"errors"
-	"fmt"
-	"path"
-	"strings"
-
-	"buf.build/go/protovalidate"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
-
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
-	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/question"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 )
 
 // Defaults of the constraints, as the contract documents them.
@@ -45,10 +36,10 @@ type limits struct {
 // type is the caller's mistake and is named, never ignored.
 func decode(req *mlv1.DecisionRequest) (wants, limits, error) {
 	r, c := &mlv1.SpotOptimizeRequirements{}, &mlv1.SpotOptimizeConstraints{}
-	if err := decodeStruct("requirements", req.GetRequirements(), r); err != nil {
+	if err := question.Read("requirements", req.GetRequirements(), r); err != nil {
 		return wants{}, limits{}, err
 	}
-	if err := decodeStruct("constraints", req.GetConstraints(), c); err != nil {
+	if err := question.Read("constraints", req.GetConstraints(), c); err != nil {
 		return wants{}, limits{}, err
 	}
 	w := wants{
@@ -56,67 +47,24 @@ func decode(req *mlv1.DecisionRequest) (wants, limits, error) {
 		nodes: int(r.GetNodeCount()), urgent: r.GetUrgent(),
 	}
 	l := limits{
-		maxSpot: or(c.MaxSpotPercentage, defaultMaxSpot), poolShare: or(c.MaxPoolShare, defaultPoolShare),
-		priceRatio: or(c.MaxPriceRatio, defaultPriceRatio), floorCPU: or(c.OnDemandFloorCpu, 0),
-		maxRisk: or(c.MaxRiskScore, defaultMaxRisk), minSavings: or(c.MinSavingsRatio, defaultMinSavings),
+		maxSpot: question.Or(c.MaxSpotPercentage, defaultMaxSpot), poolShare: question.Or(c.MaxPoolShare, defaultPoolShare),
+		priceRatio: question.Or(c.MaxPriceRatio, defaultPriceRatio), floorCPU: question.Or(c.OnDemandFloorCpu, 0.0),
+		maxRisk: question.Or(c.MaxRiskScore, defaultMaxRisk), minSavings: question.Or(c.MinSavingsRatio, defaultMinSavings),
 		maxNodes: int(c.GetMaxNodes()), zones: c.GetZones(), architectures: c.GetArchitectures(),
 		types: c.GetInstanceTypes(), excluded: c.GetExcludedInstanceTypes(), excludedPools: c.GetExcludedPools(),
 	}
-	return w, l, checkPatterns(l)
+	return w, l, question.CheckPatterns(
+		question.Patterns{Field: "instance_types", Given: l.types}, question.Patterns{Field: "excluded_instance_types", Given: l.excluded})
 }
 
-func or(value *float64, fallback float64) float64 {
-	if value == nil {
-		return fallback
+// shop's limits on what may be bought.
+func (l limits) shop(want wants) shop.Limits {
+	s := shop.Limits{
+		Zones: l.zones, Architectures: l.architectures, Types: l.types, Excluded: l.excluded, ExcludedPools: l.excludedPools,
+		PriceRatio: l.priceRatio, MaxRisk: l.maxRisk, NoSpot: l.maxSpot == 0,
 	}
-	return *value
-}
-
-// checkPatterns refuses what path.Match cannot read.
-func checkPatterns(l limits) error {
-	for field, patterns := range map[string][]string{"instance_types": l.types, "excluded_instance_types": l.excluded} {
-		for i, pattern := range patterns {
-			if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
-				return fault.Invalid(fmt.Sprintf("constraints.%s[%d]", field, i), "must be a type or a family with a star, such as m5.*")
-			}
-		}
+	if want.nodes > 0 {
+		s.LeastCPU, s.LeastMemoryGiB = want.cpu, want.memoryGiB
 	}
-	return nil
-}
-
-// decodeStruct reads the Struct named name into a message. Field by field, since
-// protojson does not say which field an error is about.
-func decodeStruct(name string, from *structpb.Struct, into proto.Message) error {
-	fields := into.ProtoReflect().Descriptor().Fields()
-	for key, value := range from.GetFields() {
-		if fields.ByName(protoName(key)) == nil {
-			return fault.Invalid(name+"."+key, "is not a known field")
-		}
-		if _, null := value.GetKind().(*structpb.Value_NullValue); null {
-			continue
-		}
-		text, err := protojson.Marshal(&structpb.Struct{Fields: map[string]*structpb.Value{key: value}})
-		if err != nil {
-			return fault.Invalid(name+"."+key, "must be a JSON value").Because(err)
-		}
-		one := into.ProtoReflect().New().Interface()
-		if err := protojson.Unmarshal(text, one); err != nil || stringified(fields.ByName(protoName(key)), value) {
-			return fault.Invalid(name+"."+key, "must be "+kindName(fields.ByName(protoName(key)))).Because(err)
-		}
-		proto.Merge(into, one)
-	}
-	return violation(name, protovalidate.Validate(into))
-}
-
-func violation(name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var invalid *protovalidate.ValidationError
-	if !errors.As(err, &invalid) || len(invalid.Violations) == 0 {
-		return fmt.Errorf("validating %s: %w", name, err)
-	}
-	first := invalid.Violations[0].Proto
-	field := name + "." + protovalidate.FieldPathString(first.GetField())
-	return fault.Invalid(field, strings.TrimPrefix(first.GetMessage(), "value ")).Because(err)
+	return s
 }

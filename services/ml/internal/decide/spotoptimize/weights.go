@@ -52,7 +52,7 @@ func newShelf(columns []*column, room func(*column) fit.Amounts) *shelf {
 			unit := math.Inf(1)
 			for _, c := range columns {
 				if value := w.value(room(c)); value > 0 {
-					unit = min(unit, c.price/value)
+					unit = min(unit, c.Price/value)
 				}
 			}
 			if !math.IsInf(unit, 1) {
@@ -66,7 +66,7 @@ func newShelf(columns []*column, room func(*column) fit.Amounts) *shelf {
 }
 
 // free is the room of a column for pods.
-func free(c *column) fit.Amounts { return c.room }
+func free(c *column) fit.Amounts { return c.Room }
 
 // nominal is what a column has in name, which is what requirements without pods
 // speak of.
@@ -92,7 +92,7 @@ func (s *shelf) ranking(dual int) *ranking {
 	}
 	r := &ranking{order: make([]int, len(s.columns)), bound: make([]float64, len(s.columns))}
 	for i, c := range s.columns {
-		r.order[i], r.bound[i] = i, c.price/max(1e-12, s.duals[dual].value(c.room))
+		r.order[i], r.bound[i] = i, c.Price/max(1e-12, s.duals[dual].value(c.Room))
 	}
 	slices.SortStableFunc(r.order, func(a, b int) int { return cmp.Compare(r.bound[a], r.bound[b]) })
 	s.sorted[dual] = r

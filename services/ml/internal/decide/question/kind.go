@@ -1,4 +1,4 @@
-package spotoptimize
+package question
 
 import (
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -10,7 +10,7 @@ func protoName(key string) protoreflect.Name { return protoreflect.Name(key) }
 // kindName says in plain words what a field wants.
 func kindName(field protoreflect.FieldDescriptor) string {
 	word := map[protoreflect.Kind]string{
-		protoreflect.DoubleKind: "a number", protoreflect.Int32Kind: "a whole number",
+		protoreflect.DoubleKind: "a number", protoreflect.Int32Kind: "a whole number", protoreflect.Int64Kind: "a whole number",
 		protoreflect.BoolKind: "true or false", protoreflect.StringKind: "a string",
 	}[field.Kind()]
 	if field.IsList() {

@@ -1,0 +1,303 @@
+package pack
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+)
+
+// prices are what resources are worth to each mask of pods: the dual of the linear
+// program "cover what pods ask for at least price". No node of any offer, filled with
+// any pods it admits, holds more than it costs; so the pods' worth is a lower bound,
+// and the price of a node over the worth of what is on it says how good a buy it is.
+type prices struct {
+	bound   float64
+	demands []*demand
+	y       []float64 // by demand, by resource
+	worth   map[*mask][]float64
+}
+
+// value of a need to pods of a mask.
+func (p *prices) value(k *mask, v []float64) float64 { return dot(p.of(k), v) }
+
+// of a mask: those of the demands that could also go where it goes.
+func (p *prices) of(k *mask) []float64 {
+	worth := p.worth[k]
+	if worth != nil {
+		return worth
+	}
+	for i, d := range p.demands {
+		dims := len(d.sum)
+		if worth == nil {
+			worth = make([]float64, dims)
+		}
+		if d.mask != k && !within(k, d.mask) {
+			continue
+		}
+		for r := range dims {
+			worth[r] = max(worth[r], p.y[i*dims+r])
+		}
+	}
+	p.worth[k] = worth
+	return worth
+}
+
+func dot(a, b []float64) float64 {
+	sum := 0.0
+	for i, v := range a {
+		sum += v * b[i]
+	}
+	return sum
+}
+
+// demand is what pods of one mask ask for.
+type demand struct {
+	mask *mask
+	sum  []float64
+	of   []*mask // merged into it
+}
+
+const (
+	manyMasks  = 24 // the dual's size grows with them; the rarest beyond are merged, which only lowers the bound
+	cutRounds  = 100
+	manyRows   = 3 // for each variable; then those that bind nothing are forgotten
+	cutsEach   = 2
+	priceLeast = 1e-6
+	exact      = 1e-7 // how much of an offer's price its room may be worth too much
+	rough      = 2e-3
+)
+
+// prices for all pods of the problem.
+func (m *model) prices() *prices {
+	byMask := map[*mask]*demand{}
+	var all []*demand
+	held := map[int]bool{} // by class
+	for _, pod := range m.p.Pods {
+		k, need, class := m.maskOf(pod), m.p.Book.Requests(pod), m.p.Book.Class(pod)
+		ok, known := held[class]
+		if !known {
+			ok = m.holds(k, need)
+			held[class] = ok
+		}
+		if !ok {
+			continue
+		}
+		d := byMask[k]
+		if d == nil {
+			d = &demand{mask: k, sum: make([]float64, m.dims)}
+			byMask[k] = d
+			all = append(all, d)
+		}
+		for i, v := range m.vector(need) {
+			d.sum[i] += v
+		}
+	}
+	return m.price(all)
+}
+
+// price the demands.
+func (m *model) price(all []*demand) *prices { return m.cutter(all).price(exact) }
+
+func (m *model) cutter(all []*demand) *cutter {
+	c := &cutter{m: m, demands: m.merge(all)}
+	for r := range m.dims {
+		if slices.ContainsFunc(all, func(d *demand) bool { return d.sum[r] > 0 }) {
+			c.dims = append(c.dims, r)
+		}
+	}
+	c.split()
+	c.start()
+	c.table.kept = c.table.given
+	return c
+}
+
+// within says whether all offers of a are in b: then pods of a can be where those of
+// b are, and their resources are worth at least as much.
+func within(a, b *mask) bool {
+	for i, bits := range a.bits {
+		if bits&^b.bits[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// merge the rarest masks into their union, if there are many.
+func (m *model) merge(all []*demand) []*demand {
+	sorted := slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b *demand) int { return cmp.Compare(b.sum[0]+b.sum[1]/4, a.sum[0]+a.sum[1]/4) })
+	for i, d := range sorted {
+		sorted[i] = &demand{mask: d.mask, sum: slices.Clone(d.sum), of: []*mask{d.mask}}
+	}
+	for len(sorted) > manyMasks {
+		a, b := sorted[len(sorted)-1], sorted[len(sorted)-2]
+		union := &demand{mask: m.mask(func(i int) bool { return a.mask.has(i) || b.mask.has(i) }), sum: slices.Clone(b.sum), of: slices.Concat(a.of, b.of)}
+		for i, v := range a.sum {
+			union.sum[i] += v
+		}
+		sorted = append(sorted[:len(sorted)-2], union)
+	}
+	return sorted
+}
+
+// cutter finds the dual by cutting planes: the dual of a few offers first; then
+// each offer that its worths overvalue becomes a row more.
+type cutter struct {
+	m       *model
+	demands []*demand
+	dims    []int  // resources that are asked for
+	kinds   []kind // offers by which demands they admit
+	table   *tableau
+}
+
+type kind struct {
+	admits []int // of demands
+	offers []int
+}
+
+func (c *cutter) split() {
+	index := map[string]int{}
+	for i := range c.m.offers {
+		if c.m.offers[i].room.Pods <= 0 {
+			continue
+		}
+		var admits []int
+		key := strings.Builder{}
+		for d := range c.demands {
+			if c.demands[d].mask.has(i) {
+				admits = append(admits, d)
+				key.WriteByte(byte(d))
+			}
+		}
+		if len(admits) == 0 {
+			continue
+		}
+		at, ok := index[key.String()]
+		if !ok {
+			at = len(c.kinds)
+			index[key.String()] = at
+			c.kinds = append(c.kinds, kind{admits: admits})
+		}
+		c.kinds[at].offers = append(c.kinds[at].offers, i)
+	}
+}
+
+// start with rows that give every worth a limit.
+func (c *cutter) start() {
+	c.table = newTableau(len(c.demands) * len(c.dims))
+	for d, demand := range c.demands {
+		for _, r := range c.dims {
+			best, least := -1, math.Inf(1)
+			for i := range c.m.offers {
+				if space := c.m.offers[i].space[r]; demand.mask.has(i) && space > 0 && c.m.offers[i].room.Pods > 0 {
+					if ratio := max(priceLeast, c.m.offers[i].Price) / space; ratio < least {
+						best, least = i, ratio
+					}
+				}
+			}
+			if best >= 0 {
+				c.add(best, func(int) int { return d })
+			}
+		}
+	}
+}
+
+// add the row of an offer, each resource valued as the demand does that whose names.
+func (c *cutter) add(offer int, whose func(r int) int) {
+	row := make([]float64, len(c.table.inCol))
+	for r, dim := range c.dims {
+		row[whose(r)*len(c.dims)+r] = c.m.offers[offer].space[dim]
+	}
+	c.table.add(row, max(priceLeast, c.m.offers[offer].Price))
+}
+
+// price what the demands sum to now.
+func (c *cutter) price(tolerance float64) *prices {
+	gain := make([]float64, len(c.table.inCol))
+	for d, demand := range c.demands {
+		for r, dim := range c.dims {
+			gain[d*len(c.dims)+r] = demand.sum[dim]
+		}
+	}
+	c.table.aim(gain)
+	best, bound := make([]float64, len(gain)), 0.0
+	for range cutRounds {
+		c.table.solve()
+		if len(c.table.rows) > manyRows*len(gain) {
+			c.table.forget()
+		}
+		y := c.table.y()
+		scale := min(1, c.cut(y, tolerance))
+		if worth := scale * dot(gain, y); worth > bound || scale == 0 { // offers for nothing leave no bound, but weights
+			bound, best = worth, y // unscaled: only the relation of worths counts
+		}
+		if scale >= 1-tolerance {
+			break
+		}
+	}
+	p := &prices{bound: bound, demands: c.demands, y: make([]float64, len(c.demands)*c.m.dims), worth: map[*mask][]float64{}}
+	for d := range c.demands {
+		for r, dim := range c.dims {
+			p.y[d*c.m.dims+dim] = best[d*len(c.dims)+r]
+		}
+	}
+	return p
+}
+
+// cut off worths under which an offer's room is worth more than its price. It returns
+// by what they must shrink so that none is.
+func (c *cutter) cut(y []float64, tolerance float64) (scale float64) {
+	scale = math.Inf(1)
+	dims := len(c.dims)
+	for _, k := range c.kinds {
+		top, whose := make([]float64, dims), make([]int, dims)
+		for _, d := range k.admits {
+			for r, v := range y[d*dims : (d+1)*dims] {
+				if v > top[r] {
+					top[r], whose[r] = v, d
+				}
+			}
+		}
+		least := c.cutKind(&k, top, whose, tolerance)
+		scale = min(scale, least)
+	}
+	return scale
+}
+
+func (c *cutter) cutKind(k *kind, top []float64, whose []int, tolerance float64) (least float64) {
+	least = math.Inf(1)
+	worst := [cutsEach]int{}
+	ratios := [cutsEach]float64{}
+	n := 0
+	for _, i := range k.offers {
+		value := 0.0
+		for r, dim := range c.dims {
+			value += top[r] * c.m.offers[i].space[dim]
+		}
+		if value <= 0 {
+			continue
+		}
+		least = min(least, max(0, c.m.offers[i].Price)/value)
+		ratio := max(priceLeast, c.m.offers[i].Price) / value
+		if ratio >= 1-tolerance {
+			continue
+		}
+		switch {
+		case n < cutsEach:
+			worst[n], ratios[n] = i, ratio
+			n++
+		case ratio < ratios[cutsEach-1]:
+			worst[cutsEach-1], ratios[cutsEach-1] = i, ratio
+		default:
+			continue
+		}
+		for j := n - 1; j > 0 && ratios[j] < ratios[j-1]; j-- {
+			worst[j], worst[j-1], ratios[j], ratios[j-1] = worst[j-1], worst[j], ratios[j-1], ratios[j]
+		}
+	}
+	for _, offer := range worst[:n] {
+		c.add(offer, func(r int) int { return whose[r] })
+	}
+	return least
+}

@@ -1,0 +1,299 @@
+package pack
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+)
+
+// search makes a plan cheaper: it empties a few nodes, the wasteful ones more often,
+// puts what was on them into the room of others or onto nodes bought anew, and keeps
+// what costs less. Merging nodes, splitting one, swapping pods between them and
+// replacing m nodes by k are all such a step.
+type search struct {
+	*buyer
+
+	bins    []*bin
+	cheap   []int // shelf by price
+	already []int // by group, on the node being added to
+	random  uint64
+}
+
+const (
+	emptiesMost = 5  // nodes emptied in one step
+	addsMost    = 24 // nodes whose room is looked at in one step
+	leastGain   = 1e-9
+	// stepsEach and stepsPerPod are how many groups may be looked at for the usual
+	// effort; a step takes a few nanoseconds.
+	stepsEach, stepsPerPod, stepsMost = 3e5, 300, 3e7
+	idleRounds                        = 60 // times the nodes: then there is nothing to be found any more
+)
+
+func newSearch(b *buyer, bins []*bin) *search {
+	s := &search{buyer: b, bins: bins, already: make([]int, len(b.groups)), random: 0x9e3779b97f4a7c15}
+	for _, bin := range bins {
+		s.measure(bin)
+	}
+	s.cheap = slices.Clone(b.shelf)
+	slices.SortStableFunc(s.cheap, func(x, y int) int { return cmp.Compare(b.m.offers[x].Price, b.m.offers[y].Price) })
+	return s
+}
+
+// measure what a node has left and wastes.
+func (s *search) measure(b *bin) {
+	b.room, b.waste = s.m.offers[b.offer].room, s.m.offers[b.offer].Price
+	for _, l := range b.loads {
+		reduce(&b.room, &s.groups[l.group].need, l.n)
+		b.waste -= float64(l.n) * s.groups[l.group].value
+	}
+}
+
+// next pseudo-random number below n, the same in each run.
+func (s *search) next(n int) int {
+	s.random ^= s.random << 13
+	s.random ^= s.random >> 7
+	s.random ^= s.random << 17
+	return int(s.random>>1) % n
+}
+
+// run until the effort is spent or nothing more is found.
+func (s *search) run(budget int) []*bin {
+	s.steps = 0
+	idle := 0
+	for len(s.bins) > 0 && s.steps < budget && idle < 200+idleRounds*len(s.bins) {
+		if s.step() {
+			idle = 0
+		}
+		idle++
+		s.steps += 50 // so that steps without groups end too
+	}
+	return s.bins
+}
+
+// pick nodes to be emptied: each is the most wasteful of a few, so that all have their turn.
+func (s *search) pick() []int {
+	k := min(len(s.bins), 1+s.next(emptiesMost))
+	var picks []int
+	for range k {
+		best := s.next(len(s.bins))
+		for range s.next(4) {
+			if other := s.next(len(s.bins)); s.bins[other].waste > s.bins[best].waste {
+				best = other
+			}
+		}
+		if !slices.Contains(picks, best) {
+			picks = append(picks, best)
+		}
+	}
+	return picks
+}
+
+// step empties nodes and says whether what came of it is kept.
+func (s *search) step() bool {
+	picks := s.pick()
+	old := s.empty(picks)
+	var added []addition
+	if s.next(2) == 0 {
+		added = s.add(picks)
+	}
+	allowed := -1
+	if s.m.p.MaxNodes > 0 {
+		allowed = s.nodes + len(picks)
+	}
+	fresh, cost, ok := s.rebuild(old, allowed)
+	for _, it := range s.order {
+		s.left[it.group] = 0
+	}
+	s.order = s.order[:0]
+	if !ok || cost >= old-leastGain {
+		for _, i := range picks {
+			s.count[s.bins[i].offer]++
+		}
+		return false
+	}
+	for _, a := range added {
+		a.bin.loads = join(a.bin.loads, a.loads)
+		s.measure(a.bin)
+	}
+	s.nodes += len(picks) - len(fresh)
+	for _, b := range fresh {
+		s.count[b.offer]++
+		s.measure(b)
+	}
+	var rest []*bin
+	for i, b := range s.bins {
+		if !slices.Contains(picks, i) {
+			rest = append(rest, b)
+		}
+	}
+	s.bins = append(rest, fresh...)
+	return true
+}
+
+// empty the nodes into what is left. It returns what they cost.
+func (s *search) empty(picks []int) (cost float64) {
+	for _, at := range picks {
+		b := s.bins[at]
+		cost += s.m.offers[b.offer].Price
+		s.count[b.offer]--
+		for _, l := range b.loads {
+			if s.left[l.group] == 0 {
+				s.order = append(s.order, s.item(l.group))
+			}
+			s.left[l.group] += l.n
+		}
+	}
+	if s.next(2) == 0 {
+		for i := range s.order {
+			s.order[i].worth *= 1 + float64(s.next(1000))/1000
+		}
+	}
+	s.sort()
+	return cost
+}
+
+// addition is loads for a node that stays.
+type addition struct {
+	bin   *bin
+	loads []load
+}
+
+// add what is left to the room of nodes that stay.
+func (s *search) add(picks []int) (added []addition) {
+	for range min(addsMost, len(s.bins)) {
+		at := s.next(len(s.bins))
+		b := s.bins[at]
+		if slices.Contains(picks, at) || b.room.Pods <= 0 || slices.ContainsFunc(added, func(a addition) bool { return a.bin == b }) {
+			continue
+		}
+		if loads := s.addTo(b); len(loads) > 0 {
+			added = append(added, addition{b, loads})
+			for _, l := range loads {
+				s.left[l.group] -= l.n
+			}
+		}
+	}
+	return added
+}
+
+func (s *search) addTo(b *bin) []load {
+	s.resume(b)
+	room := b.room
+	s.stuff(b.offer, &room, false)
+	loads := s.filled(b.offer).loads
+	for _, l := range b.loads {
+		s.already[l.group] = 0
+	}
+	s.clear(b.offer)
+	s.beside = nil
+	return loads
+}
+
+// resume filling a node.
+func (s *search) resume(b *bin) {
+	s.clear(b.offer)
+	s.beside = s.already
+	for _, l := range b.loads {
+		s.already[l.group] = l.n
+		s.introduce(l.group, l.n)
+	}
+}
+
+func join(a, b []load) []load {
+	sum := slices.Clone(a)
+	for _, l := range b {
+		if i := slices.IndexFunc(sum, func(have load) bool { return have.group == l.group }); i >= 0 {
+			sum[i].n += l.n
+		} else {
+			sum = append(sum, l)
+		}
+	}
+	return sum
+}
+
+// rebuild nodes for what is left for less than limit, with at most so many nodes,
+// any number below 0.
+func (s *search) rebuild(limit float64, allowed int) (fresh []*bin, cost float64, ok bool) {
+	var best []*bin
+	for cost = 0; ; {
+		rest := s.remaining()
+		if rest <= 0 && cost < limit {
+			best, limit, ok = fresh, cost, true
+			break
+		}
+		if cost+rest >= limit-leastGain || allowed == 0 {
+			break
+		}
+		if last := s.last(limit - cost); last != nil {
+			limit = cost + s.m.offers[last.offer].Price
+			best = append(slices.Clone(fresh), last)
+			ok = true
+		}
+		node := s.among(0, math.Inf(1))
+		if node == nil || allowed == 1 {
+			break
+		}
+		allowed--
+		cost += s.m.offers[node.offer].Price
+		fresh = append(fresh, node)
+		s.count[node.offer]++
+		for _, l := range node.loads {
+			s.left[l.group] -= l.n
+		}
+	}
+	for _, b := range fresh {
+		s.count[b.offer]--
+	}
+	return best, limit, ok
+}
+
+// last is the cheapest node that takes all that is left for less than limit.
+func (s *search) last(limit float64) *bin {
+	var sum fit.Amounts
+	var admit []uint64
+	for _, it := range s.order {
+		i := it.group
+		if s.left[i] == 0 {
+			continue
+		}
+		g := s.groups[i]
+		sum = sum.Plus(times(g.need, s.left[i]))
+		if admit == nil {
+			admit = slices.Clone(g.mask.bits)
+			continue
+		}
+		for w, bits := range g.mask.bits {
+			admit[w] &= bits
+		}
+	}
+	for _, o := range s.cheap {
+		if s.m.offers[o].Price >= limit-leastGain {
+			return nil
+		}
+		if admit[o>>6]>>(o&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {
+			continue
+		}
+		s.fill(o, plain)
+		node := s.filled(o)
+		all := 0
+		for _, l := range node.loads {
+			all += l.n
+		}
+		if int64(all) == sum.Pods {
+			return node
+		}
+	}
+	return nil
+}
+
+// times a need.
+func times(a fit.Amounts, n int) fit.Amounts {
+	k := int64(n)
+	product := fit.Amounts{CPU: a.CPU * k, Memory: a.Memory * k, Disk: a.Disk * k, Pods: a.Pods * k}
+	for _, v := range a.Extended {
+		product.Extended = append(product.Extended, v*k)
+	}
+	return product
+}
