@@ -15,10 +15,22 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/pkg/run"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/replay"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/store"
 )
 
-func main() { run.Main(ml) }
+// commands beside the server, by their first argument.
+var commands = map[string]func(context.Context) error{
+	"replay": replay.Main, // spot mixes on recorded preemptions
+}
+
+func main() {
+	if len(os.Args) > 1 && commands[os.Args[1]] != nil {
+		run.Main(commands[os.Args[1]])
+		return
+	}
+	run.Main(ml)
+}
 
 // role is what ml connects to the database as: it may read, no more.
 const role = "ml_server_ro"
