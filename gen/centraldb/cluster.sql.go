@@ -200,9 +200,14 @@ func (q *Queries) ClusterList(ctx context.Context, db DBTX, customerID uuid.Null
 }
 
 const clusterOffline = `-- name: ClusterOffline :many
-UPDATE clusters SET status = 'offline', updated_at = now()
-WHERE status = 'active' AND last_seen_at < now() - interval '3 minutes'
-RETURNING cluster_id, customer_id
+WITH gone AS (
+    UPDATE clusters SET status = 'offline', updated_at = now()
+    WHERE status = 'active' AND last_seen_at < now() - interval '3 minutes'
+    RETURNING cluster_id, customer_id, last_seen_at),
+noted AS (
+    INSERT INTO silences (kind, cluster_id, since) SELECT 'agent', cluster_id, last_seen_at FROM gone
+    ON CONFLICT (kind, cluster_id, since) DO NOTHING)
+SELECT cluster_id, customer_id FROM gone
 `
 
 type ClusterOfflineRow struct {
@@ -210,6 +215,7 @@ type ClusterOfflineRow struct {
 	CustomerID uuid.UUID
 }
 
+// The silence is noted with it: gaps in the reports are explained by it later.
 func (q *Queries) ClusterOffline(ctx context.Context, db DBTX) ([]ClusterOfflineRow, error) {
 	rows, err := db.Query(ctx, clusterOffline)
 	if err != nil {

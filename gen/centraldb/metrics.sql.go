@@ -53,12 +53,100 @@ func (q *Queries) EventUpsertMany(ctx context.Context, db DBTX, arg EventUpsertM
 	return result.RowsAffected(), nil
 }
 
+const metricsImpute = `-- name: MetricsImpute :many
+INSERT INTO cluster_metrics (cluster_id, at, total_nodes, spot_nodes, on_demand_nodes, total_cpu, total_memory_gb,
+    allocated_cpu, allocated_memory_gb, total_pods, running_pods, pending_pods, cost_per_hour, imputed, method, run_id, step_seconds)
+SELECT $1, v.at, v.total_nodes, v.spot_nodes, v.on_demand_nodes, v.total_cpu, v.total_memory_gb,
+    v.allocated_cpu, v.allocated_memory_gb, v.total_pods, v.running_pods, v.pending_pods, v.cost_per_hour,
+    true, $2, $3::uuid, $4::real
+FROM (SELECT unnest($5::timestamptz[]) AS at, unnest($6::int[]) AS total_nodes, unnest($7::int[]) AS spot_nodes,
+    unnest($8::int[]) AS on_demand_nodes, unnest($9::float8[]) AS total_cpu,
+    unnest($10::float8[]) AS total_memory_gb, unnest($11::float8[]) AS allocated_cpu,
+    unnest($12::float8[]) AS allocated_memory_gb, unnest($13::int[]) AS total_pods,
+    unnest($14::int[]) AS running_pods, unnest($15::int[]) AS pending_pods,
+    unnest($16::float8[]) AS cost_per_hour) v
+WHERE EXISTS (SELECT 1 FROM clusters c WHERE c.cluster_id = $1 AND c.created_at <= v.at)
+    AND NOT EXISTS (SELECT 1 FROM cluster_metrics m WHERE m.cluster_id = $1
+        AND m.at > v.at - make_interval(secs => $4::real / 2)
+        AND m.at < v.at + make_interval(secs => $4::real / 2))
+ON CONFLICT (cluster_id, at) DO NOTHING
+RETURNING at
+`
+
+type MetricsImputeParams struct {
+	ClusterID         uuid.UUID
+	Method            string
+	RunID             uuid.UUID
+	StepSeconds       float32
+	Ats               []time.Time
+	TotalNodes        []int32
+	SpotNodes         []int32
+	OnDemandNodes     []int32
+	TotalCpus         []float64
+	TotalMemories     []float64
+	AllocatedCpus     []float64
+	AllocatedMemories []float64
+	TotalPods         []int32
+	RunningPods       []int32
+	PendingPods       []int32
+	Costs             []float64
+}
+
+// Never beside a row, observed or imputed, that stands for the same time. Returns what was new.
+func (q *Queries) MetricsImpute(ctx context.Context, db DBTX, arg MetricsImputeParams) ([]time.Time, error) {
+	rows, err := db.Query(ctx, metricsImpute,
+		arg.ClusterID,
+		arg.Method,
+		arg.RunID,
+		arg.StepSeconds,
+		arg.Ats,
+		arg.TotalNodes,
+		arg.SpotNodes,
+		arg.OnDemandNodes,
+		arg.TotalCpus,
+		arg.TotalMemories,
+		arg.AllocatedCpus,
+		arg.AllocatedMemories,
+		arg.TotalPods,
+		arg.RunningPods,
+		arg.PendingPods,
+		arg.Costs,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []time.Time
+	for rows.Next() {
+		var at time.Time
+		if err := rows.Scan(&at); err != nil {
+			return nil, err
+		}
+		items = append(items, at)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const metricsInsert = `-- name: MetricsInsert :exec
+WITH void AS (
+    DELETE FROM cluster_metrics m
+    WHERE m.imputed AND m.cluster_id = $1 AND m.at <> $2::timestamptz
+        AND m.at BETWEEN $2::timestamptz - interval '300 seconds' AND $2::timestamptz + interval '300 seconds'
+        AND m.at BETWEEN $2::timestamptz - make_interval(secs => m.step_seconds / 2)
+            AND $2::timestamptz + make_interval(secs => m.step_seconds / 2))
 INSERT INTO cluster_metrics (cluster_id, at, total_nodes, spot_nodes, on_demand_nodes, total_cpu, total_memory_gb,
     allocated_cpu, allocated_memory_gb, total_pods, running_pods, pending_pods, cost_per_hour)
 VALUES ($1, $2, $3, $4, $5, $6, $7,
     $8, $9, $10, $11, $12, $13)
-ON CONFLICT (cluster_id, at) DO NOTHING
+ON CONFLICT (cluster_id, at) DO UPDATE SET total_nodes = EXCLUDED.total_nodes, spot_nodes = EXCLUDED.spot_nodes,
+    on_demand_nodes = EXCLUDED.on_demand_nodes, total_cpu = EXCLUDED.total_cpu, total_memory_gb = EXCLUDED.total_memory_gb,
+    allocated_cpu = EXCLUDED.allocated_cpu, allocated_memory_gb = EXCLUDED.allocated_memory_gb, total_pods = EXCLUDED.total_pods,
+    running_pods = EXCLUDED.running_pods, pending_pods = EXCLUDED.pending_pods, cost_per_hour = EXCLUDED.cost_per_hour,
+    imputed = false, method = '', run_id = NULL, step_seconds = 0
+WHERE cluster_metrics.imputed
 `
 
 type MetricsInsertParams struct {
@@ -77,6 +165,7 @@ type MetricsInsertParams struct {
 	CostPerHour       float64
 }
 
+// What was observed replaces what was imputed for that time. 300 seconds is half the longest step.
 func (q *Queries) MetricsInsert(ctx context.Context, db DBTX, arg MetricsInsertParams) error {
 	_, err := db.Exec(ctx, metricsInsert,
 		arg.ClusterID,

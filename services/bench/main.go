@@ -31,6 +31,7 @@ var subjects = []subject{
 	{"interruption", (*bench).interruption},
 	{"imds", (*bench).imds},
 	{"link", (*bench).link},
+	{"gaps", (*bench).gaps},
 	{"spot", (*bench).spot},
 	{"sizing", (*bench).sizing},
 	{"demo", (*bench).demo},

@@ -455,8 +455,19 @@ func TestEveryRefusalHasTheDocumentedStatusAndBody(t *testing.T) {
 		{"a key that has ended already", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "viewer", "expires_at": "2025-11-28T10:00:00Z"}`, 422, "INVALID_REQUEST", `{"field": "expires_at"}`},
 		{"the platform's staff naming no customer", "POST", "/api/v1/admin/clusters", h.platform, `{"cluster_name": "x", "region": "us-east-1"}`, 422, "INVALID_REQUEST", `{"field": "customer_id"}`},
 
-		{"gaps", "POST", "/api/v1/admin/gap-filler/analyze", h.platform, `{"model_training_date": "2025-11-28T10:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
-		{"filling gaps", "POST", "/api/v1/admin/gap-filler/fill", h.platform, `{"model_training_date": "2025-11-28T10:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
+		{"gaps, and ml has no such service", "POST", "/api/v1/admin/gap-filler/analyze", h.platform, gapsBody, 501, "UNIMPLEMENTED", ""},
+		{"gaps of a customer", "POST", "/api/v1/admin/gap-filler/analyze", h.admin, gapsBody, 403, "PERMISSION_DENIED", ""},
+		{"a customer who wants to fill", "POST", "/api/v1/admin/gap-filler/fill", h.admin, gapsBody, 403, "PERMISSION_DENIED", ""},
+		{"an agent who wants to fill", "POST", "/api/v1/admin/gap-filler/fill", h.agent, gapsBody, 403, "PERMISSION_DENIED", ""},
+		{"filling without a date", "POST", "/api/v1/admin/gap-filler/fill", h.platform, `{"lookback_days": 30}`, 422, "INVALID_REQUEST", `{"field": "model_training_date"}`},
+		{
+			"filling ten years", "POST", "/api/v1/admin/gap-filler/fill", h.platform, strings.Replace(gapsBody, "30", "3650", 1), 422, "INVALID_REQUEST",
+			`{"field": "lookback_days"}`,
+		},
+		{
+			"gaps of a cluster that is none", "POST", "/api/v1/admin/gap-filler/analyze", h.platform, strings.Replace(gapsBody, "{", `{"cluster_id": "c", `, 1), 422,
+			"INVALID_REQUEST", `{"field": "cluster_id"}`,
+		},
 	})
 }
 

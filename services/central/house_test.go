@@ -42,6 +42,7 @@ type ml struct {
 	mlv1.UnimplementedModelServiceServer
 	hold chan struct{}
 	key  string // that it takes; "": central's
+	data mlv1.DataServiceServer
 }
 
 func (m *ml) SpotOptimize(ctx context.Context, req *mlv1.SpotOptimizeRequest) (*mlv1.SpotOptimizeResponse, error) {
@@ -89,6 +90,9 @@ func (m *ml) serve(t *testing.T) string {
 	srv := rpc.NewServer(rpc.ServerConfig{Log: slog.New(slog.DiscardHandler), Authorizer: auth.NewKeys(key, nil, nil)})
 	mlv1.RegisterDecisionServiceServer(srv, m)
 	mlv1.RegisterMarketServiceServer(srv, m)
+	if m.data != nil {
+		mlv1.RegisterDataServiceServer(srv, m.data)
+	}
 	mlv1.RegisterModelServiceServer(srv, m)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -103,6 +107,7 @@ func (m *ml) serve(t *testing.T) string {
 // and one cluster, and what a test needs to talk to it.
 type house struct {
 	url      string
+	grpc     string
 	store    *store.Store
 	db       *pgtest.DB
 	log      *record
@@ -155,7 +160,7 @@ func open(t *testing.T, mlAddress string, perMinute int) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.url = "http://" + server.HTTP.String()
+	h.url, h.grpc = "http://"+server.HTTP.String(), server.GRPC.String()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run.All(ctx, server.parts...) }()

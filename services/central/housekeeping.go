@@ -30,9 +30,10 @@ func (h housekeeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-often.C:
-			err = h.markOffline(ctx)
+			err = errors.Join(h.markOffline(ctx), h.store.NoteSilences(ctx))
 		case <-hourly.C:
-			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx), h.store.PruneRefusals(ctx))
+			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx), h.store.PruneRefusals(ctx),
+				h.store.PruneTraining(ctx, h.keep))
 		}
 		if err != nil && ctx.Err() == nil {
 			h.log.ErrorContext(ctx, "keeping house", "error", err)

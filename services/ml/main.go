@@ -64,12 +64,13 @@ func ml(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	account := &market.Account{Endpoint: s.AWS.EndpointURL, Log: told.Log}
 	database, closeDatabase, err := openDatabase(ctx, s.Database, told.Log)
 	if err != nil {
 		return err
 	}
 	defer closeDatabase()
-	server, err := newServer(&s, told, prices, database)
+	server, err := newServer(&s, told, prices, account, database)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func ml(ctx context.Context) error {
 	return run.All(ctx,
 		run.Named("grpc", func(ctx context.Context) error { return server.rpc.Serve(ctx, grpcListener) }),
 		run.Named("http", func(ctx context.Context) error { return rpc.ServeHTTP(ctx, httpListener, server.http) }),
-		run.Named("market", refresher(&s, told.Log, prices)),
+		run.Named("market", refresher(&s, told.Log, prices, account)),
 		run.Named("models", server.models.Run),
 	)
 }

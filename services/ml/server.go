@@ -31,12 +31,16 @@ type server struct {
 	models *models.Registry
 }
 
-func newServer(s *settings, told *observe.Telemetry, prices *market.Market, database *store.Store) (*server, error) {
+func newServer(s *settings, told *observe.Telemetry, prices *market.Market, account *market.Account, database *store.Store) (*server, error) {
 	decisions, err := decide.New(decide.Config{Market: prices, Log: told.Log})
 	if err != nil {
 		return nil, fmt.Errorf("preparing decisions: %w", err)
 	}
 	uses := newTrained(told.Log, database)
+	data := gaps.Config{Store: database, Log: told.Log}
+	if s.Market.Refresh != "off" {
+		data.History = &market.History{Market: prices, Account: account}
+	}
 	health := models.Config{Market: prices, Registry: uses.registry}
 	if database != nil {
 		health.Database = database
@@ -53,7 +57,7 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, data
 	srv := rpc.NewServer(rpc.ServerConfig{Log: told.Log, Authorizer: auth.New(s.keys())})
 	mlv1.RegisterDecisionServiceServer(srv, decisions)
 	mlv1.RegisterPredictionServiceServer(srv, watched{predictions, uses.registry})
-	mlv1.RegisterDataServiceServer(srv, &gaps.Server{})
+	mlv1.RegisterDataServiceServer(srv, gaps.New(data))
 	mlv1.RegisterModelServiceServer(srv, models.New(health))
 	mlv1.RegisterMarketServiceServer(srv, market.NewServer(prices))
 	conn, err := rpc.InProcess(srv)
@@ -90,12 +94,12 @@ func gateway(conn *grpc.ClientConn) (http.Handler, error) {
 const fetchWithin = 2 * time.Minute
 
 // refresher keeps the market fresh, unless that is switched off.
-func refresher(s *settings, log *slog.Logger, prices *market.Market) run.Part {
+func refresher(s *settings, log *slog.Logger, prices *market.Market, account *market.Account) run.Part {
 	if s.Market.Refresh == "off" {
 		return func(context.Context) error { return nil }
 	}
 	r := &market.Refresher{
-		Market: prices, Regions: s.regions(), AdvisorURL: s.AWS.SpotAdvisorURL, EndpointURL: s.AWS.EndpointURL,
+		Market: prices, Account: account, Regions: s.regions(), AdvisorURL: s.AWS.SpotAdvisorURL,
 		Every: s.AWS.SpotAdvisorRefreshInterval(), HTTP: &http.Client{Timeout: fetchWithin}, Log: log,
 	}
 	return r.Run

@@ -33,7 +33,7 @@ func testServer(t *testing.T) *server {
 	}
 	var s settings
 	s.Auth.APIKeys = []string{testKey}
-	srv, err := newServer(&s, told, prices, nil)
+	srv, err := newServer(&s, told, prices, &market.Account{Log: told.Log}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestDocumentedPathsAnswerAsDocumented(t *testing.T) {
 		"bin-pack without a key":                {post, pack, "", decision("bin_pack", "", ""), 401, "UNAUTHENTICATED", ""},
 		"spot-interruption":                     {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1"}`, 200, "", ""},
 		"spot-interruption of what?":            {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"region": "us-east-1"}`, 422, "INVALID_REQUEST", "instance_type"},
-		"fill-gaps":                             {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
+		"fill-gaps":                             {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 30}`, 503, "UNAVAILABLE", ""},
 		"fill-gaps of no days":                  {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z"}`, 422, "INVALID_REQUEST", "lookback_days"},
 		"health needs no key":                   {get, "/api/v1/ml/health", "", "", 200, "", ""},
 		"health with a body":                    {get, "/api/v1/ml/health", testKey, "", 200, "", ""},
@@ -141,6 +141,9 @@ func TestDocumentedPathsAnswerAsDocumented(t *testing.T) {
 		"spot-interruption, no key":             {post, "/api/v1/ml/predict/spot-interruption", "", `{"instance_type": "m5.large", "region": "us-east-1"}`, 401, "UNAUTHENTICATED", ""},
 		"spot-interruption too far":             {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1", "horizon_minutes": 99999}`, 422, "INVALID_REQUEST", "horizon_minutes"},
 		"spot-interruption of a zone elsewhere": {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1", "availability_zone": "eu-west-1a"}`, 422, "INVALID_REQUEST", "availability_zone"},
+		"fill-gaps without a key":               {post, "/api/v1/ml/data/fill-gaps", "", `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 30}`, 401, "UNAUTHENTICATED", ""},
+		"fill-gaps of ten years":                {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 3650}`, 422, "INVALID_REQUEST", "lookback_days"},
+		"fill-gaps until never":                 {post, "/api/v1/ml/data/fill-gaps", testKey, `{"lookback_days": 30}`, 422, "INVALID_REQUEST", "model_training_date"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, answer := call(t, front, c.method, c.path, c.key, c.body)

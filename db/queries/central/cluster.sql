@@ -54,9 +54,15 @@ UPDATE clusters SET session_id = NULL, session_replica = NULL
 WHERE cluster_id = @cluster_id AND session_epoch = @session_epoch;
 
 -- name: ClusterOffline :many
-UPDATE clusters SET status = 'offline', updated_at = now()
-WHERE status = 'active' AND last_seen_at < now() - interval '3 minutes'
-RETURNING cluster_id, customer_id;
+-- The silence is noted with it: gaps in the reports are explained by it later.
+WITH gone AS (
+    UPDATE clusters SET status = 'offline', updated_at = now()
+    WHERE status = 'active' AND last_seen_at < now() - interval '3 minutes'
+    RETURNING cluster_id, customer_id, last_seen_at),
+noted AS (
+    INSERT INTO silences (kind, cluster_id, since) SELECT 'agent', cluster_id, last_seen_at FROM gone
+    ON CONFLICT (kind, cluster_id, since) DO NOTHING)
+SELECT cluster_id, customer_id FROM gone;
 
 -- name: ClusterInventory :one
 -- Locks the row: inventories of one cluster are put in force one at a time. NO KEY:

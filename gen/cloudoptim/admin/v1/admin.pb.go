@@ -1664,10 +1664,14 @@ func (x *RetireModelResponse) GetModel() *Model {
 
 type AnalyzeGapsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Data up to here.
+	// Data up to here; one in the future counts as now.
 	ModelTrainingDate *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=model_training_date,json=modelTrainingDate,proto3" json:"model_training_date,omitempty"`
 	// Days before it.
-	LookbackDays  int32 `protobuf:"varint,2,opt,name=lookback_days,json=lookbackDays,proto3" json:"lookback_days,omitempty"`
+	LookbackDays int32 `protobuf:"varint,2,opt,name=lookback_days,json=lookbackDays,proto3" json:"lookback_days,omitempty"`
+	// One cluster's series and the pools it uses; empty: all.
+	ClusterId string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Gaps in the answer, the longest; 0: 1000.
+	MaxGaps       int32 `protobuf:"varint,4,opt,name=max_gaps,json=maxGaps,proto3" json:"max_gaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1716,10 +1720,41 @@ func (x *AnalyzeGapsRequest) GetLookbackDays() int32 {
 	return 0
 }
 
+func (x *AnalyzeGapsRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *AnalyzeGapsRequest) GetMaxGaps() int32 {
+	if x != nil {
+		return x.MaxGaps
+	}
+	return 0
+}
+
 type AnalyzeGapsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Holes found.
-	Gaps          []*DataGap `protobuf:"bytes,1,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// Holes found, the longest first, no more than asked for.
+	Gaps []*DataGap `protobuf:"bytes,1,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// All that were found; those beyond the list are seen by asking for one cluster.
+	GapsFound int32 `protobuf:"varint,2,opt,name=gaps_found,json=gapsFound,proto3" json:"gaps_found,omitempty"`
+	// Of these, those that a fill would close.
+	GapsFillable int32 `protobuf:"varint,3,opt,name=gaps_fillable,json=gapsFillable,proto3" json:"gaps_fillable,omitempty"`
+	// Each series, the least covered first; at most 10,000.
+	Series []*v11.SeriesCoverage `protobuf:"bytes,4,rep,name=series,proto3" json:"series,omitempty"`
+	// All series that were looked at.
+	SeriesFound int32 `protobuf:"varint,5,opt,name=series_found,json=seriesFound,proto3" json:"series_found,omitempty"`
+	// Mean of the coverage of the series that have a cadence; 0 to 1, and 0 when there
+	// are none.
+	Coverage float64 `protobuf:"fixed64,6,opt,name=coverage,proto3" json:"coverage,omitempty"`
+	// Start of what was looked at.
+	Start *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start,proto3" json:"start,omitempty"`
+	// End of it: the training date, or now if that is earlier.
+	End *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=end,proto3" json:"end,omitempty"`
+	// Names this analysis in gap_runs.
+	RunId         string `protobuf:"bytes,9,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1761,6 +1796,62 @@ func (x *AnalyzeGapsResponse) GetGaps() []*DataGap {
 	return nil
 }
 
+func (x *AnalyzeGapsResponse) GetGapsFound() int32 {
+	if x != nil {
+		return x.GapsFound
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsResponse) GetGapsFillable() int32 {
+	if x != nil {
+		return x.GapsFillable
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsResponse) GetSeries() []*v11.SeriesCoverage {
+	if x != nil {
+		return x.Series
+	}
+	return nil
+}
+
+func (x *AnalyzeGapsResponse) GetSeriesFound() int32 {
+	if x != nil {
+		return x.SeriesFound
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsResponse) GetCoverage() float64 {
+	if x != nil {
+		return x.Coverage
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsResponse) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *AnalyzeGapsResponse) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *AnalyzeGapsResponse) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
 // DataGap is a hole in one series.
 type DataGap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1770,8 +1861,16 @@ type DataGap struct {
 	Start *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
 	// First there again.
 	End *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
-	// Why.
-	Cause         string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Why; see ml.v1.DataGap.cause.
+	Cause string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Steps missing; 0 for a series without a cadence.
+	Missing int32 `protobuf:"varint,5,opt,name=missing,proto3" json:"missing,omitempty"`
+	// A fill closes it, or part of it.
+	Fillable bool `protobuf:"varint,6,opt,name=fillable,proto3" json:"fillable,omitempty"`
+	// How; see ml.v1.DataGap.method.
+	Method string `protobuf:"bytes,7,opt,name=method,proto3" json:"method,omitempty"`
+	// Why it is not filled; see ml.v1.DataGap.reason.
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1834,12 +1933,42 @@ func (x *DataGap) GetCause() string {
 	return ""
 }
 
+func (x *DataGap) GetMissing() int32 {
+	if x != nil {
+		return x.Missing
+	}
+	return 0
+}
+
+func (x *DataGap) GetFillable() bool {
+	if x != nil {
+		return x.Fillable
+	}
+	return false
+}
+
+func (x *DataGap) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *DataGap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type FillGapsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Data up to here.
+	// Data up to here; one in the future counts as now.
 	ModelTrainingDate *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=model_training_date,json=modelTrainingDate,proto3" json:"model_training_date,omitempty"`
 	// Days before it.
-	LookbackDays  int32 `protobuf:"varint,2,opt,name=lookback_days,json=lookbackDays,proto3" json:"lookback_days,omitempty"`
+	LookbackDays int32 `protobuf:"varint,2,opt,name=lookback_days,json=lookbackDays,proto3" json:"lookback_days,omitempty"`
+	// One cluster's series and the pools it uses; empty: all.
+	ClusterId     string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1888,12 +2017,28 @@ func (x *FillGapsRequest) GetLookbackDays() int32 {
 	return 0
 }
 
+func (x *FillGapsRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
 type FillGapsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Gaps filled.
+	// Gaps filled by this run; those that an earlier one filled do not count.
 	GapsFilled int32 `protobuf:"varint,1,opt,name=gaps_filled,json=gapsFilled,proto3" json:"gaps_filled,omitempty"`
-	// Rows written.
-	Records       int32 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// Rows written by this run.
+	Records int32 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// Names this run; every row it wrote carries it.
+	RunId string `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Gaps that stay open, because no rule allows to fill them.
+	GapsLeftOpen int32 `protobuf:"varint,4,opt,name=gaps_left_open,json=gapsLeftOpen,proto3" json:"gaps_left_open,omitempty"`
+	// Sources that could not be asked, e.g. spot_prices/eu-west-1; run it again.
+	FailedSources []string `protobuf:"bytes,5,rep,name=failed_sources,json=failedSources,proto3" json:"failed_sources,omitempty"`
+	// False: the call's time ran out first. What is counted is written; run it again
+	// for the rest.
+	Complete      bool `protobuf:"varint,6,opt,name=complete,proto3" json:"complete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1940,6 +2085,34 @@ func (x *FillGapsResponse) GetRecords() int32 {
 		return x.Records
 	}
 	return 0
+}
+
+func (x *FillGapsResponse) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *FillGapsResponse) GetGapsLeftOpen() int32 {
+	if x != nil {
+		return x.GapsLeftOpen
+	}
+	return 0
+}
+
+func (x *FillGapsResponse) GetFailedSources() []string {
+	if x != nil {
+		return x.FailedSources
+	}
+	return nil
+}
+
+func (x *FillGapsResponse) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
 }
 
 type StreamRequest struct {
@@ -3282,7 +3455,7 @@ var File_cloudoptim_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/admin/v1/admin.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a&cloudoptim/admin/v1/optimization.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1fcloudoptim/ml/v1/decision.proto\x1a\x1ccloudoptim/ml/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
+	"\x1fcloudoptim/admin/v1/admin.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a&cloudoptim/admin/v1/optimization.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1bcloudoptim/ml/v1/data.proto\x1a\x1fcloudoptim/ml/v1/decision.proto\x1a\x1ccloudoptim/ml/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
 	"\x13ListClustersRequest\"P\n" +
 	"\x14ListClustersResponse\x128\n" +
 	"\bclusters\x18\x01 \x03(\v2\x1c.cloudoptim.admin.v1.ClusterR\bclusters\"\xff\x03\n" +
@@ -3415,26 +3588,49 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x12RetireModelRequest\x12:\n" +
 	"\rmodel_version\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{16}$R\fmodelVersion\"G\n" +
 	"\x13RetireModelResponse\x120\n" +
-	"\x05model\x18\x01 \x01(\v2\x1a.cloudoptim.admin.v1.ModelR\x05model\"\x99\x01\n" +
+	"\x05model\x18\x01 \x01(\v2\x1a.cloudoptim.admin.v1.ModelR\x05model\"\xec\x01\n" +
 	"\x12AnalyzeGapsRequest\x12R\n" +
 	"\x13model_training_date\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x11modelTrainingDate\x12/\n" +
 	"\rlookback_days\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xc7\b(\x01R\flookbackDays\"G\n" +
+	"\xbaH\a\x1a\x05\x18\xc7\b(\x01R\flookbackDays\x12*\n" +
+	"\n" +
+	"cluster_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x12%\n" +
+	"\bmax_gaps\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\amaxGaps\"\xfb\x02\n" +
 	"\x13AnalyzeGapsResponse\x120\n" +
-	"\x04gaps\x18\x01 \x03(\v2\x1c.cloudoptim.admin.v1.DataGapR\x04gaps\"\x97\x01\n" +
+	"\x04gaps\x18\x01 \x03(\v2\x1c.cloudoptim.admin.v1.DataGapR\x04gaps\x12\x1d\n" +
+	"\n" +
+	"gaps_found\x18\x02 \x01(\x05R\tgapsFound\x12#\n" +
+	"\rgaps_fillable\x18\x03 \x01(\x05R\fgapsFillable\x128\n" +
+	"\x06series\x18\x04 \x03(\v2 .cloudoptim.ml.v1.SeriesCoverageR\x06series\x12!\n" +
+	"\fseries_found\x18\x05 \x01(\x05R\vseriesFound\x12\x1a\n" +
+	"\bcoverage\x18\x06 \x01(\x01R\bcoverage\x120\n" +
+	"\x05start\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
+	"\x03end\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x15\n" +
+	"\x06run_id\x18\t \x01(\tR\x05runId\"\xfd\x01\n" +
 	"\aDataGap\x12\x16\n" +
 	"\x06series\x18\x01 \x01(\tR\x06series\x120\n" +
 	"\x05start\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
 	"\x03end\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x14\n" +
-	"\x05cause\x18\x04 \x01(\tR\x05cause\"\x96\x01\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\x12\x18\n" +
+	"\amissing\x18\x05 \x01(\x05R\amissing\x12\x1a\n" +
+	"\bfillable\x18\x06 \x01(\bR\bfillable\x12\x16\n" +
+	"\x06method\x18\a \x01(\tR\x06method\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"\xc2\x01\n" +
 	"\x0fFillGapsRequest\x12R\n" +
 	"\x13model_training_date\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x11modelTrainingDate\x12/\n" +
 	"\rlookback_days\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xc7\b(\x01R\flookbackDays\"M\n" +
+	"\xbaH\a\x1a\x05\x18\xc7\b(\x01R\flookbackDays\x12*\n" +
+	"\n" +
+	"cluster_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\"\xcd\x01\n" +
 	"\x10FillGapsResponse\x12\x1f\n" +
 	"\vgaps_filled\x18\x01 \x01(\x05R\n" +
 	"gapsFilled\x12\x18\n" +
-	"\arecords\x18\x02 \x01(\x05R\arecords\";\n" +
+	"\arecords\x18\x02 \x01(\x05R\arecords\x12\x15\n" +
+	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12$\n" +
+	"\x0egaps_left_open\x18\x04 \x01(\x05R\fgapsLeftOpen\x12%\n" +
+	"\x0efailed_sources\x18\x05 \x03(\tR\rfailedSources\x12\x1a\n" +
+	"\bcomplete\x18\x06 \x01(\bR\bcomplete\";\n" +
 	"\rStreamRequest\x12*\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\"\x8f\x03\n" +
@@ -3667,11 +3863,12 @@ var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
 	(*v1.ClusterState)(nil),             // 56: cloudoptim.fleet.v1.ClusterState
 	(*v11.ModelMetrics)(nil),            // 57: cloudoptim.ml.v1.ModelMetrics
-	(*v1.SpotEvent)(nil),                // 58: cloudoptim.fleet.v1.SpotEvent
-	(*v11.DecisionRequest)(nil),         // 59: cloudoptim.ml.v1.DecisionRequest
-	(*v11.DecisionResponse)(nil),        // 60: cloudoptim.ml.v1.DecisionResponse
-	(*OptimizationOptions)(nil),         // 61: cloudoptim.admin.v1.OptimizationOptions
-	(*Optimization)(nil),                // 62: cloudoptim.admin.v1.Optimization
+	(*v11.SeriesCoverage)(nil),          // 58: cloudoptim.ml.v1.SeriesCoverage
+	(*v1.SpotEvent)(nil),                // 59: cloudoptim.fleet.v1.SpotEvent
+	(*v11.DecisionRequest)(nil),         // 60: cloudoptim.ml.v1.DecisionRequest
+	(*v11.DecisionResponse)(nil),        // 61: cloudoptim.ml.v1.DecisionResponse
+	(*OptimizationOptions)(nil),         // 62: cloudoptim.admin.v1.OptimizationOptions
+	(*Optimization)(nil),                // 63: cloudoptim.admin.v1.Optimization
 }
 var file_cloudoptim_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: cloudoptim.admin.v1.ListClustersResponse.clusters:type_name -> cloudoptim.admin.v1.Cluster
@@ -3697,77 +3894,80 @@ var file_cloudoptim_admin_v1_admin_proto_depIdxs = []int32{
 	14, // 20: cloudoptim.admin.v1.RetireModelResponse.model:type_name -> cloudoptim.admin.v1.Model
 	55, // 21: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
 	27, // 22: cloudoptim.admin.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.admin.v1.DataGap
-	55, // 23: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
-	55, // 24: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
-	55, // 25: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	55, // 26: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
-	56, // 27: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
-	58, // 28: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
-	59, // 29: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	60, // 30: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	55, // 31: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
-	42, // 32: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
-	42, // 33: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
-	55, // 34: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
-	55, // 35: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
-	55, // 36: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
-	55, // 37: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
-	61, // 38: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
-	62, // 39: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	62, // 40: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
-	62, // 41: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	58, // 42: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
-	0,  // 43: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
-	3,  // 44: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
-	6,  // 45: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
-	8,  // 46: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
-	45, // 47: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
-	47, // 48: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
-	49, // 49: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
-	51, // 50: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
-	11, // 51: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
-	15, // 52: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
-	17, // 53: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
-	19, // 54: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
-	21, // 55: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
-	23, // 56: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
-	25, // 57: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
-	28, // 58: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
-	30, // 59: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
-	32, // 60: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
-	34, // 61: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
-	36, // 62: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
-	38, // 63: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
-	40, // 64: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
-	43, // 65: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
-	1,  // 66: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
-	5,  // 67: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
-	7,  // 68: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
-	9,  // 69: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
-	46, // 70: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
-	48, // 71: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
-	50, // 72: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
-	52, // 73: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
-	13, // 74: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
-	16, // 75: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
-	18, // 76: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
-	20, // 77: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
-	22, // 78: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
-	24, // 79: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
-	26, // 80: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
-	29, // 81: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
-	31, // 82: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
-	33, // 83: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
-	35, // 84: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
-	37, // 85: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
-	39, // 86: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
-	41, // 87: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
-	44, // 88: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
-	66, // [66:89] is the sub-list for method output_type
-	43, // [43:66] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	58, // 23: cloudoptim.admin.v1.AnalyzeGapsResponse.series:type_name -> cloudoptim.ml.v1.SeriesCoverage
+	55, // 24: cloudoptim.admin.v1.AnalyzeGapsResponse.start:type_name -> google.protobuf.Timestamp
+	55, // 25: cloudoptim.admin.v1.AnalyzeGapsResponse.end:type_name -> google.protobuf.Timestamp
+	55, // 26: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
+	55, // 27: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
+	55, // 28: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	55, // 29: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
+	56, // 30: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	59, // 31: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
+	60, // 32: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
+	61, // 33: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	55, // 34: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 35: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
+	42, // 36: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
+	55, // 37: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
+	55, // 38: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
+	55, // 39: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
+	55, // 40: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
+	62, // 41: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
+	63, // 42: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	63, // 43: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
+	63, // 44: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	59, // 45: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
+	0,  // 46: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
+	3,  // 47: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
+	6,  // 48: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
+	8,  // 49: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
+	45, // 50: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
+	47, // 51: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
+	49, // 52: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
+	51, // 53: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
+	11, // 54: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
+	15, // 55: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
+	17, // 56: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
+	19, // 57: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
+	21, // 58: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
+	23, // 59: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
+	25, // 60: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
+	28, // 61: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
+	30, // 62: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
+	32, // 63: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
+	34, // 64: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
+	36, // 65: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
+	38, // 66: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
+	40, // 67: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
+	43, // 68: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
+	1,  // 69: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
+	5,  // 70: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
+	7,  // 71: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
+	9,  // 72: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
+	46, // 73: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
+	48, // 74: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
+	50, // 75: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
+	52, // 76: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
+	13, // 77: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
+	16, // 78: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
+	18, // 79: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
+	20, // 80: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
+	22, // 81: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
+	24, // 82: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
+	26, // 83: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
+	29, // 84: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
+	31, // 85: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
+	33, // 86: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
+	35, // 87: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
+	37, // 88: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
+	39, // 89: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
+	41, // 90: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
+	44, // 91: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
+	69, // [69:92] is the sub-list for method output_type
+	46, // [46:69] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_admin_v1_admin_proto_init() }

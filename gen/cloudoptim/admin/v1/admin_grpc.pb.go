@@ -92,9 +92,10 @@ type AdminServiceClient interface {
 	// RetireModel takes a model out of use. Without a live one, ml decides by the
 	// advisor's prior. Of a retired one it changes nothing.
 	RetireModel(ctx context.Context, in *RetireModelRequest, opts ...grpc.CallOption) (*RetireModelResponse, error)
-	// AnalyzeGaps finds holes in the training data.
+	// AnalyzeGaps finds holes in the training data, and why they are there.
 	AnalyzeGaps(ctx context.Context, in *AnalyzeGapsRequest, opts ...grpc.CallOption) (*AnalyzeGapsResponse, error)
-	// FillGaps fills them.
+	// FillGaps fills them: with what AWS can still tell, else by rule and marked.
+	// Done again, or after it was cut short, it does what is left.
 	FillGaps(ctx context.Context, in *FillGapsRequest, opts ...grpc.CallOption) (*FillGapsResponse, error)
 	// Stream sends what changes, as it happens. REST has it as
 	// WS /api/v1/admin/stream, one JSON message a text frame.
@@ -410,9 +411,10 @@ type AdminServiceServer interface {
 	// RetireModel takes a model out of use. Without a live one, ml decides by the
 	// advisor's prior. Of a retired one it changes nothing.
 	RetireModel(context.Context, *RetireModelRequest) (*RetireModelResponse, error)
-	// AnalyzeGaps finds holes in the training data.
+	// AnalyzeGaps finds holes in the training data, and why they are there.
 	AnalyzeGaps(context.Context, *AnalyzeGapsRequest) (*AnalyzeGapsResponse, error)
-	// FillGaps fills them.
+	// FillGaps fills them: with what AWS can still tell, else by rule and marked.
+	// Done again, or after it was cut short, it does what is left.
 	FillGaps(context.Context, *FillGapsRequest) (*FillGapsResponse, error)
 	// Stream sends what changes, as it happens. REST has it as
 	// WS /api/v1/admin/stream, one JSON message a text frame.

@@ -27,10 +27,14 @@ const (
 
 type FillGapsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Data up to here.
+	// Data up to here; one in the future counts as now.
 	ModelTrainingDate *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=model_training_date,json=modelTrainingDate,proto3" json:"model_training_date,omitempty"`
 	// Days before it.
-	LookbackDays  int32 `protobuf:"varint,2,opt,name=lookback_days,json=lookbackDays,proto3" json:"lookback_days,omitempty"`
+	LookbackDays int32 `protobuf:"varint,2,opt,name=lookback_days,json=lookbackDays,proto3" json:"lookback_days,omitempty"`
+	// One cluster's series and the pools it uses; empty: all.
+	ClusterId string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Rows to show in the answer; 0: none, the counts alone.
+	MaxRows       int32 `protobuf:"varint,4,opt,name=max_rows,json=maxRows,proto3" json:"max_rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -79,12 +83,33 @@ func (x *FillGapsRequest) GetLookbackDays() int32 {
 	return 0
 }
 
+func (x *FillGapsRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *FillGapsRequest) GetMaxRows() int32 {
+	if x != nil {
+		return x.MaxRows
+	}
+	return 0
+}
+
 type FillGapsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Gaps filled.
+	// Gaps that have at least one row below.
 	GapsFilled int32 `protobuf:"varint,1,opt,name=gaps_filled,json=gapsFilled,proto3" json:"gaps_filled,omitempty"`
-	// Rows written.
-	Records       int32 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// Rows that close them.
+	Records int32 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// Gaps that stay open, because no rule allows to fill them.
+	GapsLeftOpen int32 `protobuf:"varint,3,opt,name=gaps_left_open,json=gapsLeftOpen,proto3" json:"gaps_left_open,omitempty"`
+	// The first of the rows, no more than asked for.
+	Gaps []*FilledGap `protobuf:"bytes,4,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// Sources that could not be asked, e.g. spot_prices/eu-west-1; their gaps are
+	// still open.
+	FailedSources []string `protobuf:"bytes,5,rep,name=failed_sources,json=failedSources,proto3" json:"failed_sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,22 +158,980 @@ func (x *FillGapsResponse) GetRecords() int32 {
 	return 0
 }
 
+func (x *FillGapsResponse) GetGapsLeftOpen() int32 {
+	if x != nil {
+		return x.GapsLeftOpen
+	}
+	return 0
+}
+
+func (x *FillGapsResponse) GetGaps() []*FilledGap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *FillGapsResponse) GetFailedSources() []string {
+	if x != nil {
+		return x.FailedSources
+	}
+	return nil
+}
+
+type AnalyzeGapsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Data up to here; one in the future counts as now.
+	ModelTrainingDate *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=model_training_date,json=modelTrainingDate,proto3" json:"model_training_date,omitempty"`
+	// Days before it.
+	LookbackDays int32 `protobuf:"varint,2,opt,name=lookback_days,json=lookbackDays,proto3" json:"lookback_days,omitempty"`
+	// One cluster's series and the pools it uses; empty: all.
+	ClusterId string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Gaps in the answer, the longest; 0: 1000.
+	MaxGaps       int32 `protobuf:"varint,4,opt,name=max_gaps,json=maxGaps,proto3" json:"max_gaps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnalyzeGapsRequest) Reset() {
+	*x = AnalyzeGapsRequest{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnalyzeGapsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnalyzeGapsRequest) ProtoMessage() {}
+
+func (x *AnalyzeGapsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnalyzeGapsRequest.ProtoReflect.Descriptor instead.
+func (*AnalyzeGapsRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AnalyzeGapsRequest) GetModelTrainingDate() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ModelTrainingDate
+	}
+	return nil
+}
+
+func (x *AnalyzeGapsRequest) GetLookbackDays() int32 {
+	if x != nil {
+		return x.LookbackDays
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *AnalyzeGapsRequest) GetMaxGaps() int32 {
+	if x != nil {
+		return x.MaxGaps
+	}
+	return 0
+}
+
+type AnalyzeGapsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Gaps found, the longest first, no more than asked for.
+	Gaps []*DataGap `protobuf:"bytes,1,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// All that were found; those beyond the list are seen by asking for one cluster.
+	GapsFound int32 `protobuf:"varint,2,opt,name=gaps_found,json=gapsFound,proto3" json:"gaps_found,omitempty"`
+	// Of these, those that a fill would close.
+	GapsFillable int32 `protobuf:"varint,3,opt,name=gaps_fillable,json=gapsFillable,proto3" json:"gaps_fillable,omitempty"`
+	// Each series, the least covered first; at most 10,000.
+	Series []*SeriesCoverage `protobuf:"bytes,4,rep,name=series,proto3" json:"series,omitempty"`
+	// All series that were looked at.
+	SeriesFound int32 `protobuf:"varint,5,opt,name=series_found,json=seriesFound,proto3" json:"series_found,omitempty"`
+	// Mean of the coverage of the series that have a cadence; 0 to 1, and 0 when there
+	// are none.
+	Coverage float64 `protobuf:"fixed64,6,opt,name=coverage,proto3" json:"coverage,omitempty"`
+	// Start of what was looked at.
+	Start *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start,proto3" json:"start,omitempty"`
+	// End of it: the training date, or now if that is earlier.
+	End           *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnalyzeGapsResponse) Reset() {
+	*x = AnalyzeGapsResponse{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnalyzeGapsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnalyzeGapsResponse) ProtoMessage() {}
+
+func (x *AnalyzeGapsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnalyzeGapsResponse.ProtoReflect.Descriptor instead.
+func (*AnalyzeGapsResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AnalyzeGapsResponse) GetGaps() []*DataGap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *AnalyzeGapsResponse) GetGapsFound() int32 {
+	if x != nil {
+		return x.GapsFound
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsResponse) GetGapsFillable() int32 {
+	if x != nil {
+		return x.GapsFillable
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsResponse) GetSeries() []*SeriesCoverage {
+	if x != nil {
+		return x.Series
+	}
+	return nil
+}
+
+func (x *AnalyzeGapsResponse) GetSeriesFound() int32 {
+	if x != nil {
+		return x.SeriesFound
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsResponse) GetCoverage() float64 {
+	if x != nil {
+		return x.Coverage
+	}
+	return 0
+}
+
+func (x *AnalyzeGapsResponse) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *AnalyzeGapsResponse) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// DataGap is a hole in one series.
+type DataGap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cluster_metrics/CLUSTER, spot_prices/REGION/ZONE/TYPE, spot_events/CLUSTER or
+	// nodes/CLUSTER.
+	Series string `protobuf:"bytes,1,opt,name=series,proto3" json:"series,omitempty"`
+	// First missing.
+	Start *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	// First there again, or the end of what was looked at.
+	End *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	// Why: agent_down (no heartbeats), scrape_failed (heartbeats, no report), refused
+	// (central was not there to take it), not_existing (before the object), not_kept
+	// (dropped by age, or before CloudOptim ran), unknown.
+	Cause string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Steps missing; 0 for a series without a cadence.
+	Missing int32 `protobuf:"varint,5,opt,name=missing,proto3" json:"missing,omitempty"`
+	// A fill closes it, or part of it.
+	Fillable bool `protobuf:"varint,6,opt,name=fillable,proto3" json:"fillable,omitempty"`
+	// How: last_value, linear, hour_of_week_median, aws_history; empty: not at all.
+	Method string `protobuf:"bytes,7,opt,name=method,proto3" json:"method,omitempty"`
+	// Why it is not filled: label, deletion, no_end, no_start, price, too_little_history,
+	// too_old, no_credentials; empty if it is.
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DataGap) Reset() {
+	*x = DataGap{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DataGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DataGap) ProtoMessage() {}
+
+func (x *DataGap) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DataGap.ProtoReflect.Descriptor instead.
+func (*DataGap) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DataGap) GetSeries() string {
+	if x != nil {
+		return x.Series
+	}
+	return ""
+}
+
+func (x *DataGap) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *DataGap) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *DataGap) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *DataGap) GetMissing() int32 {
+	if x != nil {
+		return x.Missing
+	}
+	return 0
+}
+
+func (x *DataGap) GetFillable() bool {
+	if x != nil {
+		return x.Fillable
+	}
+	return false
+}
+
+func (x *DataGap) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *DataGap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// SeriesCoverage is how whole a series is.
+type SeriesCoverage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in DataGap.
+	Series string `protobuf:"bytes,1,opt,name=series,proto3" json:"series,omitempty"`
+	// Seconds between rows, learned from the series: the median distance, between 5
+	// and 600; 0: it has none. Of prices, how long one holds.
+	CadenceSeconds float64 `protobuf:"fixed64,2,opt,name=cadence_seconds,json=cadenceSeconds,proto3" json:"cadence_seconds,omitempty"`
+	// Steps expected; of prices, hours.
+	Expected int32 `protobuf:"varint,3,opt,name=expected,proto3" json:"expected,omitempty"`
+	// Of these, observed.
+	Observed int32 `protobuf:"varint,4,opt,name=observed,proto3" json:"observed,omitempty"`
+	// Of these, imputed.
+	Imputed int32 `protobuf:"varint,5,opt,name=imputed,proto3" json:"imputed,omitempty"`
+	// observed ÷ expected, 0 to 1.
+	Coverage float64 `protobuf:"fixed64,6,opt,name=coverage,proto3" json:"coverage,omitempty"`
+	// Gaps in it.
+	Gaps          int32 `protobuf:"varint,7,opt,name=gaps,proto3" json:"gaps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeriesCoverage) Reset() {
+	*x = SeriesCoverage{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeriesCoverage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeriesCoverage) ProtoMessage() {}
+
+func (x *SeriesCoverage) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeriesCoverage.ProtoReflect.Descriptor instead.
+func (*SeriesCoverage) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SeriesCoverage) GetSeries() string {
+	if x != nil {
+		return x.Series
+	}
+	return ""
+}
+
+func (x *SeriesCoverage) GetCadenceSeconds() float64 {
+	if x != nil {
+		return x.CadenceSeconds
+	}
+	return 0
+}
+
+func (x *SeriesCoverage) GetExpected() int32 {
+	if x != nil {
+		return x.Expected
+	}
+	return 0
+}
+
+func (x *SeriesCoverage) GetObserved() int32 {
+	if x != nil {
+		return x.Observed
+	}
+	return 0
+}
+
+func (x *SeriesCoverage) GetImputed() int32 {
+	if x != nil {
+		return x.Imputed
+	}
+	return 0
+}
+
+func (x *SeriesCoverage) GetCoverage() float64 {
+	if x != nil {
+		return x.Coverage
+	}
+	return 0
+}
+
+func (x *SeriesCoverage) GetGaps() int32 {
+	if x != nil {
+		return x.Gaps
+	}
+	return 0
+}
+
+type ListFilledRowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Data up to here; one in the future counts as now.
+	ModelTrainingDate *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=model_training_date,json=modelTrainingDate,proto3" json:"model_training_date,omitempty"`
+	// Days before it.
+	LookbackDays int32 `protobuf:"varint,2,opt,name=lookback_days,json=lookbackDays,proto3" json:"lookback_days,omitempty"`
+	// One cluster's series and the pools it uses; empty: all.
+	ClusterId     string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFilledRowsRequest) Reset() {
+	*x = ListFilledRowsRequest{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFilledRowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFilledRowsRequest) ProtoMessage() {}
+
+func (x *ListFilledRowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFilledRowsRequest.ProtoReflect.Descriptor instead.
+func (*ListFilledRowsRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListFilledRowsRequest) GetModelTrainingDate() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ModelTrainingDate
+	}
+	return nil
+}
+
+func (x *ListFilledRowsRequest) GetLookbackDays() int32 {
+	if x != nil {
+		return x.LookbackDays
+	}
+	return 0
+}
+
+func (x *ListFilledRowsRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+type ListFilledRowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Gaps with rows. A gap with more rows than a message holds goes on in the next.
+	Gaps []*FilledGap `protobuf:"bytes,1,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// Sources that could not be asked; in the last message.
+	FailedSources []string `protobuf:"bytes,2,rep,name=failed_sources,json=failedSources,proto3" json:"failed_sources,omitempty"`
+	// Gaps that stay open; in the last message.
+	GapsLeftOpen  int32 `protobuf:"varint,3,opt,name=gaps_left_open,json=gapsLeftOpen,proto3" json:"gaps_left_open,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFilledRowsResponse) Reset() {
+	*x = ListFilledRowsResponse{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFilledRowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFilledRowsResponse) ProtoMessage() {}
+
+func (x *ListFilledRowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFilledRowsResponse.ProtoReflect.Descriptor instead.
+func (*ListFilledRowsResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListFilledRowsResponse) GetGaps() []*FilledGap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *ListFilledRowsResponse) GetFailedSources() []string {
+	if x != nil {
+		return x.FailedSources
+	}
+	return nil
+}
+
+func (x *ListFilledRowsResponse) GetGapsLeftOpen() int32 {
+	if x != nil {
+		return x.GapsLeftOpen
+	}
+	return 0
+}
+
+// FilledGap is a gap with rows for it.
+type FilledGap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in DataGap.
+	Series string `protobuf:"bytes,1,opt,name=series,proto3" json:"series,omitempty"`
+	// First missing; with the series it names the gap.
+	Start *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	// As in DataGap. Rows by aws_history were observed; all others are imputed.
+	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
+	// Cluster of the reports; empty for prices.
+	ClusterId string `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Seconds that each report stands for.
+	StepSeconds float64 `protobuf:"fixed64,5,opt,name=step_seconds,json=stepSeconds,proto3" json:"step_seconds,omitempty"`
+	// Rows of cluster_metrics.
+	Reports []*ReportRow `protobuf:"bytes,6,rep,name=reports,proto3" json:"reports,omitempty"`
+	// Rows of spot_prices.
+	SpotPrices    []*SpotPriceRow `protobuf:"bytes,7,rep,name=spot_prices,json=spotPrices,proto3" json:"spot_prices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilledGap) Reset() {
+	*x = FilledGap{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilledGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilledGap) ProtoMessage() {}
+
+func (x *FilledGap) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilledGap.ProtoReflect.Descriptor instead.
+func (*FilledGap) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FilledGap) GetSeries() string {
+	if x != nil {
+		return x.Series
+	}
+	return ""
+}
+
+func (x *FilledGap) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *FilledGap) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *FilledGap) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *FilledGap) GetStepSeconds() float64 {
+	if x != nil {
+		return x.StepSeconds
+	}
+	return 0
+}
+
+func (x *FilledGap) GetReports() []*ReportRow {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+func (x *FilledGap) GetSpotPrices() []*SpotPriceRow {
+	if x != nil {
+		return x.SpotPrices
+	}
+	return nil
+}
+
+// ReportRow is one row of cluster_metrics.
+type ReportRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Nodes.
+	TotalNodes float64 `protobuf:"fixed64,2,opt,name=total_nodes,json=totalNodes,proto3" json:"total_nodes,omitempty"`
+	// Of these, spot.
+	SpotNodes float64 `protobuf:"fixed64,3,opt,name=spot_nodes,json=spotNodes,proto3" json:"spot_nodes,omitempty"`
+	// Of these, on demand.
+	OnDemandNodes float64 `protobuf:"fixed64,4,opt,name=on_demand_nodes,json=onDemandNodes,proto3" json:"on_demand_nodes,omitempty"`
+	// vCPU allocatable.
+	TotalCpu float64 `protobuf:"fixed64,5,opt,name=total_cpu,json=totalCpu,proto3" json:"total_cpu,omitempty"`
+	// GiB allocatable.
+	TotalMemoryGb float64 `protobuf:"fixed64,6,opt,name=total_memory_gb,json=totalMemoryGb,proto3" json:"total_memory_gb,omitempty"`
+	// vCPU requested by pods.
+	AllocatedCpu float64 `protobuf:"fixed64,7,opt,name=allocated_cpu,json=allocatedCpu,proto3" json:"allocated_cpu,omitempty"`
+	// GiB requested by pods.
+	AllocatedMemoryGb float64 `protobuf:"fixed64,8,opt,name=allocated_memory_gb,json=allocatedMemoryGb,proto3" json:"allocated_memory_gb,omitempty"`
+	// Pods.
+	TotalPods float64 `protobuf:"fixed64,9,opt,name=total_pods,json=totalPods,proto3" json:"total_pods,omitempty"`
+	// Of these, running.
+	RunningPods float64 `protobuf:"fixed64,10,opt,name=running_pods,json=runningPods,proto3" json:"running_pods,omitempty"`
+	// Of these, pending.
+	PendingPods float64 `protobuf:"fixed64,11,opt,name=pending_pods,json=pendingPods,proto3" json:"pending_pods,omitempty"`
+	// USD per hour.
+	CostPerHour   float64 `protobuf:"fixed64,12,opt,name=cost_per_hour,json=costPerHour,proto3" json:"cost_per_hour,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRow) Reset() {
+	*x = ReportRow{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRow) ProtoMessage() {}
+
+func (x *ReportRow) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRow.ProtoReflect.Descriptor instead.
+func (*ReportRow) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReportRow) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *ReportRow) GetTotalNodes() float64 {
+	if x != nil {
+		return x.TotalNodes
+	}
+	return 0
+}
+
+func (x *ReportRow) GetSpotNodes() float64 {
+	if x != nil {
+		return x.SpotNodes
+	}
+	return 0
+}
+
+func (x *ReportRow) GetOnDemandNodes() float64 {
+	if x != nil {
+		return x.OnDemandNodes
+	}
+	return 0
+}
+
+func (x *ReportRow) GetTotalCpu() float64 {
+	if x != nil {
+		return x.TotalCpu
+	}
+	return 0
+}
+
+func (x *ReportRow) GetTotalMemoryGb() float64 {
+	if x != nil {
+		return x.TotalMemoryGb
+	}
+	return 0
+}
+
+func (x *ReportRow) GetAllocatedCpu() float64 {
+	if x != nil {
+		return x.AllocatedCpu
+	}
+	return 0
+}
+
+func (x *ReportRow) GetAllocatedMemoryGb() float64 {
+	if x != nil {
+		return x.AllocatedMemoryGb
+	}
+	return 0
+}
+
+func (x *ReportRow) GetTotalPods() float64 {
+	if x != nil {
+		return x.TotalPods
+	}
+	return 0
+}
+
+func (x *ReportRow) GetRunningPods() float64 {
+	if x != nil {
+		return x.RunningPods
+	}
+	return 0
+}
+
+func (x *ReportRow) GetPendingPods() float64 {
+	if x != nil {
+		return x.PendingPods
+	}
+	return 0
+}
+
+func (x *ReportRow) GetCostPerHour() float64 {
+	if x != nil {
+		return x.CostPerHour
+	}
+	return 0
+}
+
+// SpotPriceRow is one row of spot_prices.
+type SpotPriceRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// e.g. us-east-1
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// e.g. us-east-1a
+	AvailabilityZone string `protobuf:"bytes,2,opt,name=availability_zone,json=availabilityZone,proto3" json:"availability_zone,omitempty"`
+	// e.g. m5.large
+	InstanceType string `protobuf:"bytes,3,opt,name=instance_type,json=instanceType,proto3" json:"instance_type,omitempty"`
+	// In force from then on.
+	At *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	// USD per hour, Linux.
+	Price         float64 `protobuf:"fixed64,5,opt,name=price,proto3" json:"price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpotPriceRow) Reset() {
+	*x = SpotPriceRow{}
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpotPriceRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpotPriceRow) ProtoMessage() {}
+
+func (x *SpotPriceRow) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_data_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpotPriceRow.ProtoReflect.Descriptor instead.
+func (*SpotPriceRow) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_data_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SpotPriceRow) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *SpotPriceRow) GetAvailabilityZone() string {
+	if x != nil {
+		return x.AvailabilityZone
+	}
+	return ""
+}
+
+func (x *SpotPriceRow) GetInstanceType() string {
+	if x != nil {
+		return x.InstanceType
+	}
+	return ""
+}
+
+func (x *SpotPriceRow) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *SpotPriceRow) GetPrice() float64 {
+	if x != nil {
+		return x.Price
+	}
+	return 0
+}
+
 var File_cloudoptim_ml_v1_data_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcloudoptim/ml/v1/data.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x01\n" +
+	"\x1bcloudoptim/ml/v1/data.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x01\n" +
 	"\x0fFillGapsRequest\x12R\n" +
 	"\x13model_training_date\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x11modelTrainingDate\x12/\n" +
 	"\rlookback_days\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xc7\b(\x01R\flookbackDays\"M\n" +
+	"\xbaH\a\x1a\x05\x18\xc7\b(\x01R\flookbackDays\x12*\n" +
+	"\n" +
+	"cluster_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x12%\n" +
+	"\bmax_rows\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x88'(\x00R\amaxRows\"\xcb\x01\n" +
 	"\x10FillGapsResponse\x12\x1f\n" +
 	"\vgaps_filled\x18\x01 \x01(\x05R\n" +
 	"gapsFilled\x12\x18\n" +
-	"\arecords\x18\x02 \x01(\x05R\arecords2\x8d\x01\n" +
+	"\arecords\x18\x02 \x01(\x05R\arecords\x12$\n" +
+	"\x0egaps_left_open\x18\x03 \x01(\x05R\fgapsLeftOpen\x12/\n" +
+	"\x04gaps\x18\x04 \x03(\v2\x1b.cloudoptim.ml.v1.FilledGapR\x04gaps\x12%\n" +
+	"\x0efailed_sources\x18\x05 \x03(\tR\rfailedSources\"\xec\x01\n" +
+	"\x12AnalyzeGapsRequest\x12R\n" +
+	"\x13model_training_date\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x11modelTrainingDate\x12/\n" +
+	"\rlookback_days\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xc7\b(\x01R\flookbackDays\x12*\n" +
+	"\n" +
+	"cluster_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x12%\n" +
+	"\bmax_gaps\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\amaxGaps\"\xe1\x02\n" +
+	"\x13AnalyzeGapsResponse\x12-\n" +
+	"\x04gaps\x18\x01 \x03(\v2\x19.cloudoptim.ml.v1.DataGapR\x04gaps\x12\x1d\n" +
+	"\n" +
+	"gaps_found\x18\x02 \x01(\x05R\tgapsFound\x12#\n" +
+	"\rgaps_fillable\x18\x03 \x01(\x05R\fgapsFillable\x128\n" +
+	"\x06series\x18\x04 \x03(\v2 .cloudoptim.ml.v1.SeriesCoverageR\x06series\x12!\n" +
+	"\fseries_found\x18\x05 \x01(\x05R\vseriesFound\x12\x1a\n" +
+	"\bcoverage\x18\x06 \x01(\x01R\bcoverage\x120\n" +
+	"\x05start\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
+	"\x03end\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x03end\"\xfd\x01\n" +
+	"\aDataGap\x12\x16\n" +
+	"\x06series\x18\x01 \x01(\tR\x06series\x120\n" +
+	"\x05start\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
+	"\x03end\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x14\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\x12\x18\n" +
+	"\amissing\x18\x05 \x01(\x05R\amissing\x12\x1a\n" +
+	"\bfillable\x18\x06 \x01(\bR\bfillable\x12\x16\n" +
+	"\x06method\x18\a \x01(\tR\x06method\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"\xd3\x01\n" +
+	"\x0eSeriesCoverage\x12\x16\n" +
+	"\x06series\x18\x01 \x01(\tR\x06series\x12'\n" +
+	"\x0fcadence_seconds\x18\x02 \x01(\x01R\x0ecadenceSeconds\x12\x1a\n" +
+	"\bexpected\x18\x03 \x01(\x05R\bexpected\x12\x1a\n" +
+	"\bobserved\x18\x04 \x01(\x05R\bobserved\x12\x18\n" +
+	"\aimputed\x18\x05 \x01(\x05R\aimputed\x12\x1a\n" +
+	"\bcoverage\x18\x06 \x01(\x01R\bcoverage\x12\x12\n" +
+	"\x04gaps\x18\a \x01(\x05R\x04gaps\"\xc8\x01\n" +
+	"\x15ListFilledRowsRequest\x12R\n" +
+	"\x13model_training_date\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x11modelTrainingDate\x12/\n" +
+	"\rlookback_days\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xc7\b(\x01R\flookbackDays\x12*\n" +
+	"\n" +
+	"cluster_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\"\x96\x01\n" +
+	"\x16ListFilledRowsResponse\x12/\n" +
+	"\x04gaps\x18\x01 \x03(\v2\x1b.cloudoptim.ml.v1.FilledGapR\x04gaps\x12%\n" +
+	"\x0efailed_sources\x18\x02 \x03(\tR\rfailedSources\x12$\n" +
+	"\x0egaps_left_open\x18\x03 \x01(\x05R\fgapsLeftOpen\"\xa7\x02\n" +
+	"\tFilledGap\x12\x16\n" +
+	"\x06series\x18\x01 \x01(\tR\x06series\x120\n" +
+	"\x05start\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12\x16\n" +
+	"\x06method\x18\x03 \x01(\tR\x06method\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x04 \x01(\tR\tclusterId\x12!\n" +
+	"\fstep_seconds\x18\x05 \x01(\x01R\vstepSeconds\x125\n" +
+	"\areports\x18\x06 \x03(\v2\x1b.cloudoptim.ml.v1.ReportRowR\areports\x12?\n" +
+	"\vspot_prices\x18\a \x03(\v2\x1e.cloudoptim.ml.v1.SpotPriceRowR\n" +
+	"spotPrices\"\xc2\x03\n" +
+	"\tReportRow\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1f\n" +
+	"\vtotal_nodes\x18\x02 \x01(\x01R\n" +
+	"totalNodes\x12\x1d\n" +
+	"\n" +
+	"spot_nodes\x18\x03 \x01(\x01R\tspotNodes\x12&\n" +
+	"\x0fon_demand_nodes\x18\x04 \x01(\x01R\ronDemandNodes\x12\x1b\n" +
+	"\ttotal_cpu\x18\x05 \x01(\x01R\btotalCpu\x12&\n" +
+	"\x0ftotal_memory_gb\x18\x06 \x01(\x01R\rtotalMemoryGb\x12#\n" +
+	"\rallocated_cpu\x18\a \x01(\x01R\fallocatedCpu\x12.\n" +
+	"\x13allocated_memory_gb\x18\b \x01(\x01R\x11allocatedMemoryGb\x12\x1d\n" +
+	"\n" +
+	"total_pods\x18\t \x01(\x01R\ttotalPods\x12!\n" +
+	"\frunning_pods\x18\n" +
+	" \x01(\x01R\vrunningPods\x12!\n" +
+	"\fpending_pods\x18\v \x01(\x01R\vpendingPods\x12\"\n" +
+	"\rcost_per_hour\x18\f \x01(\x01R\vcostPerHour\"\xba\x01\n" +
+	"\fSpotPriceRow\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12+\n" +
+	"\x11availability_zone\x18\x02 \x01(\tR\x10availabilityZone\x12#\n" +
+	"\rinstance_type\x18\x03 \x01(\tR\finstanceType\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05price\x18\x05 \x01(\x01R\x05price2\xe2\x02\n" +
 	"\vDataService\x12~\n" +
 	"\bFillGaps\x12!.cloudoptim.ml.v1.FillGapsRequest\x1a\".cloudoptim.ml.v1.FillGapsResponse\"+\xea\xe0\x18\x03\n" +
-	"\x01\a\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/v1/ml/data/fill-gapsB<Z:github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1;mlv1b\x06proto3"
+	"\x01\a\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/v1/ml/data/fill-gaps\x12c\n" +
+	"\vAnalyzeGaps\x12$.cloudoptim.ml.v1.AnalyzeGapsRequest\x1a%.cloudoptim.ml.v1.AnalyzeGapsResponse\"\a\xea\xe0\x18\x03\n" +
+	"\x01\a\x12n\n" +
+	"\x0eListFilledRows\x12'.cloudoptim.ml.v1.ListFilledRowsRequest\x1a(.cloudoptim.ml.v1.ListFilledRowsResponse\"\a\xea\xe0\x18\x03\n" +
+	"\x01\a0\x01B<Z:github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1;mlv1b\x06proto3"
 
 var (
 	file_cloudoptim_ml_v1_data_proto_rawDescOnce sync.Once
@@ -162,21 +1145,49 @@ func file_cloudoptim_ml_v1_data_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_ml_v1_data_proto_rawDescData
 }
 
-var file_cloudoptim_ml_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_cloudoptim_ml_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_cloudoptim_ml_v1_data_proto_goTypes = []any{
-	(*FillGapsRequest)(nil),       // 0: cloudoptim.ml.v1.FillGapsRequest
-	(*FillGapsResponse)(nil),      // 1: cloudoptim.ml.v1.FillGapsResponse
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(*FillGapsRequest)(nil),        // 0: cloudoptim.ml.v1.FillGapsRequest
+	(*FillGapsResponse)(nil),       // 1: cloudoptim.ml.v1.FillGapsResponse
+	(*AnalyzeGapsRequest)(nil),     // 2: cloudoptim.ml.v1.AnalyzeGapsRequest
+	(*AnalyzeGapsResponse)(nil),    // 3: cloudoptim.ml.v1.AnalyzeGapsResponse
+	(*DataGap)(nil),                // 4: cloudoptim.ml.v1.DataGap
+	(*SeriesCoverage)(nil),         // 5: cloudoptim.ml.v1.SeriesCoverage
+	(*ListFilledRowsRequest)(nil),  // 6: cloudoptim.ml.v1.ListFilledRowsRequest
+	(*ListFilledRowsResponse)(nil), // 7: cloudoptim.ml.v1.ListFilledRowsResponse
+	(*FilledGap)(nil),              // 8: cloudoptim.ml.v1.FilledGap
+	(*ReportRow)(nil),              // 9: cloudoptim.ml.v1.ReportRow
+	(*SpotPriceRow)(nil),           // 10: cloudoptim.ml.v1.SpotPriceRow
+	(*timestamppb.Timestamp)(nil),  // 11: google.protobuf.Timestamp
 }
 var file_cloudoptim_ml_v1_data_proto_depIdxs = []int32{
-	2, // 0: cloudoptim.ml.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	0, // 1: cloudoptim.ml.v1.DataService.FillGaps:input_type -> cloudoptim.ml.v1.FillGapsRequest
-	1, // 2: cloudoptim.ml.v1.DataService.FillGaps:output_type -> cloudoptim.ml.v1.FillGapsResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	11, // 0: cloudoptim.ml.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	8,  // 1: cloudoptim.ml.v1.FillGapsResponse.gaps:type_name -> cloudoptim.ml.v1.FilledGap
+	11, // 2: cloudoptim.ml.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	4,  // 3: cloudoptim.ml.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.ml.v1.DataGap
+	5,  // 4: cloudoptim.ml.v1.AnalyzeGapsResponse.series:type_name -> cloudoptim.ml.v1.SeriesCoverage
+	11, // 5: cloudoptim.ml.v1.AnalyzeGapsResponse.start:type_name -> google.protobuf.Timestamp
+	11, // 6: cloudoptim.ml.v1.AnalyzeGapsResponse.end:type_name -> google.protobuf.Timestamp
+	11, // 7: cloudoptim.ml.v1.DataGap.start:type_name -> google.protobuf.Timestamp
+	11, // 8: cloudoptim.ml.v1.DataGap.end:type_name -> google.protobuf.Timestamp
+	11, // 9: cloudoptim.ml.v1.ListFilledRowsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	8,  // 10: cloudoptim.ml.v1.ListFilledRowsResponse.gaps:type_name -> cloudoptim.ml.v1.FilledGap
+	11, // 11: cloudoptim.ml.v1.FilledGap.start:type_name -> google.protobuf.Timestamp
+	9,  // 12: cloudoptim.ml.v1.FilledGap.reports:type_name -> cloudoptim.ml.v1.ReportRow
+	10, // 13: cloudoptim.ml.v1.FilledGap.spot_prices:type_name -> cloudoptim.ml.v1.SpotPriceRow
+	11, // 14: cloudoptim.ml.v1.ReportRow.at:type_name -> google.protobuf.Timestamp
+	11, // 15: cloudoptim.ml.v1.SpotPriceRow.at:type_name -> google.protobuf.Timestamp
+	0,  // 16: cloudoptim.ml.v1.DataService.FillGaps:input_type -> cloudoptim.ml.v1.FillGapsRequest
+	2,  // 17: cloudoptim.ml.v1.DataService.AnalyzeGaps:input_type -> cloudoptim.ml.v1.AnalyzeGapsRequest
+	6,  // 18: cloudoptim.ml.v1.DataService.ListFilledRows:input_type -> cloudoptim.ml.v1.ListFilledRowsRequest
+	1,  // 19: cloudoptim.ml.v1.DataService.FillGaps:output_type -> cloudoptim.ml.v1.FillGapsResponse
+	3,  // 20: cloudoptim.ml.v1.DataService.AnalyzeGaps:output_type -> cloudoptim.ml.v1.AnalyzeGapsResponse
+	7,  // 21: cloudoptim.ml.v1.DataService.ListFilledRows:output_type -> cloudoptim.ml.v1.ListFilledRowsResponse
+	19, // [19:22] is the sub-list for method output_type
+	16, // [16:19] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_data_proto_init() }
@@ -190,7 +1201,7 @@ func file_cloudoptim_ml_v1_data_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_ml_v1_data_proto_rawDesc), len(file_cloudoptim_ml_v1_data_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

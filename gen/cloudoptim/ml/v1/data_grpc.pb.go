@@ -19,17 +19,27 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DataService_FillGaps_FullMethodName = "/cloudoptim.ml.v1.DataService/FillGaps"
+	DataService_FillGaps_FullMethodName       = "/cloudoptim.ml.v1.DataService/FillGaps"
+	DataService_AnalyzeGaps_FullMethodName    = "/cloudoptim.ml.v1.DataService/AnalyzeGaps"
+	DataService_ListFilledRows_FullMethodName = "/cloudoptim.ml.v1.DataService/ListFilledRows"
 )
 
 // DataServiceClient is the client API for DataService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// DataService keeps the training data whole.
+// DataService keeps the training data whole. It reads and computes; central
+// writes what it answers.
 type DataServiceClient interface {
-	// FillGaps finds and fills holes before the training date.
+	// FillGaps counts what a fill would write now, and shows some of it. It
+	// writes nothing: POST /api/v1/admin/gap-filler/fill of central does.
 	FillGaps(ctx context.Context, in *FillGapsRequest, opts ...grpc.CallOption) (*FillGapsResponse, error)
+	// AnalyzeGaps finds holes before the training date, and why they are there.
+	AnalyzeGaps(ctx context.Context, in *AnalyzeGapsRequest, opts ...grpc.CallOption) (*AnalyzeGapsResponse, error)
+	// ListFilledRows returns every row that closes a hole, some hundred a message,
+	// in the order of series and time. Asked again after some were written, it
+	// returns the rest.
+	ListFilledRows(ctx context.Context, in *ListFilledRowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListFilledRowsResponse], error)
 }
 
 type dataServiceClient struct {
@@ -50,14 +60,51 @@ func (c *dataServiceClient) FillGaps(ctx context.Context, in *FillGapsRequest, o
 	return out, nil
 }
 
+func (c *dataServiceClient) AnalyzeGaps(ctx context.Context, in *AnalyzeGapsRequest, opts ...grpc.CallOption) (*AnalyzeGapsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AnalyzeGapsResponse)
+	err := c.cc.Invoke(ctx, DataService_AnalyzeGaps_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *dataServiceClient) ListFilledRows(ctx context.Context, in *ListFilledRowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListFilledRowsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DataService_ServiceDesc.Streams[0], DataService_ListFilledRows_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListFilledRowsRequest, ListFilledRowsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DataService_ListFilledRowsClient = grpc.ServerStreamingClient[ListFilledRowsResponse]
+
 // DataServiceServer is the server API for DataService service.
 // All implementations must embed UnimplementedDataServiceServer
 // for forward compatibility.
 //
-// DataService keeps the training data whole.
+// DataService keeps the training data whole. It reads and computes; central
+// writes what it answers.
 type DataServiceServer interface {
-	// FillGaps finds and fills holes before the training date.
+	// FillGaps counts what a fill would write now, and shows some of it. It
+	// writes nothing: POST /api/v1/admin/gap-filler/fill of central does.
 	FillGaps(context.Context, *FillGapsRequest) (*FillGapsResponse, error)
+	// AnalyzeGaps finds holes before the training date, and why they are there.
+	AnalyzeGaps(context.Context, *AnalyzeGapsRequest) (*AnalyzeGapsResponse, error)
+	// ListFilledRows returns every row that closes a hole, some hundred a message,
+	// in the order of series and time. Asked again after some were written, it
+	// returns the rest.
+	ListFilledRows(*ListFilledRowsRequest, grpc.ServerStreamingServer[ListFilledRowsResponse]) error
 	mustEmbedUnimplementedDataServiceServer()
 }
 
@@ -70,6 +117,12 @@ type UnimplementedDataServiceServer struct{}
 
 func (UnimplementedDataServiceServer) FillGaps(context.Context, *FillGapsRequest) (*FillGapsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FillGaps not implemented")
+}
+func (UnimplementedDataServiceServer) AnalyzeGaps(context.Context, *AnalyzeGapsRequest) (*AnalyzeGapsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AnalyzeGaps not implemented")
+}
+func (UnimplementedDataServiceServer) ListFilledRows(*ListFilledRowsRequest, grpc.ServerStreamingServer[ListFilledRowsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListFilledRows not implemented")
 }
 func (UnimplementedDataServiceServer) mustEmbedUnimplementedDataServiceServer() {}
 func (UnimplementedDataServiceServer) testEmbeddedByValue()                     {}
@@ -110,6 +163,35 @@ func _DataService_FillGaps_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DataService_AnalyzeGaps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnalyzeGapsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DataServiceServer).AnalyzeGaps(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DataService_AnalyzeGaps_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DataServiceServer).AnalyzeGaps(ctx, req.(*AnalyzeGapsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DataService_ListFilledRows_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListFilledRowsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DataServiceServer).ListFilledRows(m, &grpc.GenericServerStream[ListFilledRowsRequest, ListFilledRowsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DataService_ListFilledRowsServer = grpc.ServerStreamingServer[ListFilledRowsResponse]
+
 // DataService_ServiceDesc is the grpc.ServiceDesc for DataService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -121,7 +203,17 @@ var DataService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "FillGaps",
 			Handler:    _DataService_FillGaps_Handler,
 		},
+		{
+			MethodName: "AnalyzeGaps",
+			Handler:    _DataService_AnalyzeGaps_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ListFilledRows",
+			Handler:       _DataService_ListFilledRows_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "cloudoptim/ml/v1/data.proto",
 }

@@ -136,9 +136,14 @@ type SourceHealth struct {
 	// Last failure to refresh it, empty if none.
 	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	// Too old to be sure of.
-	Stale         bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Stale bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
+	// Each region that is refreshed; none: it is not fetched by region. What is said
+	// above is the worst of them.
+	Regions []*RegionHealth `protobuf:"bytes,6,rep,name=regions,proto3" json:"regions,omitempty"`
+	// Age in seconds from which on it is stale; 0: it does not age.
+	StaleAfterSeconds float64 `protobuf:"fixed64,7,opt,name=stale_after_seconds,json=staleAfterSeconds,proto3" json:"stale_after_seconds,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SourceHealth) Reset() {
@@ -206,6 +211,102 @@ func (x *SourceHealth) GetStale() bool {
 	return false
 }
 
+func (x *SourceHealth) GetRegions() []*RegionHealth {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *SourceHealth) GetStaleAfterSeconds() float64 {
+	if x != nil {
+		return x.StaleAfterSeconds
+	}
+	return 0
+}
+
+// RegionHealth is a source in one region.
+type RegionHealth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// e.g. us-east-1
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// embedded, aws, none (nothing is known of the region yet).
+	Origin string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Seconds since it was true; 0 if nothing is known.
+	AgeSeconds float64 `protobuf:"fixed64,3,opt,name=age_seconds,json=ageSeconds,proto3" json:"age_seconds,omitempty"`
+	// Last failure to refresh it, empty if none.
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// Too old to be sure of.
+	Stale         bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegionHealth) Reset() {
+	*x = RegionHealth{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegionHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegionHealth) ProtoMessage() {}
+
+func (x *RegionHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegionHealth.ProtoReflect.Descriptor instead.
+func (*RegionHealth) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RegionHealth) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *RegionHealth) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *RegionHealth) GetAgeSeconds() float64 {
+	if x != nil {
+		return x.AgeSeconds
+	}
+	return 0
+}
+
+func (x *RegionHealth) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *RegionHealth) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
 type CheckModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The first message says what comes, the rest carry it.
@@ -221,7 +322,7 @@ type CheckModelRequest struct {
 
 func (x *CheckModelRequest) Reset() {
 	*x = CheckModelRequest{}
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[3]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -233,7 +334,7 @@ func (x *CheckModelRequest) String() string {
 func (*CheckModelRequest) ProtoMessage() {}
 
 func (x *CheckModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[3]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -246,7 +347,7 @@ func (x *CheckModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckModelRequest.ProtoReflect.Descriptor instead.
 func (*CheckModelRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{3}
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CheckModelRequest) GetPart() isCheckModelRequest_Part {
@@ -305,7 +406,7 @@ type CheckModelFile struct {
 
 func (x *CheckModelFile) Reset() {
 	*x = CheckModelFile{}
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[4]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +418,7 @@ func (x *CheckModelFile) String() string {
 func (*CheckModelFile) ProtoMessage() {}
 
 func (x *CheckModelFile) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[4]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +431,7 @@ func (x *CheckModelFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckModelFile.ProtoReflect.Descriptor instead.
 func (*CheckModelFile) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{4}
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CheckModelFile) GetFormat() string {
@@ -378,7 +479,7 @@ type CheckModelResponse struct {
 
 func (x *CheckModelResponse) Reset() {
 	*x = CheckModelResponse{}
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[5]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +491,7 @@ func (x *CheckModelResponse) String() string {
 func (*CheckModelResponse) ProtoMessage() {}
 
 func (x *CheckModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[5]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +504,7 @@ func (x *CheckModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckModelResponse.ProtoReflect.Descriptor instead.
 func (*CheckModelResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{5}
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CheckModelResponse) GetKind() string {
@@ -491,7 +592,7 @@ type ListModelMetricsRequest struct {
 
 func (x *ListModelMetricsRequest) Reset() {
 	*x = ListModelMetricsRequest{}
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[6]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +604,7 @@ func (x *ListModelMetricsRequest) String() string {
 func (*ListModelMetricsRequest) ProtoMessage() {}
 
 func (x *ListModelMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[6]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +617,7 @@ func (x *ListModelMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelMetricsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{6}
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{7}
 }
 
 type ListModelMetricsResponse struct {
@@ -529,7 +630,7 @@ type ListModelMetricsResponse struct {
 
 func (x *ListModelMetricsResponse) Reset() {
 	*x = ListModelMetricsResponse{}
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[7]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +642,7 @@ func (x *ListModelMetricsResponse) String() string {
 func (*ListModelMetricsResponse) ProtoMessage() {}
 
 func (x *ListModelMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[7]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +655,7 @@ func (x *ListModelMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelMetricsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{7}
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListModelMetricsResponse) GetModels() []*ModelMetrics {
@@ -604,7 +705,7 @@ type ModelMetrics struct {
 
 func (x *ModelMetrics) Reset() {
 	*x = ModelMetrics{}
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[8]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +717,7 @@ func (x *ModelMetrics) String() string {
 func (*ModelMetrics) ProtoMessage() {}
 
 func (x *ModelMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[8]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +730,7 @@ func (x *ModelMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelMetrics.ProtoReflect.Descriptor instead.
 func (*ModelMetrics) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{8}
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ModelMetrics) GetModelVersion() string {
@@ -743,7 +844,7 @@ type Disagreement struct {
 
 func (x *Disagreement) Reset() {
 	*x = Disagreement{}
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[9]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +856,7 @@ func (x *Disagreement) String() string {
 func (*Disagreement) ProtoMessage() {}
 
 func (x *Disagreement) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[9]
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +869,7 @@ func (x *Disagreement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disagreement.ProtoReflect.Descriptor instead.
 func (*Disagreement) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{9}
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Disagreement) GetThreshold() float64 {
@@ -794,9 +895,18 @@ const file_cloudoptim_ml_v1_model_proto_rawDesc = "" +
 	"\x11GetHealthResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12#\n" +
 	"\rmodels_loaded\x18\x02 \x01(\bR\fmodelsLoaded\x128\n" +
-	"\asources\x18\x03 \x03(\v2\x1e.cloudoptim.ml.v1.SourceHealthR\asources\"\x87\x01\n" +
+	"\asources\x18\x03 \x03(\v2\x1e.cloudoptim.ml.v1.SourceHealthR\asources\"\xf1\x01\n" +
 	"\fSourceHealth\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06origin\x18\x02 \x01(\tR\x06origin\x12\x1f\n" +
+	"\vage_seconds\x18\x03 \x01(\x01R\n" +
+	"ageSeconds\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x14\n" +
+	"\x05stale\x18\x05 \x01(\bR\x05stale\x128\n" +
+	"\aregions\x18\x06 \x03(\v2\x1e.cloudoptim.ml.v1.RegionHealthR\aregions\x12.\n" +
+	"\x13stale_after_seconds\x18\a \x01(\x01R\x11staleAfterSeconds\"\x8b\x01\n" +
+	"\fRegionHealth\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\tR\x06origin\x12\x1f\n" +
 	"\vage_seconds\x18\x03 \x01(\x01R\n" +
 	"ageSeconds\x12\x14\n" +
@@ -873,41 +983,43 @@ func file_cloudoptim_ml_v1_model_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_ml_v1_model_proto_rawDescData
 }
 
-var file_cloudoptim_ml_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_cloudoptim_ml_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_cloudoptim_ml_v1_model_proto_goTypes = []any{
 	(*GetHealthRequest)(nil),         // 0: cloudoptim.ml.v1.GetHealthRequest
 	(*GetHealthResponse)(nil),        // 1: cloudoptim.ml.v1.GetHealthResponse
 	(*SourceHealth)(nil),             // 2: cloudoptim.ml.v1.SourceHealth
-	(*CheckModelRequest)(nil),        // 3: cloudoptim.ml.v1.CheckModelRequest
-	(*CheckModelFile)(nil),           // 4: cloudoptim.ml.v1.CheckModelFile
-	(*CheckModelResponse)(nil),       // 5: cloudoptim.ml.v1.CheckModelResponse
-	(*ListModelMetricsRequest)(nil),  // 6: cloudoptim.ml.v1.ListModelMetricsRequest
-	(*ListModelMetricsResponse)(nil), // 7: cloudoptim.ml.v1.ListModelMetricsResponse
-	(*ModelMetrics)(nil),             // 8: cloudoptim.ml.v1.ModelMetrics
-	(*Disagreement)(nil),             // 9: cloudoptim.ml.v1.Disagreement
-	nil,                              // 10: cloudoptim.ml.v1.CheckModelResponse.TrainingMetricsEntry
-	nil,                              // 11: cloudoptim.ml.v1.CheckModelResponse.NotesEntry
-	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
+	(*RegionHealth)(nil),             // 3: cloudoptim.ml.v1.RegionHealth
+	(*CheckModelRequest)(nil),        // 4: cloudoptim.ml.v1.CheckModelRequest
+	(*CheckModelFile)(nil),           // 5: cloudoptim.ml.v1.CheckModelFile
+	(*CheckModelResponse)(nil),       // 6: cloudoptim.ml.v1.CheckModelResponse
+	(*ListModelMetricsRequest)(nil),  // 7: cloudoptim.ml.v1.ListModelMetricsRequest
+	(*ListModelMetricsResponse)(nil), // 8: cloudoptim.ml.v1.ListModelMetricsResponse
+	(*ModelMetrics)(nil),             // 9: cloudoptim.ml.v1.ModelMetrics
+	(*Disagreement)(nil),             // 10: cloudoptim.ml.v1.Disagreement
+	nil,                              // 11: cloudoptim.ml.v1.CheckModelResponse.TrainingMetricsEntry
+	nil,                              // 12: cloudoptim.ml.v1.CheckModelResponse.NotesEntry
+	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
 }
 var file_cloudoptim_ml_v1_model_proto_depIdxs = []int32{
 	2,  // 0: cloudoptim.ml.v1.GetHealthResponse.sources:type_name -> cloudoptim.ml.v1.SourceHealth
-	4,  // 1: cloudoptim.ml.v1.CheckModelRequest.file:type_name -> cloudoptim.ml.v1.CheckModelFile
-	10, // 2: cloudoptim.ml.v1.CheckModelResponse.training_metrics:type_name -> cloudoptim.ml.v1.CheckModelResponse.TrainingMetricsEntry
-	11, // 3: cloudoptim.ml.v1.CheckModelResponse.notes:type_name -> cloudoptim.ml.v1.CheckModelResponse.NotesEntry
-	8,  // 4: cloudoptim.ml.v1.ListModelMetricsResponse.models:type_name -> cloudoptim.ml.v1.ModelMetrics
-	12, // 5: cloudoptim.ml.v1.ModelMetrics.since:type_name -> google.protobuf.Timestamp
-	9,  // 6: cloudoptim.ml.v1.ModelMetrics.disagreements:type_name -> cloudoptim.ml.v1.Disagreement
-	0,  // 7: cloudoptim.ml.v1.ModelService.GetHealth:input_type -> cloudoptim.ml.v1.GetHealthRequest
-	3,  // 8: cloudoptim.ml.v1.ModelService.CheckModel:input_type -> cloudoptim.ml.v1.CheckModelRequest
-	6,  // 9: cloudoptim.ml.v1.ModelService.ListModelMetrics:input_type -> cloudoptim.ml.v1.ListModelMetricsRequest
-	1,  // 10: cloudoptim.ml.v1.ModelService.GetHealth:output_type -> cloudoptim.ml.v1.GetHealthResponse
-	5,  // 11: cloudoptim.ml.v1.ModelService.CheckModel:output_type -> cloudoptim.ml.v1.CheckModelResponse
-	7,  // 12: cloudoptim.ml.v1.ModelService.ListModelMetrics:output_type -> cloudoptim.ml.v1.ListModelMetricsResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	3,  // 1: cloudoptim.ml.v1.SourceHealth.regions:type_name -> cloudoptim.ml.v1.RegionHealth
+	5,  // 2: cloudoptim.ml.v1.CheckModelRequest.file:type_name -> cloudoptim.ml.v1.CheckModelFile
+	11, // 3: cloudoptim.ml.v1.CheckModelResponse.training_metrics:type_name -> cloudoptim.ml.v1.CheckModelResponse.TrainingMetricsEntry
+	12, // 4: cloudoptim.ml.v1.CheckModelResponse.notes:type_name -> cloudoptim.ml.v1.CheckModelResponse.NotesEntry
+	9,  // 5: cloudoptim.ml.v1.ListModelMetricsResponse.models:type_name -> cloudoptim.ml.v1.ModelMetrics
+	13, // 6: cloudoptim.ml.v1.ModelMetrics.since:type_name -> google.protobuf.Timestamp
+	10, // 7: cloudoptim.ml.v1.ModelMetrics.disagreements:type_name -> cloudoptim.ml.v1.Disagreement
+	0,  // 8: cloudoptim.ml.v1.ModelService.GetHealth:input_type -> cloudoptim.ml.v1.GetHealthRequest
+	4,  // 9: cloudoptim.ml.v1.ModelService.CheckModel:input_type -> cloudoptim.ml.v1.CheckModelRequest
+	7,  // 10: cloudoptim.ml.v1.ModelService.ListModelMetrics:input_type -> cloudoptim.ml.v1.ListModelMetricsRequest
+	1,  // 11: cloudoptim.ml.v1.ModelService.GetHealth:output_type -> cloudoptim.ml.v1.GetHealthResponse
+	6,  // 12: cloudoptim.ml.v1.ModelService.CheckModel:output_type -> cloudoptim.ml.v1.CheckModelResponse
+	8,  // 13: cloudoptim.ml.v1.ModelService.ListModelMetrics:output_type -> cloudoptim.ml.v1.ListModelMetricsResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_model_proto_init() }
@@ -915,7 +1027,7 @@ func file_cloudoptim_ml_v1_model_proto_init() {
 	if File_cloudoptim_ml_v1_model_proto != nil {
 		return
 	}
-	file_cloudoptim_ml_v1_model_proto_msgTypes[3].OneofWrappers = []any{
+	file_cloudoptim_ml_v1_model_proto_msgTypes[4].OneofWrappers = []any{
 		(*CheckModelRequest_File)(nil),
 		(*CheckModelRequest_Chunk)(nil),
 	}
@@ -925,7 +1037,7 @@ func file_cloudoptim_ml_v1_model_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_ml_v1_model_proto_rawDesc), len(file_cloudoptim_ml_v1_model_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/pricing"
@@ -20,87 +19,69 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market/catalogue"
 )
 
-// This file is the only one in ml that speaks to AWS, and it only reads prices
-// and types.
-
-var errNoCredentials = errors.New("no AWS credentials were found")
+// This file and history.go ask AWS, and only for prices and types.
 
 const (
-	// credentialsWithin bounds the search: off AWS the metadata service never answers.
-	credentialsWithin = 10 * time.Second
-	// pricingRegion is one of the few with a pricing endpoint; it knows all regions.
-	pricingRegion = "us-east-1"
-	linux         = "Linux/UNIX"
+	linux = "Linux/UNIX"
+	// mostPages of one listing, so that an answer that never ends does. The longest is a
+	// quarter's prices of fifty types.
+	mostPages = 2000
 )
 
-// account is what prices are fetched with.
-type account struct {
-	market   *Market
-	cfg      aws.Config
-	endpoint string
-}
-
-func (r *Refresher) connect(ctx context.Context) (*account, error) {
-	cfg, err := config.LoadDefaultConfig(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the AWS configuration: %w", err)
-	}
-	look, cancel := context.WithTimeout(ctx, credentialsWithin)
-	defer cancel()
-	if _, err := cfg.Credentials.Retrieve(look); err != nil {
-		return nil, errors.Join(errNoCredentials, err)
-	}
-	return &account{market: r.Market, cfg: cfg, endpoint: r.EndpointURL}, nil
-}
-
-func (a *account) ec2(region string) *ec2.Client {
-	return ec2.NewFromConfig(a.cfg, func(o *ec2.Options) {
-		o.Region = region
-		if a.endpoint != "" {
-			o.BaseEndpoint = aws.String(a.endpoint)
-		}
-	})
-}
-
 // spotPrices now, of every type and zone of a region.
-func (a *account) spotPrices(ctx context.Context, region string) (func(*Snapshot), error) {
+func (r *Refresher) spotPrices(ctx context.Context, region string) (func(*Snapshot), error) {
+	client, err := r.Account.ec2(ctx, region)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	// A start of now gives the prices in force and no history.
-	pages := ec2.NewDescribeSpotPriceHistoryPaginator(a.ec2(region), &ec2.DescribeSpotPriceHistoryInput{
+	pages := ec2.NewDescribeSpotPriceHistoryPaginator(client, &ec2.DescribeSpotPriceHistoryInput{
 		StartTime: aws.Time(now), ProductDescriptions: []string{linux},
-	})
+	}, func(o *ec2.DescribeSpotPriceHistoryPaginatorOptions) { o.StopOnDuplicateToken = true })
 	prices := map[string]map[string]float64{}
-	for pages.HasMorePages() {
+	for n := 0; pages.HasMorePages() && n < mostPages; n++ {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("listing spot prices: %w", err)
 		}
 		for _, p := range page.SpotPriceHistory {
-			price, err := strconv.ParseFloat(aws.ToString(p.SpotPrice), 64)
-			if err != nil || price <= 0 {
+			name, zone, price, ok := spotPrice(p)
+			if !ok {
 				continue
 			}
-			name := string(p.InstanceType)
 			if prices[name] == nil {
 				prices[name] = map[string]float64{}
 			}
-			prices[name][aws.ToString(p.AvailabilityZone)] = price
+			prices[name][zone] = price
 		}
 	}
 	if len(prices) == 0 {
 		return nil, errors.New("no spot prices came")
 	}
-	if !plausible(a.market.Snapshot(), region, prices) {
-		return nil, errImplausible
+	if err := plausibleSpot(r.Market.Snapshot(), region, prices); err != nil {
+		return nil, err
 	}
 	return withSpot(region, prices, now), nil
 }
 
+// spotPrice reads one entry; not ok if it has no price that can be one.
+func spotPrice(p types.SpotPrice) (name, zone string, price float64, ok bool) {
+	name, zone = string(p.InstanceType), aws.ToString(p.AvailabilityZone)
+	price, err := strconv.ParseFloat(aws.ToString(p.SpotPrice), 64)
+	return name, zone, price, err == nil && usable(price) && typeName.MatchString(name) && zoneName.MatchString(zone)
+}
+
 // instanceTypes that a region offers.
-func (a *account) instanceTypes(ctx context.Context, region string) (func(*Snapshot), error) {
-	pages := ec2.NewDescribeInstanceTypesPaginator(a.ec2(region), &ec2.DescribeInstanceTypesInput{})
+func (r *Refresher) instanceTypes(ctx context.Context, region string) (func(*Snapshot), error) {
+	client, err := r.Account.ec2(ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	pages := ec2.NewDescribeInstanceTypesPaginator(client, &ec2.DescribeInstanceTypesInput{},
+		func(o *ec2.DescribeInstanceTypesPaginatorOptions) { o.StopOnDuplicateToken = true })
 	found := map[string]catalogue.Type{}
-	for pages.HasMorePages() {
+	for n := 0; pages.HasMorePages() && n < mostPages; n++ {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("listing instance types: %w", err)
@@ -113,6 +94,9 @@ func (a *account) instanceTypes(ctx context.Context, region string) (func(*Snaps
 	}
 	if len(found) == 0 {
 		return nil, errors.New("no instance types came")
+	}
+	if err := plausibleTypes(r.Market.Snapshot(), region, found); err != nil {
+		return nil, err
 	}
 	return withTypes(found), nil
 }
@@ -141,7 +125,7 @@ func describe(info types.InstanceTypeInfo) (catalogue.Type, bool) {
 			t.GPU = aws.ToString(gpu.Manufacturer) + " " + aws.ToString(gpu.Name)
 		}
 	}
-	return t, t.Architecture != "" && t.VCPU > 0 && t.MemoryMiB > 0 && t.MaxPods > 2
+	return t, typeName.MatchString(name) && t.Architecture != "" && t.VCPU > 0 && t.MemoryMiB > 0 && t.MaxPods > 2
 }
 
 // architecture in Kubernetes' words; a type has only one that it can run 64-bit Linux on.
@@ -175,13 +159,11 @@ func category(family string) string {
 }
 
 // onDemandPrices of a region for Linux on shared hardware.
-func (a *account) onDemandPrices(ctx context.Context, region string) (func(*Snapshot), error) {
-	client := pricing.NewFromConfig(a.cfg, func(o *pricing.Options) {
-		o.Region = pricingRegion
-		if a.endpoint != "" {
-			o.BaseEndpoint = aws.String(a.endpoint)
-		}
-	})
+func (r *Refresher) onDemandPrices(ctx context.Context, region string) (func(*Snapshot), error) {
+	client, err := r.Account.pricing(ctx)
+	if err != nil {
+		return nil, err
+	}
 	input := &pricing.GetProductsInput{ServiceCode: aws.String("AmazonEC2")}
 	for field, value := range map[string]string{
 		"regionCode": region, "operatingSystem": "Linux", "preInstalledSw": "NA", "tenancy": "Shared", "capacitystatus": "Used",
@@ -191,9 +173,10 @@ func (a *account) onDemandPrices(ctx context.Context, region string) (func(*Snap
 			Field: aws.String(field), Value: aws.String(value), Type: pricingtypes.FilterTypeTermMatch,
 		})
 	}
-	pages := pricing.NewGetProductsPaginator(client, input)
+	pages := pricing.NewGetProductsPaginator(client, input,
+		func(o *pricing.GetProductsPaginatorOptions) { o.StopOnDuplicateToken = true })
 	prices := map[string]float64{}
-	for pages.HasMorePages() {
+	for n := 0; pages.HasMorePages() && n < mostPages; n++ {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("listing on-demand prices: %w", err)
@@ -206,6 +189,9 @@ func (a *account) onDemandPrices(ctx context.Context, region string) (func(*Snap
 	}
 	if len(prices) == 0 {
 		return nil, errors.New("no on-demand prices came")
+	}
+	if err := plausibleOnDemand(r.Market.Snapshot(), region, prices); err != nil {
+		return nil, err
 	}
 	return withOnDemand(region, prices, time.Now()), nil
 }
@@ -232,10 +218,14 @@ func onDemandPrice(text string) (name string, price float64) {
 	}
 	for _, term := range entry.Terms.OnDemand {
 		for _, dimension := range term.PriceDimensions {
-			if usd, err := strconv.ParseFloat(dimension.PricePerUnit["USD"], 64); err == nil && dimension.Unit == "Hrs" && usd > 0 {
-				return entry.Product.Attributes.InstanceType, usd
+			usd, err := strconv.ParseFloat(dimension.PricePerUnit["USD"], 64)
+			if err == nil && dimension.Unit == "Hrs" && usable(usd) {
+				price = max(price, usd) // of several, the same one whatever their order
 			}
 		}
 	}
-	return "", 0
+	if name = entry.Product.Attributes.InstanceType; !typeName.MatchString(name) {
+		return "", 0
+	}
+	return name, price
 }

@@ -2,6 +2,7 @@ package market
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market/catalogue"
@@ -10,6 +11,8 @@ import (
 // Market hands out the newest snapshot.
 type Market struct {
 	current atomic.Pointer[Snapshot]
+	// writing: sources are refreshed side by side, and none may undo another's.
+	writing sync.Mutex
 }
 
 // New market with the embedded snapshot.
@@ -26,12 +29,11 @@ func New() (*Market, error) {
 // Snapshot now. Keep it for as long as one answer takes.
 func (m *Market) Snapshot() *Snapshot { return m.current.Load() }
 
-// fail marks every source as not refreshed.
-func (m *Market) fail(why string) {
+// change publishes a changed copy.
+func (m *Market) change(do func(next *Snapshot)) {
+	m.writing.Lock()
+	defer m.writing.Unlock()
 	next := m.Snapshot().clone()
-	for name, source := range next.sources {
-		source.Err = why
-		next.sources[name] = source
-	}
+	do(next)
 	m.current.Store(next)
 }

@@ -11,32 +11,6 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market/catalogue"
 )
 
-// Names of the sources that a snapshot rests on.
-const (
-	InstanceTypes  = "instance_types"
-	OnDemandPrices = "on_demand_prices"
-	SpotPrices     = "spot_prices"
-	SpotAdvisor    = "spot_advisor"
-)
-
-// Where a source's data came from.
-const (
-	Embedded = "embedded"
-	AWS      = "aws"
-)
-
-// Source is one thing that decisions rest on.
-type Source struct {
-	// Name is one of the constants above.
-	Name string
-	// Origin is Embedded or AWS.
-	Origin string
-	// AsOf is when the data was true.
-	AsOf time.Time
-	// Err is the last failure to refresh it, empty if none.
-	Err string
-}
-
 // Offer is a type in a zone.
 type Offer struct {
 	Type catalogue.Type
@@ -55,6 +29,8 @@ type Snapshot struct {
 	types   map[string]catalogue.Type
 	regions map[string]*region
 	sources map[string]Source
+	// built is what each source was before anything was fetched.
+	built map[string]Facts
 }
 
 // region holds the prices of one region by type.
@@ -73,7 +49,7 @@ func newRegion() *region {
 
 // fromFacts makes the first snapshot out of the embedded facts.
 func fromFacts(facts *catalogue.Facts) *Snapshot {
-	s := &Snapshot{types: facts.Types, regions: map[string]*region{}, sources: map[string]Source{}}
+	s := &Snapshot{types: facts.Types, regions: map[string]*region{}, sources: map[string]Source{}, built: map[string]Facts{}}
 	for _, price := range facts.Prices {
 		r := s.regions[price.Region]
 		if r == nil {
@@ -94,7 +70,8 @@ func fromFacts(facts *catalogue.Facts) *Snapshot {
 		InstanceTypes: facts.AsOf.Types, OnDemandPrices: facts.AsOf.OnDemand,
 		SpotPrices: facts.AsOf.Spot, SpotAdvisor: facts.AsOf.Advisor,
 	} {
-		s.sources[name] = Source{Name: name, Origin: Embedded, AsOf: asOf}
+		s.built[name] = Facts{Origin: Embedded, AsOf: asOf}
+		s.sources[name] = Source{Name: name, Facts: s.built[name]}
 	}
 	return s
 }
@@ -102,7 +79,7 @@ func fromFacts(facts *catalogue.Facts) *Snapshot {
 // clone copies what a refresh may replace; the maps below regions are replaced
 // whole, never written to.
 func (s *Snapshot) clone() *Snapshot {
-	return &Snapshot{types: s.types, regions: maps.Clone(s.regions), sources: maps.Clone(s.sources)}
+	return &Snapshot{types: s.types, regions: maps.Clone(s.regions), sources: maps.Clone(s.sources), built: s.built}
 }
 
 // Type by name.
@@ -232,13 +209,4 @@ func (s *Snapshot) AsOf(name string) (spot, onDemand time.Time, origin string) {
 		return time.Time{}, time.Time{}, ""
 	}
 	return r.spotAsOf, r.onDemandAsOf, r.spotOrigin
-}
-
-// Sources by name.
-func (s *Snapshot) Sources() []Source {
-	var all []Source
-	for _, name := range slices.Sorted(maps.Keys(s.sources)) {
-		all = append(all, s.sources[name])
-	}
-	return all
 }

@@ -51,25 +51,13 @@ const (
 	checkWithin = 2 * time.Second
 )
 
-// staleAfter is how old a source may be before it is doubted: spot prices move
-// daily, interruption buckets within months, the others seldom.
-var staleAfter = map[string]time.Duration{
-	market.SpotPrices:     2 * 24 * time.Hour,
-	market.SpotAdvisor:    30 * 24 * time.Hour,
-	market.OnDemandPrices: 90 * 24 * time.Hour,
-	market.InstanceTypes:  180 * 24 * time.Hour,
-}
-
 // GetHealth is the documented health check. Stale or failing sources degrade;
 // without any prices no decision can be made.
 func (s *Server) GetHealth(ctx context.Context, _ *mlv1.GetHealthRequest) (*mlv1.GetHealthResponse, error) {
 	snapshot := s.market.Snapshot()
 	answer := &mlv1.GetHealthResponse{Status: healthy, ModelsLoaded: s.registry.Live() != nil}
 	for _, source := range snapshot.Sources() {
-		age := time.Since(source.AsOf)
-		answer.Sources = append(answer.Sources, &mlv1.SourceHealth{
-			Name: source.Name, Origin: source.Origin, AgeSeconds: age.Seconds(), Error: source.Err, Stale: age > staleAfter[source.Name],
-		})
+		answer.Sources = append(answer.Sources, source.Health(time.Now()))
 	}
 	if s.database != nil {
 		answer.Sources = append(answer.Sources, s.checkDatabase(ctx))

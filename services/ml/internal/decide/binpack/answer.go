@@ -206,6 +206,7 @@ func (q *problem) metadata(req *mlv1.DecisionRequest, after float64, p change.Pl
 	}
 	for key, value := range map[string]any{
 		"engine": "bin_pack/1", "market_as_of": spot.UTC().Format(time.RFC3339), "market_origin": origin,
+		"stale_sources":   q.w.StaleSources(),
 		"on_demand_as_of": onDemand.UTC().Format(time.RFC3339), "placement": placement,
 		"cost_before_per_hour": q.before, "cost_after_per_hour": after, "lower_bound_per_hour": q.bound,
 		"nodes_before": float64(len(q.w.Nodes)), "nodes_after": float64(len(q.w.Nodes) - len(p.Gone) + len(p.Buy)),
