@@ -122,12 +122,7 @@ func TestDocumentedPathsAnswerAsDocumented(t *testing.T) {
 		"bin-pack of what it cannot":            {post, pack, testKey, decision("bin_pack", "", ""), 422, "INVALID_REQUEST", "requirements.cpu_required"},
 		"bin-pack, no such types":               {post, pack, testKey, binPackBody(`{"instance_types": ["m99.*"]}`), 422, "INFEASIBLE", "constraints.instance_types[0]"},
 		"rightsize":                             {post, rightsize, testKey, sizing("rightsize", usageBody), 200, "", ""},
-		"rightsize without usage":               {post, rightsize, testKey, sizing("rightsize", ""), 422, "INVALID_REQUEST", "usage"},
-		"rightsize of half an hour":             {post, rightsize, testKey, sizing("rightsize", strings.Replace(usageBody, "10:00:00Z", "10:30:00Z", 1)), 422, "INVALID_REQUEST", "usage[0].hours[0].start"},
-		"rightsize by a spot's wish":            {post, rightsize, testKey, decision("rightsize", "", ""), 422, "INVALID_REQUEST", "requirements.cpu_required"},
 		"schedule":                              {post, schedule, testKey, sizing("schedule", usageBody), 200, "", ""},
-		"schedule of nothing":                   {post, schedule, testKey, sizing("schedule", ""), 422, "INVALID_REQUEST", "requirements.calendar"},
-		"schedule, asked for sizes":             {post, schedule, testKey, sizing("rightsize", usageBody), 422, "INVALID_REQUEST", "decision_type"},
 		"bin-pack without a key":                {post, pack, "", decision("bin_pack", "", ""), 401, "UNAUTHENTICATED", ""},
 		"spot-interruption":                     {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1"}`, 200, "", ""},
 		"spot-interruption of what?":            {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"region": "us-east-1"}`, 422, "INVALID_REQUEST", "instance_type"},
@@ -141,6 +136,11 @@ func TestDocumentedPathsAnswerAsDocumented(t *testing.T) {
 		"spot-interruption, no key":             {post, "/api/v1/ml/predict/spot-interruption", "", `{"instance_type": "m5.large", "region": "us-east-1"}`, 401, "UNAUTHENTICATED", ""},
 		"spot-interruption too far":             {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1", "horizon_minutes": 99999}`, 422, "INVALID_REQUEST", "horizon_minutes"},
 		"spot-interruption of a zone elsewhere": {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1", "availability_zone": "eu-west-1a"}`, 422, "INVALID_REQUEST", "availability_zone"},
+		"rightsize without usage":               {post, rightsize, testKey, sizing("rightsize", ""), 422, "INVALID_REQUEST", "usage"},
+		"rightsize of half an hour":             {post, rightsize, testKey, sizing("rightsize", strings.Replace(usageBody, "10:00:00Z", "10:30:00Z", 1)), 422, "INVALID_REQUEST", "usage[0].hours[0].start"},
+		"rightsize by a spot's wish":            {post, rightsize, testKey, decision("rightsize", "", ""), 422, "INVALID_REQUEST", "requirements.cpu_required"},
+		"schedule of nothing":                   {post, schedule, testKey, sizing("schedule", ""), 422, "INVALID_REQUEST", "requirements.calendar"},
+		"schedule, asked for sizes":             {post, schedule, testKey, sizing("rightsize", usageBody), 422, "INVALID_REQUEST", "decision_type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, answer := call(t, front, c.method, c.path, c.key, c.body)

@@ -1941,9 +1941,8 @@ type NodeVerdict struct {
 	// pdb_blocks, unmanaged_pod, local_volume, no_saving, on_demand_floor,
 	// spot_share, not_ready, not_ec2, cordoned_by_other, unschedulable_pod; of spot_optimize
 	// also on_demand_pods, zone_share, min_pools; of bin_pack also protected_namespace,
-	// max_evictions, max_nodes_disrupted; of schedule sleeps, shared (a pod on it stays
-	// awake), no_sleeper, no_common_sleep, node_labels (a pod wants a label that a new node
-	// would lack).
+	// max_evictions, max_nodes_disrupted; of schedule sleeps, shared (a pod on it stays awake),
+	// no_sleeper, no_common_sleep, node_labels (a pod wants a label that a new node would lack).
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The pod, budget or limit behind it.
 	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
