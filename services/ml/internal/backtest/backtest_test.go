@@ -70,7 +70,7 @@ func TestLongQuietSpells(t *testing.T) {
 // must do better than what it is compared with there, and the oracle better than all.
 func TestGeneratedSeries(t *testing.T) {
 	out := &bytes.Buffer{}
-	if err := Command(t.Context(), []string{"-data", t.TempDir(), "-generated", "3"}, out); err != nil {
+	if err := Command(t.Context(), []string{"-data", t.TempDir(), "-generated", "2"}, out); err != nil {
 		t.Fatal(err)
 	}
 	var r Report
