@@ -89,14 +89,15 @@ func (s *site) buy(pods []int) bool {
 	return len(bins) > 0
 }
 
-// fewPods are packed in every style, and the search starts from the cheapest: the fewer
-// there are, the more the last nodes cost, and the less trying costs.
-const fewPods = 2000
+// fewPods are packed in every style, more in two, manyPods in one, and the search starts
+// from the cheapest: the fewer there are, the more the last nodes cost, and the less
+// trying costs.
+const fewPods, manyPods = 2000, 20000
 
 // start with the first plan.
 func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin) {
 	least := math.Inf(1)
-	for _, style := range styles {
+	for i, style := range styles {
 		b := newBuyer(s.m, groups, slices.Clone(s.count), nodes)
 		b.style = style
 		bought := b.run()
@@ -106,7 +107,7 @@ func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin
 		if cost := b.cost(bought); best == nil || b.unplaced() < best.unplaced() || cost < least {
 			best, bins, least = b, bought, cost
 		}
-		if s.m.p.Effort < 0 || pods > fewPods {
+		if s.m.p.Effort < 0 || pods > manyPods || pods > fewPods && i > 0 {
 			break
 		}
 	}
