@@ -26,8 +26,8 @@ type buyer struct {
 }
 
 const (
-	reweigh  = 0.75   // of the worth is left: find new prices
-	settled  = 0.02   // of all the worth is left: prices stay
+	reweigh  = 0.68   // of the worth is left: find new prices
+	settled  = 0.03   // of all the worth is left: prices stay
 	near     = 1.0015 // a buy so near to what is possible at best ends the search for a better one
 	roomy    = 1.3    // a node that could hold so much more than it may is not looked at first
 	crowding = 1.25   // how far a node may exceed the share that leaves enough nodes

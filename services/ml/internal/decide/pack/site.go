@@ -100,6 +100,9 @@ func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin
 	for i, style := range styles {
 		b := newBuyer(s.m, groups, slices.Clone(s.count), nodes)
 		b.style = style
+		if best != nil {
+			b.cutter = best.cutter // what it has found of the prices is true for all
+		}
 		bought := b.run()
 		if best != nil && b.unplaced() > best.unplaced() {
 			continue
