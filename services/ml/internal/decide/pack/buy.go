@@ -292,7 +292,7 @@ func (b *buyer) among(least, most float64) (node *bin) {
 		if b.bound[o]*near >= score {
 			break
 		}
-		if full := b.m.offers[o].Price / b.bound[o]; b.soldOut(o) || full < least || full > roomy*most {
+		if b.soldOut(o) || !b.promises(o, least, most) {
 			continue
 		}
 		for _, how := range ways {
@@ -309,6 +309,12 @@ func (b *buyer) among(least, most float64) (node *bin) {
 		}
 	}
 	return node
+}
+
+// promises says whether a node could hold so much worth, and hardly more than it may.
+func (b *buyer) promises(o int, least, most float64) bool {
+	full := b.m.offers[o].Price / b.bound[o]
+	return full >= least && full <= roomy*most
 }
 
 // largest node by what it would hold.

@@ -89,15 +89,14 @@ func (s *site) buy(pods []int) bool {
 	return len(bins) > 0
 }
 
-// fewPods are packed in every style, more in two, manyPods in one, and the search starts
-// from the cheapest: the fewer there are, the more the last nodes cost, and the less
-// trying costs.
-const fewPods, manyPods = 2000, 20000
+// manyPods are packed in one style, fewer in each, and the search starts from the
+// cheapest: the fewer there are, the more the last nodes cost, and the less trying costs.
+const manyPods = 20000
 
 // start with the first plan.
 func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin) {
 	least := math.Inf(1)
-	for i, style := range styles {
+	for _, style := range styles {
 		b := newBuyer(s.m, groups, slices.Clone(s.count), nodes)
 		b.style = style
 		if best != nil {
@@ -110,7 +109,7 @@ func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin
 		if cost := b.cost(bought); best == nil || b.unplaced() < best.unplaced() || cost < least {
 			best, bins, least = b, bought, cost
 		}
-		if s.m.p.Effort < 0 || pods > manyPods || pods > fewPods && i > 0 {
+		if s.m.p.Effort < 0 || pods > manyPods {
 			break
 		}
 	}
