@@ -325,6 +325,7 @@ func (s *site) reason(r *replay, pod int) Reason {
 		if reason, ok := why[refusal]; ok {
 			return reason
 		}
+		return SearchEnded
 	}
 	return MaxNodes
 }
