@@ -34,6 +34,7 @@ var subjects = []subject{
 	{"gaps", (*bench).gaps},
 	{"spot", (*bench).spot},
 	{"sizing", (*bench).sizing},
+	{"decision", (*bench).decision},
 	{"demo", (*bench).demo},
 	{"test", (*bench).test},
 }
@@ -43,6 +44,7 @@ type bench struct {
 	root    string
 	only    string
 	cold    bool
+	table   bool
 	nodes   int
 	pods    int
 	calls   int
@@ -69,6 +71,7 @@ func run(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&b.root, "root", ".", "the source tree")
 	fs.StringVar(&b.only, "only", "", "measure one subject, such as rest, pack or interruption; empty: all")
+	fs.BoolVar(&b.table, "table", false, "measure nothing, write the README's table anew")
 	fs.BoolVar(&b.cold, "cold", false, "demo and test: in a clean clone of HEAD with empty caches, and once more with full ones;\ntakes about an hour and 15 GB")
 	fs.IntVar(&b.nodes, "nodes", 40, "rest: nodes of the generated cluster")
 	fs.IntVar(&b.pods, "pods", 300, "rest: pods of the generated cluster")
@@ -79,6 +82,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if err := b.prepare(ctx, args); err != nil {
 		return err
+	}
+	if b.table {
+		return b.keep()
 	}
 	for _, s := range subjects {
 		if b.only != "" && b.only != s.name {

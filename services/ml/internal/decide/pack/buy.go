@@ -26,8 +26,8 @@ type buyer struct {
 }
 
 const (
-	reweigh  = 0.75   // of the worth is left: find new prices
-	settled  = 0.02   // of all the worth is left: prices stay
+	reweigh  = 0.68   // of the worth is left: find new prices
+	settled  = 0.03   // of all the worth is left: prices stay
 	near     = 1.0015 // a buy so near to what is possible at best ends the search for a better one
 	roomy    = 1.3    // a node that could hold so much more than it may is not looked at first
 	crowding = 1.25   // how far a node may exceed the share that leaves enough nodes
@@ -292,7 +292,7 @@ func (b *buyer) among(least, most float64) (node *bin) {
 		if b.bound[o]*near >= score {
 			break
 		}
-		if full := b.m.offers[o].Price / b.bound[o]; b.soldOut(o) || full < least || full > roomy*most {
+		if b.soldOut(o) || !b.promises(o, least, most) {
 			continue
 		}
 		for _, how := range ways {
@@ -309,6 +309,12 @@ func (b *buyer) among(least, most float64) (node *bin) {
 		}
 	}
 	return node
+}
+
+// promises says whether a node could hold so much worth, and hardly more than it may.
+func (b *buyer) promises(o int, least, most float64) bool {
+	full := b.m.offers[o].Price / b.bound[o]
+	return full >= least && full <= roomy*most
 }
 
 // largest node by what it would hold.

@@ -81,7 +81,7 @@ type style struct {
 	outward bool    // see nearer
 }
 
-var styles = [...]style{{1.6, true}, {4, false}, {2.5, false}}
+var styles = [...]style{{1.6, true}, {4, false}}
 
 // alikeShare of a node is filled with pods like it; the rest makes things even.
 const alikeShare = 0.8
@@ -102,8 +102,8 @@ func (f *filler) fill(o int, how way) (value float64) {
 	return value + f.stuff(o, &room, 0)
 }
 
-// stuff pods into the room of a node of an offer, beside what is there. If balanced,
-// only those that draw what is left towards the node's own relation.
+// stuff pods into the room of a node of an offer, beside what is there; with a reach
+// above 0 only those that even it out.
 func (f *filler) stuff(o int, room *fit.Amounts, reach float64) (value float64) {
 	own, free, brand := relation(f.m.offers[o].room), relation(*room), f.m.offers[o].brand
 	f.steps += len(f.order)
@@ -112,10 +112,7 @@ func (f *filler) stuff(o int, room *fit.Amounts, reach float64) (value float64) 
 		if it.cpu > room.CPU || it.memory > room.Memory || !it.mask.has(brand) {
 			continue
 		}
-		if reach > 0 && (it.relation > reach*free || it.relation*reach < free) {
-			continue
-		}
-		if reach > 0 && (free < own) == (it.relation > free) && math.Abs(free-own) > 0.02*own {
+		if reach > 0 && !evens(it.relation, free, own, reach) {
 			continue
 		}
 		if more := f.put(it.group, room); more > 0 {
@@ -127,6 +124,15 @@ func (f *filler) stuff(o int, room *fit.Amounts, reach float64) (value float64) 
 		}
 	}
 	return value
+}
+
+// evens says whether a pod draws what is free of a node towards the node's own relation
+// of memory to CPU, without being off by more than reach.
+func evens(pod, free, own, reach float64) bool {
+	if pod > reach*free || pod*reach < free {
+		return false
+	}
+	return (free < own) != (pod > free) || math.Abs(free-own) <= 0.02*own
 }
 
 // stuffAlike goes through the groups from those whose relation of memory to CPU is the

@@ -89,9 +89,9 @@ func (s *site) buy(pods []int) bool {
 	return len(bins) > 0
 }
 
-// fewPods are packed in every style, and the search starts from the cheapest: the fewer
-// there are, the more the last nodes cost, and the less trying costs.
-const fewPods = 2000
+// manyPods are packed in one style, fewer in each, and the search starts from the
+// cheapest: the fewer there are, the more the last nodes cost, and the less trying costs.
+const manyPods = 20000
 
 // start with the first plan.
 func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin) {
@@ -99,6 +99,9 @@ func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin
 	for _, style := range styles {
 		b := newBuyer(s.m, groups, slices.Clone(s.count), nodes)
 		b.style = style
+		if best != nil {
+			b.cutter = best.cutter // what it has found of the prices is true for all
+		}
 		bought := b.run()
 		if best != nil && b.unplaced() > best.unplaced() {
 			continue
@@ -106,7 +109,7 @@ func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin
 		if cost := b.cost(bought); best == nil || b.unplaced() < best.unplaced() || cost < least {
 			best, bins, least = b, bought, cost
 		}
-		if s.m.p.Effort < 0 || pods > fewPods {
+		if s.m.p.Effort < 0 || pods > manyPods {
 			break
 		}
 	}
@@ -322,6 +325,7 @@ func (s *site) reason(r *replay, pod int) Reason {
 		if reason, ok := why[refusal]; ok {
 			return reason
 		}
+		return SearchEnded
 	}
 	return MaxNodes
 }
