@@ -84,7 +84,7 @@ func (c *consolidation) start(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := awaitHealth(ctx, "http://"+web+"/healthz"); err != nil {
+	if err := awaitHealth(ctx, child, "http://"+web+"/healthz"); err != nil {
 		child.Stop(time.Second)
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (c *consolidation) start(ctx context.Context) (stop func(), err error) {
 }
 
 // awaitHealth asks before the first call: gRPC's pauses between tries grow.
-func awaitHealth(ctx context.Context, url string) error {
+func awaitHealth(ctx context.Context, child *proc.Child, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, mlStart)
 	defer cancel()
 	for {
@@ -117,6 +117,8 @@ func awaitHealth(ctx context.Context, url string) error {
 			}
 		}
 		select {
+		case <-child.Done():
+			return child.Ended()
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for ml: %w", ctx.Err())
 		case <-time.After(200 * time.Millisecond):
