@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -79,7 +81,8 @@ func (c *consolidation) start(ctx context.Context) (stop func(), err error) {
 		return nil, err
 	}
 	cmd := exec.Command(program, "--server.grpc_address="+grpc, "--server.http_address="+web)
-	cmd.Env = append(os.Environ(), "CLOUDOPTIM_ENVIRONMENT=development", "CLOUDOPTIM_ML_API_KEY="+mlKey, "CLOUDOPTIM_MARKET_REFRESH=off")
+	ours := func(v string) bool { return strings.HasPrefix(v, "CLOUDOPTIM_") } // ml refuses settings that are not its own
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), ours), "CLOUDOPTIM_ENVIRONMENT=development", "CLOUDOPTIM_ML_API_KEY="+mlKey, "CLOUDOPTIM_MARKET_REFRESH=off")
 	child, err := proc.StartLogged("ml", filepath.Join(c.dir, "ml.log"), cmd)
 	if err != nil {
 		return nil, err
