@@ -282,6 +282,32 @@ func (q *Queries) OptimizationDecided(ctx context.Context, db DBTX, arg Optimiza
 	return err
 }
 
+const optimizationDecision = `-- name: OptimizationDecision :one
+SELECT decision FROM optimization_decisions WHERE optimization_id = $1
+`
+
+func (q *Queries) OptimizationDecision(ctx context.Context, db DBTX, optimizationID uuid.UUID) ([]byte, error) {
+	row := db.QueryRow(ctx, optimizationDecision, optimizationID)
+	var decision []byte
+	err := row.Scan(&decision)
+	return decision, err
+}
+
+const optimizationDecisionSet = `-- name: OptimizationDecisionSet :exec
+INSERT INTO optimization_decisions (optimization_id, decision) VALUES ($1, $2)
+ON CONFLICT (optimization_id) DO UPDATE SET decision = excluded.decision, decided_at = now()
+`
+
+type OptimizationDecisionSetParams struct {
+	OptimizationID uuid.UUID
+	Decision       []byte
+}
+
+func (q *Queries) OptimizationDecisionSet(ctx context.Context, db DBTX, arg OptimizationDecisionSetParams) error {
+	_, err := db.Exec(ctx, optimizationDecisionSet, arg.OptimizationID, arg.Decision)
+	return err
+}
+
 const optimizationEffects = `-- name: OptimizationEffects :many
 SELECT o.optimization_id, o.cluster_id, (o.cost_before_per_hour - o.cost_after_per_hour)::float8 AS saved_per_hour,
     coalesce((SELECT sum(l.node_count) FROM optimization_launches l WHERE l.optimization_id = o.optimization_id AND l.status = 'launched'), 0)::float8 AS launched,

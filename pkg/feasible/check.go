@@ -22,6 +22,7 @@ type check struct {
 	leaving  []*fleetv1.Pod
 	board    *Board
 	found    []Violation
+	anywhere bool // pods may land elsewhere than planned
 }
 
 func newCheck(state *fleetv1.ClusterState, decision *mlv1.DecisionResponse, joined map[string]string) *check {
@@ -214,6 +215,9 @@ func (c *check) landPlanned(pods []*fleetv1.Pod, targets map[string]string) {
 	}
 	for _, pod := range pods {
 		rule, detail := c.board.Refusal(pod, targets[pod.GetUid()])
+		if c.anywhere && c.board.anywhere(pod) != "" {
+			continue
+		}
 		if rule != "" {
 			c.report(rule, targets[pod.GetUid()], pod, detail)
 		}

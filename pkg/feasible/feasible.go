@@ -59,13 +59,19 @@ func (v Violation) String() string {
 // be carried out. Where a decision does not say what its new nodes look like (only
 // bin_pack's do), where pods land is not checked.
 func Check(state *fleetv1.ClusterState, decision *mlv1.DecisionResponse) []Violation {
-	return CheckJoined(state, decision, nil)
+	return newCheck(state, decision, nil).run()
 }
 
-// CheckJoined is Check for when new nodes have joined: joined has the names of those
-// that have, by the names that the decision gave them.
+// CheckJoined is Check for when new nodes have joined and the first node is about to be
+// drained: joined has the names of those that have, by the names that the decision gave
+// them. Others may have taken the room of a pod meanwhile, so it may land anywhere.
 func CheckJoined(state *fleetv1.ClusterState, decision *mlv1.DecisionResponse, joined map[string]string) []Violation {
 	c := newCheck(state, decision, joined)
+	c.anywhere = true
+	return c.run()
+}
+
+func (c *check) run() []Violation {
 	c.nodesGone()
 	c.podsLeaving()
 	if !c.described() {

@@ -152,7 +152,12 @@ func TestNodesThatHaveJoinedStandInForThePlannedOnes(t *testing.T) {
 	if found := CheckJoined(state, decision, names); len(found) > 0 {
 		t.Error(found)
 	}
-	joined.Ready = false
+	joined.Ready = false // y lands on c instead
+	if found := CheckJoined(state, decision, names); len(found) > 0 {
+		t.Error(found)
+	}
+	state.Nodes[2].Unschedulable = true
+	state.Pods = append(state.Pods, testPod("since", "b", 1000))
 	if found := CheckJoined(state, decision, names); len(found) != 1 || found[0].Rule != RuleTaint {
 		t.Errorf("found %v, want that the node that joined is not ready", found)
 	}

@@ -25,7 +25,7 @@ func TestCentralKilledAtEveryStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	started, err := s.Trigger(ctx, nil)
+	started, err := s.Trigger(ctx, "spot_optimize", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (f demoFlags) play(ctx context.Context, s *stage.Stage, say func(string, ..
 		return err
 	}
 	say("the cluster has %d nodes and %d pods and costs $%.2f an hour; triggering spot_optimize", before.TotalNodes, before.TotalPods, before.CurrentCostPerHour)
-	started, err := s.Trigger(ctx, nil)
+	started, err := s.Trigger(ctx, "spot_optimize", nil)
 	if err != nil {
 		return err
 	}

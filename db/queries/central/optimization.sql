@@ -61,6 +61,13 @@ UPDATE optimization_history SET recommendations = @recommendations, execution_pl
     estimated_savings = @estimated_savings
 WHERE optimization_id = @optimization_id;
 
+-- name: OptimizationDecisionSet :exec
+INSERT INTO optimization_decisions (optimization_id, decision) VALUES (@optimization_id, @decision)
+ON CONFLICT (optimization_id) DO UPDATE SET decision = excluded.decision, decided_at = now();
+
+-- name: OptimizationDecision :one
+SELECT decision FROM optimization_decisions WHERE optimization_id = @optimization_id;
+
 -- name: OptimizationFinish :execrows
 UPDATE optimization_history SET status = @status, completed_at = now(), error_message = nullif(@error_message::text, ''),
     actual_savings = @actual_savings, cost_after_per_hour = @cost_after

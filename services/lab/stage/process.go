@@ -75,6 +75,13 @@ func (p *Process) Stop() {
 	}
 }
 
+// Freeze stops the process where it is: its connections stay open and nothing
+// answers.
+func (p *Process) Freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets it go on.
+func (p *Process) Thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Alive tells whether it still runs.
 func (p *Process) Alive() bool {
 	select {

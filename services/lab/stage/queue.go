@@ -50,20 +50,13 @@ func (s *Stage) Message(detailType string, detail map[string]any) (string, error
 
 // Send puts messages into the cluster's queue.
 func (s *Stage) Send(ctx context.Context, bodies ...string) error {
-	return s.SendAt(ctx, time.Time{}, bodies...)
-}
-
-// SendAt puts messages into the queue that are there at that time, within a second;
-// it must be within SQS's quarter of an hour, and zero is now.
-func (s *Stage) SendAt(ctx context.Context, at time.Time, bodies ...string) error {
 	client := s.queue()
 	for len(bodies) > 0 {
 		n := min(sendAtOnce, len(bodies))
 		batch := &sqs.SendMessageBatchInput{QueueUrl: &s.Lab.SQSQueueURL}
-		delay := int32(max(0, time.Until(at).Round(time.Second)/time.Second))
 		for i, body := range bodies[:n] {
 			batch.Entries = append(batch.Entries, types.SendMessageBatchRequestEntry{
-				Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(body), DelaySeconds: delay,
+				Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(body),
 			})
 		}
 		out, err := client.SendMessageBatch(ctx, batch)

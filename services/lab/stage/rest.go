@@ -115,6 +115,7 @@ type SpotEvent struct {
 // Optimization is what the stage looks at of an optimization.
 type Optimization struct {
 	ID               string  `json:"optimization_id"`
+	Type             string  `json:"optimization_type"`
 	Status           string  `json:"status"`
 	EstimatedSavings float64 `json:"estimated_savings"`
 	ActualSavings    float64 `json:"actual_savings"`

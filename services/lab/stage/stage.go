@@ -240,9 +240,9 @@ func (s *Stage) State(ctx context.Context) (State, error) {
 	return state, s.Admin.Get(ctx, "/api/v1/admin/clusters/"+s.ClusterID+"/state", &state)
 }
 
-// Trigger starts an optimization.
-func (s *Stage) Trigger(ctx context.Context, options map[string]any) (Optimization, error) {
-	body := map[string]any{"cluster_id": s.ClusterID, "optimization_type": "spot_optimize"}
+// Trigger starts an optimization, such as spot_optimize or bin_pack.
+func (s *Stage) Trigger(ctx context.Context, optimization string, options map[string]any) (Optimization, error) {
+	body := map[string]any{"cluster_id": s.ClusterID, "optimization_type": optimization}
 	if options != nil {
 		body["options"] = options
 	}

@@ -8,6 +8,7 @@ import (
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
 )
 
 // healthWithin is how soon ml must answer to count as alive.
@@ -17,31 +18,11 @@ const healthWithin = 2 * time.Second
 func (s *Server) ProxyDecision(ctx context.Context, req *adminv1.ProxyDecisionRequest) (*adminv1.ProxyDecisionResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.MLTimeout)
 	defer cancel()
-	decision, err := s.decide(ctx, req.GetRequest())
+	decision, err := optimize.Ask(ctx, mlv1.NewDecisionServiceClient(s.ML), req.GetRequest())
 	if err != nil {
-		return nil, err
+		return nil, fromML(err)
 	}
 	return &adminv1.ProxyDecisionResponse{Decision: decision}, nil
-}
-
-func (s *Server) decide(ctx context.Context, req *mlv1.DecisionRequest) (*mlv1.DecisionResponse, error) {
-	ml := mlv1.NewDecisionServiceClient(s.ML)
-	switch req.GetDecisionType() {
-	case "spot_optimize":
-		resp, err := ml.SpotOptimize(ctx, &mlv1.SpotOptimizeRequest{Request: req})
-		return resp.GetDecision(), fromML(err)
-	case "bin_pack":
-		resp, err := ml.BinPack(ctx, &mlv1.BinPackRequest{Request: req})
-		return resp.GetDecision(), fromML(err)
-	case "rightsize":
-		resp, err := ml.Rightsize(ctx, &mlv1.RightsizeRequest{Request: req})
-		return resp.GetDecision(), fromML(err)
-	case "schedule":
-		resp, err := ml.Schedule(ctx, &mlv1.ScheduleRequest{Request: req})
-		return resp.GetDecision(), fromML(err)
-	default:
-		return nil, fault.Invalid("decision_type", "must be given")
-	}
 }
 
 // fromML hands ml's answer on, except for what is between the two servers: an

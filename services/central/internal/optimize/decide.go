@@ -53,11 +53,16 @@ func (r *run) state(ctx context.Context) (outcome, error) {
 	}, nil
 }
 
-// constraints are the caller's; zones are those that nodes can be launched in.
+// constraints are the caller's; zones are those that nodes can be launched in. Where
+// none can, nothing is bought.
 func (r *run) constraints() *structpb.Struct {
 	fields := maps.Clone(r.story.Options.GetConstraints().GetFields())
 	if fields == nil {
 		fields = map[string]*structpb.Value{}
+	}
+	if !mayLaunch(r.account) {
+		fields["allow_purchases"] = structpb.NewBoolValue(false)
+		return &structpb.Struct{Fields: fields}
 	}
 	if len(fields["zones"].GetListValue().GetValues()) == 0 {
 		zones := &structpb.ListValue{}
@@ -83,14 +88,13 @@ func unpriced(state *fleetv1.ClusterState) int {
 func (r *run) decide(ctx context.Context) (outcome, error) {
 	asking, cancel := context.WithTimeout(ctx, decideWithin)
 	defer cancel()
-	resp, err := r.Decisions.SpotOptimize(asking, &mlv1.SpotOptimizeRequest{Request: r.story.Request})
+	decision, err := Ask(asking, r.Decisions, r.story.Request)
 	if err != nil {
 		if mayPass(err) {
 			return outcome{}, fmt.Errorf("asking ml: %w", err)
 		}
 		return failed("%s", fault.From(err).Message), nil
 	}
-	decision := resp.GetDecision()
 	launches := r.launches(decision)
 	replaced := r.replaced(decision)
 	detail := map[string]any{

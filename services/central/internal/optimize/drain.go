@@ -53,7 +53,8 @@ func orDone(o *outcome) *outcome {
 }
 
 // recheck looks once more, before the first node is touched, whether the plan
-// still fits: the state is fresh and everything that was launched is there.
+// still fits: the state is fresh, everything that was launched is there, and the
+// cluster's rules allow it.
 func (r *run) recheck(ctx context.Context, nodes []store.Replaced) (*outcome, error) {
 	for _, node := range nodes {
 		if node.Status != "pending" {
@@ -80,14 +81,17 @@ func (r *run) recheck(ctx context.Context, nodes []store.Replaced) (*outcome, er
 		fail := failed("only %d of %d launched nodes are still ready, nothing was drained", len(ready), len(ids))
 		return &fail, nil
 	}
-	return nil, nil
+	return nil, r.stillFeasible(ctx, state, nodes, ready)
 }
 
 // cordon keeps evicted pods from landing on the next node to be drained.
 func (r *run) cordon(ctx context.Context, nodes []store.Replaced) (*outcome, error) {
 	var all []work
-	for _, node := range nodes {
-		all = append(all, r.cordonWork(node))
+	var going []int
+	for i, node := range nodes {
+		if node.Status != "kept" {
+			all, going = append(all, r.cordonWork(node)), append(going, i)
+		}
 	}
 	done, err := r.perform(ctx, all)
 	if err != nil {
@@ -97,8 +101,8 @@ func (r *run) cordon(ctx context.Context, nodes []store.Replaced) (*outcome, err
 		wait := waiting(300*time.Millisecond, "%d of %d nodes are cordoned", done.ended(), len(all))
 		return &wait, nil
 	}
-	for i, node := range nodes {
-		got := done.of(all[i])
+	for k, i := range going {
+		node, got := nodes[i], done.of(all[k])
 		if got.Status == "success" || node.Status != "pending" {
 			continue
 		}

@@ -113,7 +113,7 @@ func TestBackoffGrowsWithTheTroubleWithinBounds(t *testing.T) {
 
 func TestOptionsThatTheDecisionServerWouldRefuseAreRefusedAtTheDoor(t *testing.T) {
 	for _, c := range []struct {
-		name, field               string
+		name, kind, field         string
 		requirements, constraints map[string]any
 	}{
 		{name: "nothing"},
@@ -124,6 +124,8 @@ func TestOptionsThatTheDecisionServerWouldRefuseAreRefusedAtTheDoor(t *testing.T
 		{name: "wrong element", constraints: map[string]any{"architectures": []any{"sparc"}}, field: "options.constraints.architectures[0]"},
 		{name: "too large", constraints: map[string]any{"max_spot_percentage": 80}, field: "options.constraints.max_spot_percentage"},
 		{name: "negative", requirements: map[string]any{"node_count": -1}, field: "options.requirements.node_count"},
+		{name: "consolidation", kind: "bin_pack", requirements: map[string]any{"spare_cpu": 4}, constraints: map[string]any{"max_nodes_disrupted": "10%"}},
+		{name: "of another engine", kind: "bin_pack", constraints: map[string]any{"max_spot_percentage": 0.5}, field: "options.constraints"},
 		{name: "fraction", requirements: map[string]any{"node_count": 1.5}, field: "options.requirements"},
 	} {
 		options := &adminv1.OptimizationOptions{}
@@ -132,7 +134,7 @@ func TestOptionsThatTheDecisionServerWouldRefuseAreRefusedAtTheDoor(t *testing.T
 		must(t, err)
 		options.Constraints, err = structpb.NewStruct(c.constraints)
 		must(t, err)
-		err = checkOptions(options)
+		err = checkOptions(orElse(c.kind, "spot_optimize"), options)
 		if c.field == "" {
 			if err != nil {
 				t.Errorf("%s: %v", c.name, err)
@@ -144,7 +146,7 @@ func TestOptionsThatTheDecisionServerWouldRefuseAreRefusedAtTheDoor(t *testing.T
 			t.Errorf("%s: %v, %v", c.name, err, known)
 		}
 	}
-	must(t, checkOptions(nil))
+	must(t, checkOptions("bin_pack", nil))
 }
 
 func TestNodesAreTakenAwayInTheOrderOfThePlanOnceEach(t *testing.T) {
@@ -192,7 +194,7 @@ func TestTheSameWorkHasTheSameName(t *testing.T) {
 }
 
 func TestConstraintsAreTheCallersAndZonesThoseWithASubnet(t *testing.T) {
-	r := &run{account: &store.Account{SubnetIDs: map[string]string{"b": "1", "a": "2"}}, story: &store.Story{Options: &adminv1.OptimizationOptions{}}}
+	r := &run{account: &store.Account{LaunchTemplateID: "lt-1", SubnetIDs: map[string]string{"b": "1", "a": "2"}}, story: &store.Story{Options: &adminv1.OptimizationOptions{}}}
 	if diff := cmp.Diff(map[string]any{"zones": []any{"a", "b"}}, r.constraints().AsMap()); diff != "" {
 		t.Error(diff)
 	}
@@ -200,6 +202,10 @@ func TestConstraintsAreTheCallersAndZonesThoseWithASubnet(t *testing.T) {
 	must(t, err)
 	r.story.Options.Constraints = theirs
 	if diff := cmp.Diff(map[string]any{"zones": []any{"b"}, "min_savings": 3.0}, r.constraints().AsMap()); diff != "" {
+		t.Error(diff)
+	}
+	r.account = &store.Account{}
+	if diff := cmp.Diff(map[string]any{"zones": []any{"b"}, "min_savings": 3.0, "allow_purchases": false}, r.constraints().AsMap()); diff != "" {
 		t.Error(diff)
 	}
 }

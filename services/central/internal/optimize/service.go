@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,6 +36,10 @@ import (
 
 // StaleAfter is the oldest state that is acted on.
 const StaleAfter = time.Minute
+
+// runnable are the optimizations that a story can carry out: those whose plans
+// change nodes.
+var runnable = []string{"spot_optimize", "bin_pack"}
 
 // Dashboards are told what happens.
 type Dashboards interface {
@@ -70,17 +75,17 @@ func (s *Service) Use(queue *store.Queue) { s.queue = queue }
 // Trigger starts an optimization of a cluster that the customer owns (or any,
 // when customer is null).
 func (s *Service) Trigger(ctx context.Context, customer uuid.NullUUID, actor string, req *adminv1.TriggerOptimizationRequest) (*adminv1.Optimization, error) {
-	if req.GetOptimizationType() != "spot_optimize" {
+	if !slices.Contains(runnable, req.GetOptimizationType()) {
 		return nil, fault.Unimplemented("optimization_type " + req.GetOptimizationType())
 	}
 	cluster, err := uuid.Parse(req.GetClusterId())
 	if err != nil {
 		return nil, fault.Invalid("cluster_id", "must be valid UUID")
 	}
-	if err := checkOptions(req.GetOptions()); err != nil {
+	if err := checkOptions(req.GetOptimizationType(), req.GetOptions()); err != nil {
 		return nil, err
 	}
-	owner, err := s.ready(ctx, cluster, customer)
+	owner, err := s.ready(ctx, cluster, customer, req.GetOptimizationType())
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +117,7 @@ func (s *Service) Trigger(ctx context.Context, customer uuid.NullUUID, actor str
 }
 
 // ready refuses what could not be acted on, and returns the cluster's customer.
-func (s *Service) ready(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID) (uuid.UUID, error) {
+func (s *Service) ready(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID, optimization string) (uuid.UUID, error) {
 	state, err := s.Store.ClusterState(ctx, cluster, customer)
 	if err != nil {
 		return uuid.Nil, err
@@ -121,11 +126,14 @@ func (s *Service) ready(ctx context.Context, cluster uuid.UUID, customer uuid.Nu
 	if err != nil {
 		return uuid.Nil, err
 	}
-	if account.LaunchTemplateID == "" || len(account.SubnetIDs) == 0 {
+	if !mayLaunch(account) && optimization != "bin_pack" { // which can also do with fewer of the nodes there are
 		return uuid.Nil, fault.Infeasible("launch", "the cluster has no launch settings: CloudOptim cannot launch nodes for it")
 	}
 	return account.CustomerID, fresh(state)
 }
+
+// mayLaunch says whether CloudOptim was told how to launch nodes for the cluster.
+func mayLaunch(a *store.Account) bool { return a.LaunchTemplateID != "" && len(a.SubnetIDs) > 0 }
 
 func fresh(state *fleetv1.ClusterState) error {
 	if state.GetLastUpdated() == nil || len(state.GetNodes()) == 0 {
@@ -139,11 +147,12 @@ func fresh(state *fleetv1.ClusterState) error {
 }
 
 // checkOptions refuses at the door what ml would refuse later.
-func checkOptions(options *adminv1.OptimizationOptions) error {
-	if err := strict("options.requirements", options.GetRequirements(), &mlv1.SpotOptimizeRequirements{}); err != nil {
+func checkOptions(optimization string, options *adminv1.OptimizationOptions) error {
+	requirements, constraints := terms(optimization)
+	if err := strict("options.requirements", options.GetRequirements(), requirements); err != nil {
 		return err
 	}
-	return strict("options.constraints", options.GetConstraints(), &mlv1.SpotOptimizeConstraints{})
+	return strict("options.constraints", options.GetConstraints(), constraints)
 }
 
 // strict reads a Struct as the message that names its fields.

@@ -3,6 +3,7 @@ package optimize
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,40 @@ func TestAStoryEndsWithTheOldNodesGoneAndTheSavingCounted(t *testing.T) {
 }
 
 const savingsMonth = 730
+
+func TestWithoutLaunchSettingsAConsolidationOnlyTakesNodesAway(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.db.Pool.Exec(t.Context(), "UPDATE clusters SET launch_template_id = '', subnet_ids = '{}'")
+	must(t, err)
+	w.decide = func(req *mlv1.DecisionRequest) (*mlv1.DecisionResponse, error) {
+		if buys, ok := req.GetConstraints().AsMap()["allow_purchases"].(bool); !ok || buys || req.GetDecisionType() != "bin_pack" {
+			return nil, fault.New(faultv1.Reason_REASON_INVALID_REQUEST, "asked %v", req.GetConstraints())
+		}
+		return &mlv1.DecisionResponse{EstimatedSavings: onDemand * savingsMonth, ExecutionPlan: []*mlv1.ExecutionStep{drainStep("old-2")}}, nil
+	}
+	told := w.story(t, w.startOf(t, "bin_pack"))
+	equal(t, "status", told.GetStatus()+told.GetErrorMessage(), "completed")
+	equal(t, "steps", stepsOf(told), allWell)
+	equal(t, "alive", w.alive(), "i-old-1 on-demand")
+	if math.Abs(told.GetActualSavings()-onDemand*savingsMonth) > 0.01 {
+		t.Errorf("saved %v, want the price of a node", told.GetActualSavings())
+	}
+}
+
+func TestANodeThatMayNotGoAnyMoreIsKeptUntouched(t *testing.T) {
+	w := newWorld(t)
+	w.after["label_node 0002"] = func() { w.pinned["p2"] = true }
+	told := w.story(t, w.start(t))
+	equal(t, "status", told.GetStatus(), "completed")
+	equal(t, "alive", w.alive(), "i-old-2 on-demand, i-0002 spot")
+	equal(t, "touched", w.did("cordon_node old-2")+w.did("uncordon_node old-2")+w.did("drain_node old-2"), 0)
+	if !strings.Contains(told.GetErrorMessage(), "pod_do_not_disrupt") {
+		t.Errorf("told %q, want the rule", told.GetErrorMessage())
+	}
+	decision, err := w.Store.Decision(t.Context(), uuid.MustParse(told.GetOptimizationId()))
+	must(t, err)
+	equal(t, "stored confidence", decision.GetConfidenceScore(), 0.9)
+}
 
 func TestANodeThatCannotBeDrainedIsKeptAndTheOthersGo(t *testing.T) {
 	w := newWorld(t)
@@ -262,7 +297,7 @@ func TestATriggerIsRefusedAtTheDoor(t *testing.T) {
 		_, err := w.Trigger(t.Context(), noCustomer, "a", &adminv1.TriggerOptimizationRequest{ClusterId: cluster.String(), OptimizationType: kind})
 		return err
 	}
-	wantReason(t, trigger(w.cluster, "bin_pack"), faultv1.Reason_REASON_UNIMPLEMENTED)
+	wantReason(t, trigger(w.cluster, "rightsize"), faultv1.Reason_REASON_UNIMPLEMENTED)
 	wantReason(t, trigger(uuid.New(), "spot_optimize"), faultv1.Reason_REASON_NOT_FOUND)
 	_, err := w.Trigger(t.Context(), uuid.NullUUID{UUID: uuid.New(), Valid: true}, "a",
 		&adminv1.TriggerOptimizationRequest{ClusterId: w.cluster.String(), OptimizationType: "spot_optimize"})

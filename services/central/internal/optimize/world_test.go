@@ -66,6 +66,8 @@ type world struct {
 	pods map[string]string
 	// fails says how a task ends, by kind and node; success unless it is there.
 	fails map[string]string
+	// pinned pods carry the annotation that forbids moving them.
+	pinned map[string]bool
 	// stuck nodes are drained, and their pods find no other place.
 	stuck map[string]bool
 	// cordoned nodes; after says what happens when a task is done, by kind and node.
@@ -85,6 +87,11 @@ type decisions struct {
 func (d decisions) SpotOptimize(_ context.Context, req *mlv1.SpotOptimizeRequest, _ ...grpc.CallOption) (*mlv1.SpotOptimizeResponse, error) {
 	decision, err := d.w.decide(req.GetRequest())
 	return &mlv1.SpotOptimizeResponse{Decision: decision}, err
+}
+
+func (d decisions) BinPack(_ context.Context, req *mlv1.BinPackRequest, _ ...grpc.CallOption) (*mlv1.BinPackResponse, error) {
+	decision, err := d.w.decide(req.GetRequest())
+	return &mlv1.BinPackResponse{Decision: decision}, err
 }
 
 type market struct{ mlv1.MarketServiceClient }
@@ -109,7 +116,7 @@ func newWorld(t *testing.T) *world {
 	t.Parallel()
 	w := &world{
 		db: pgtest.New(t), ec2: ec2test.New(t), pods: map[string]string{"p1": "old-1", "p2": "old-2"},
-		fails: map[string]string{}, stuck: map[string]bool{}, cordoned: map[string]bool{}, after: map[string]func(){}, decide: swap,
+		fails: map[string]string{}, stuck: map[string]bool{}, pinned: map[string]bool{}, cordoned: map[string]bool{}, after: map[string]func(){}, decide: swap,
 	}
 	s, log := store.New(w.db.Pool), slog.New(slog.DiscardHandler)
 	aws, err := cloud.New(t.Context(), "us-east-1", w.ec2.URL)
@@ -160,7 +167,11 @@ func swap(*mlv1.DecisionRequest) (*mlv1.DecisionResponse, error) {
 }
 
 func drainStep(nodes ...any) *mlv1.ExecutionStep {
-	list, err := structpb.NewStruct(map[string]any{"node_names": nodes})
+	var ids []any
+	for _, node := range nodes {
+		ids = append(ids, fmt.Sprint("i-", node))
+	}
+	list, err := structpb.NewStruct(map[string]any{"node_names": nodes, "instance_ids": ids})
 	if err != nil {
 		return nil
 	}
@@ -191,8 +202,12 @@ func (w *world) report(ctx context.Context) error {
 		if w.pods[uid] == "" {
 			phase = "Pending"
 		}
+		forbids := ""
+		if w.pinned[uid] {
+			forbids = "cloudoptim.io/do-not-disrupt"
+		}
 		all.Pods = append(all.Pods, &fleetv1.Pod{
-			Uid: uid, Namespace: "web", Name: uid, NodeName: w.pods[uid], Phase: phase, Owner: &fleetv1.Owner{Uid: "rs-" + uid},
+			DoNotDisrupt: forbids, Uid: uid, Namespace: "web", Name: uid, NodeName: w.pods[uid], Phase: phase, Owner: &fleetv1.Owner{Kind: "ReplicaSet", Uid: "rs-" + uid},
 			Requests: &fleetv1.Resources{CpuMillicores: 500, MemoryBytes: 1 << 30}, CreatedAt: timestamppb.New(time.Now().Add(-time.Hour)),
 		})
 	}
@@ -247,11 +262,16 @@ func (w *world) perform(task *fleetv1.Task) *fleetv1.TaskResult {
 	return result
 }
 
-// start triggers an optimization.
+// start triggers an optimization onto spot.
 func (w *world) start(t *testing.T) uuid.UUID {
 	t.Helper()
+	return w.startOf(t, "spot_optimize")
+}
+
+func (w *world) startOf(t *testing.T, optimization string) uuid.UUID {
+	t.Helper()
 	started, err := w.Trigger(t.Context(), noCustomer, "operator:1", &adminv1.TriggerOptimizationRequest{
-		ClusterId: w.cluster.String(), OptimizationType: "spot_optimize",
+		ClusterId: w.cluster.String(), OptimizationType: optimization,
 	})
 	must(t, err)
 	return uuid.MustParse(started.GetOptimizationId())

@@ -211,10 +211,26 @@ func (s *Store) SetDecision(ctx context.Context, id uuid.UUID, decision *mlv1.De
 	if err != nil {
 		return wrap("encoding the decision of optimization", id.String(), err)
 	}
-	return wrap("writing the decision of optimization", id.String(), s.q.OptimizationDecided(ctx, s.db,
-		centraldb.OptimizationDecidedParams{
+	whole, err := encode(decision)
+	if err != nil {
+		return wrap("encoding the decision of optimization", id.String(), err)
+	}
+	return wrap("writing the decision of optimization", id.String(), errors.Join(
+		s.q.OptimizationDecided(ctx, s.db, centraldb.OptimizationDecidedParams{
 			Recommendations: recommendations, ExecutionPlan: plan, EstimatedSavings: &decision.EstimatedSavings, OptimizationID: id,
-		}))
+		}),
+		s.q.OptimizationDecisionSet(ctx, s.db, centraldb.OptimizationDecisionSetParams{OptimizationID: id, Decision: whole}),
+	))
+}
+
+// Decision is ml's whole answer for an optimization; not found before it has decided.
+func (s *Store) Decision(ctx context.Context, id uuid.UUID) (*mlv1.DecisionResponse, error) {
+	raw, err := s.q.OptimizationDecision(ctx, s.db, id)
+	if err != nil {
+		return nil, wrap("decision of optimization", id.String(), err)
+	}
+	decision := &mlv1.DecisionResponse{}
+	return decision, wrap("reading the decision of optimization", id.String(), decode(raw, decision))
 }
 
 // FinishOptimization ends it, once; false: it had ended.

@@ -14,7 +14,7 @@ import (
 type buyer struct {
 	*filler
 
-	count  []int // bought so far, by offer; shared with what was bought before
+	count  []int // bought so far, by offer, with what was bought before
 	nodes  int   // that may yet be bought, below 0: any number
 	shelf  []int // offers that are not beaten by another that the pods can use alike
 	prices *prices
@@ -26,8 +26,8 @@ type buyer struct {
 }
 
 const (
-	reweigh  = 0.75   // of the worth is left: find new prices
-	settled  = 0.02   // of all the worth is left: prices stay
+	reweigh  = 0.68   // of the worth is left: find new prices
+	settled  = 0.03   // of all the worth is left: prices stay
 	near     = 1.0015 // a buy so near to what is possible at best ends the search for a better one
 	roomy    = 1.3    // a node that could hold so much more than it may is not looked at first
 	crowding = 1.25   // how far a node may exceed the share that leaves enough nodes
@@ -42,22 +42,7 @@ func newBuyer(m *model, groups []*group, count []int, nodes int) *buyer {
 // shelve drops offers that have a twin for less: on-demand nodes cost the same in
 // every zone, and where no pod minds the zone, one zone's will do.
 func (b *buyer) shelve() {
-	var masks []*mask
-	for _, g := range b.groups {
-		if !slices.Contains(masks, g.mask) {
-			masks = append(masks, g.mask)
-		}
-	}
-	users := make([]string, len(b.m.brands)) // which masks have the brand
-	for brand := range users {
-		text := strings.Builder{}
-		for i, k := range masks {
-			if k.has(brand) {
-				fmt.Fprint(&text, i, " ")
-			}
-		}
-		users[brand] = text.String()
-	}
+	users := b.users()
 	type twin struct {
 		cpu, memory, disk, pods int64
 		users, rest             string
@@ -85,6 +70,27 @@ func (b *buyer) shelve() {
 	}
 }
 
+// users spells, by brand, which masks of the groups have it.
+func (b *buyer) users() []string {
+	var masks []*mask
+	for _, g := range b.groups {
+		if !slices.Contains(masks, g.mask) {
+			masks = append(masks, g.mask)
+		}
+	}
+	users := make([]string, len(b.m.brands))
+	for brand := range users {
+		text := strings.Builder{}
+		for i, k := range masks {
+			if k.has(brand) {
+				fmt.Fprint(&text, i, " ")
+			}
+		}
+		users[brand] = text.String()
+	}
+	return users
+}
+
 // run until nothing is left or nothing can be bought.
 func (b *buyer) run() (bought []*bin) {
 	for b.nodes != 0 {
@@ -104,6 +110,23 @@ func (b *buyer) run() (bought []*bin) {
 		b.compact()
 	}
 	return bought
+}
+
+// unplaced pods.
+func (b *buyer) unplaced() int {
+	n := 0
+	for _, left := range b.left {
+		n += left
+	}
+	return n
+}
+
+func (b *buyer) cost(bins []*bin) float64 {
+	sum := 0.0
+	for _, bin := range bins {
+		sum += b.m.offers[bin.offer].Price
+	}
+	return sum
 }
 
 // remaining worth.
@@ -263,14 +286,13 @@ var ways = [...]way{alike, balanced, plain}
 
 // among the nodes that hold worth between least and most, the one that costs least
 // for each unit.
-func (b *buyer) among(least, most float64) *bin {
-	var node *bin
+func (b *buyer) among(least, most float64) (node *bin) {
 	score := math.Inf(1)
 	for _, o := range b.offers {
 		if b.bound[o]*near >= score {
 			break
 		}
-		if full := b.m.offers[o].Price / b.bound[o]; b.soldOut(o) || full < least || full > roomy*most {
+		if b.soldOut(o) || !b.promises(o, least, most) {
 			continue
 		}
 		for _, how := range ways {
@@ -282,11 +304,17 @@ func (b *buyer) among(least, most float64) *bin {
 				node, score = b.filled(o), s
 			}
 			if score <= b.bound[o]*near {
-				break
+				return node
 			}
 		}
 	}
 	return node
+}
+
+// promises says whether a node could hold so much worth, and hardly more than it may.
+func (b *buyer) promises(o int, least, most float64) bool {
+	full := b.m.offers[o].Price / b.bound[o]
+	return full >= least && full <= roomy*most
 }
 
 // largest node by what it would hold.

@@ -63,6 +63,7 @@ const (
 	Affinity      Reason = "affinity"        // none of the pods that it must be near can be near
 	AntiAffinity  Reason = "anti_affinity"   // every place is taken by pods that it must be apart from
 	Spread        Reason = "spread"          // every place would break a hard topology spread
+	SearchEnded   Reason = "search_ended"    // a node of its own would hold it, but each one bought changed what the rules allow others
 )
 
 // Plan is what to buy and where the pods go. Put there in Order, each pod passes the

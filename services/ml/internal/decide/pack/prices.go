@@ -61,11 +61,11 @@ type demand struct {
 const (
 	manyMasks  = 24 // the dual's size grows with them; the rarest beyond are merged, which only lowers the bound
 	cutRounds  = 100
-	manyRows   = 3 // for each variable; then those that bind nothing are forgotten
+	manyRows   = 2 // for each variable; then those that bind nothing are forgotten
 	cutsEach   = 2
 	priceLeast = 1e-6
 	exact      = 1e-7 // how much of an offer's price its room may be worth too much
-	rough      = 2e-3
+	rough      = 5e-3
 )
 
 // prices for all pods of the problem.

@@ -207,7 +207,7 @@ func (s *search) add(picks []int) (added []addition) {
 func (s *search) addTo(b *bin) []load {
 	s.resume(b)
 	room := b.room
-	s.stuff(b.offer, &room, false)
+	s.stuff(b.offer, &room, 0)
 	loads := s.filled(b.offer).loads
 	for _, l := range b.loads {
 		s.already[l.group] = 0
