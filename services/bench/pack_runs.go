@@ -271,7 +271,7 @@ func (p *packing) judge(ctx context.Context, name, who, program string) (*packVe
 	}
 	fmt.Printf("%-24s %-10s %8.3f s %5d nodes %10.4f $/h  %d unplaced  %d broken\n",
 		filepath.Base(name), who, plan.Seconds, verdict.Nodes, verdict.Cost, verdict.Unplaced, len(verdict.Broken))
-	for _, what := range append(plan.Unplaced, verdict.Broken...)[:min(3, len(plan.Unplaced)+len(verdict.Broken))] {
+	for _, what := range append(verdict.Broken, plan.Unplaced...)[:min(4, len(plan.Unplaced)+len(verdict.Broken))] {
 		fmt.Println("   ", what)
 	}
 	return verdict, plan, nil
