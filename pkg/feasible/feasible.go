@@ -86,41 +86,35 @@ func (c *check) run() []Violation {
 // nodes and protected namespaces, by the state decided on.
 func CheckLimits(state *fleetv1.ClusterState, decision *mlv1.DecisionResponse, l *mlv1.BinPackConstraints) []Violation {
 	c := newCheck(state, decision, nil)
-	evictions, all := 0, 0
-	for _, pod := range state.GetPods() {
-		if finished(pod) || staysBehind(pod) || pod.GetNodeName() == "" {
-			continue
-		}
-		all++
-		if _, leaves := c.gone[pod.GetNodeName()]; !leaves {
-			continue
-		}
-		evictions++
+	for _, pod := range c.leaving {
 		for _, pattern := range l.GetProtectedNamespaces() {
 			if ok, err := path.Match(pattern, pod.GetNamespace()); ok && err == nil {
 				c.report(RuleProtected, pod.GetNodeName(), pod, "matches "+pattern)
 			}
 		}
 	}
-	over := func(name string, have, most float64) {
-		if have > most+1e-9 {
-			c.report(RuleLimit, "", nil, fmt.Sprintf("%s: %g of at most %g", name, have, most))
+	all := 0
+	for _, pod := range state.GetPods() {
+		if !finished(pod) && !staysBehind(pod) && pod.GetNodeName() != "" {
+			all++
 		}
 	}
-	if l.MaxEvictions != nil {
-		over("max_evictions", float64(evictions), float64(l.GetMaxEvictions()))
-	}
-	if l.MaxEvictionsPerPod != nil {
-		over("max_evictions_per_pod", float64(evictions), l.GetMaxEvictionsPerPod()*float64(all))
-	}
-	if most, ok := disrupted(l.GetMaxNodesDisrupted(), len(state.GetNodes())); ok {
-		over("max_nodes_disrupted", float64(len(c.gone)), most)
-	}
-	if l.GetMaxNodes() > 0 {
-		over("max_nodes", float64(bought(decision)), float64(l.GetMaxNodes()))
-	}
-	if l.AllowPurchases != nil && !l.GetAllowPurchases() {
-		over("allow_purchases", float64(bought(decision)), 0)
+	evictions, nodes := float64(len(c.leaving)), float64(len(c.gone))
+	most, counted := disrupted(l.GetMaxNodesDisrupted(), len(state.GetNodes()))
+	for _, limit := range []struct {
+		name       string
+		given      bool
+		have, most float64
+	}{
+		{"max_evictions", l.MaxEvictions != nil, evictions, float64(l.GetMaxEvictions())},
+		{"max_evictions_per_pod", l.MaxEvictionsPerPod != nil, evictions, l.GetMaxEvictionsPerPod() * float64(all)},
+		{"max_nodes_disrupted", counted, nodes, most},
+		{"max_nodes", l.GetMaxNodes() > 0, float64(bought(decision)), float64(l.GetMaxNodes())},
+		{"allow_purchases", l.AllowPurchases != nil && !l.GetAllowPurchases(), float64(bought(decision)), 0},
+	} {
+		if limit.given && limit.have > limit.most+1e-9 {
+			c.report(RuleLimit, "", nil, fmt.Sprintf("%s: %g of at most %g", limit.name, limit.have, limit.most))
+		}
 	}
 	return c.found
 }

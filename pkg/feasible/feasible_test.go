@@ -95,7 +95,9 @@ func TestEachRuleIsFound(t *testing.T) {
 		"the target has filled up": {func(s *fleetv1.ClusterState, _ *mlv1.DecisionResponse) { s.Pods[2].Requests.CpuMillicores = 3500 }, RuleResources},
 		"the target is cordoned":   {func(s *fleetv1.ClusterState, _ *mlv1.DecisionResponse) { s.Nodes[1].Unschedulable = true }, RuleTaint},
 		"the target is gone":       {func(s *fleetv1.ClusterState, _ *mlv1.DecisionResponse) { s.Nodes = slices.Delete(s.Nodes, 1, 2) }, RuleUnknownNode},
-		"a selector excludes it":   {func(s *fleetv1.ClusterState, _ *mlv1.DecisionResponse) { s.Pods[0].NodeSelector = map[string]string{"disk": "ssd"} }, RuleSelector},
+		"a selector excludes it": {func(s *fleetv1.ClusterState, _ *mlv1.DecisionResponse) {
+			s.Pods[0].NodeSelector = map[string]string{"disk": "ssd"}
+		}, RuleSelector},
 		"a port is taken": {func(s *fleetv1.ClusterState, _ *mlv1.DecisionResponse) {
 			s.Pods[0].HostPorts, s.Pods[2].HostPorts = []int32{80}, []int32{80}
 		}, RulePort},

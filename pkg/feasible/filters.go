@@ -79,18 +79,23 @@ func holds(r *fleetv1.LabelRequirement, labels map[string]string) bool {
 		return has && slices.Contains(r.GetValues(), have)
 	case "NotIn":
 		return !has || !slices.Contains(r.GetValues(), have)
-	case "Gt", "Lt":
-		if !has || len(r.GetValues()) != 1 {
-			return false
-		}
-		a, errA := strconv.ParseInt(have, 10, 64)
-		b, errB := strconv.ParseInt(r.GetValues()[0], 10, 64)
-		if errA != nil || errB != nil {
-			return false
-		}
-		return r.GetOperator() == "Gt" && a > b || r.GetOperator() == "Lt" && a < b
+	case "Gt":
+		have, want, ok := numbers(have, r.GetValues())
+		return has && ok && have > want
+	case "Lt":
+		have, want, ok := numbers(have, r.GetValues())
+		return has && ok && have < want
 	}
 	return false
+}
+
+func numbers(value string, values []string) (have, want int64, ok bool) {
+	if len(values) != 1 {
+		return 0, 0, false
+	}
+	have, errHave := strconv.ParseInt(value, 10, 64)
+	want, errWant := strconv.ParseInt(values[0], 10, 64)
+	return have, want, errHave == nil && errWant == nil
 }
 
 // selects says whether a label selector selects the labels; none selects nothing.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -158,7 +159,7 @@ func questions(state *fleetv1.ClusterState, ml mlv1.DecisionServiceClient, predi
 		}},
 		{"predict_spot_interruption", func(ctx context.Context) error {
 			_, err := predict.PredictSpotInterruption(ctx, &mlv1.PredictSpotInterruptionRequest{
-				InstanceType: "m5.large", Region: state.GetRegion(), AvailabilityZone: state.GetRegion() + "a", UptimeMinutes: 90,
+				InstanceType: "m5.large", Region: state.GetRegion(), AvailabilityZone: state.GetRegion() + "a", UptimeMinutes: proto.Float64(90),
 			})
 			return err
 		}},

@@ -151,11 +151,6 @@ const settlingSavings = 0.25
 
 // refusal is why a draft may not be taken, empty if it may.
 func (q *problem) refusal(d *draft) string {
-	saved := q.before - d.cost
-	least := q.l.minSavings
-	if q.w.Settling() {
-		least = max(least, settlingSavings)
-	}
 	switch {
 	case len(d.stuck) > 0:
 		return reasonUnschedulable
@@ -169,6 +164,18 @@ func (q *problem) refusal(d *draft) string {
 		return limitNewNodes
 	case q.needy:
 		return "" // room must be had, whatever it costs
+	}
+	return q.worthless(d)
+}
+
+// worthless is why a draft that keeps the limits on what is done gains too little.
+func (q *problem) worthless(d *draft) string {
+	least := q.l.minSavings
+	if q.w.Settling() {
+		least = max(least, settlingSavings)
+	}
+	saved := q.before - d.cost
+	switch {
 	case len(d.Gone) == 0:
 		return reasonDearer
 	case saved <= neverWorse || saved < least*q.before || saved*figure.HoursPerMonth < q.l.minUSD || d.judged >= q.idle():
@@ -249,7 +256,7 @@ func (s *searcher) try(gone []int) {
 		return
 	}
 	s.left--
-	s.best = s.problem.better(s.draw(gone, 0, firstPlan), s.best)
+	s.best = s.better(s.draw(gone, 0, firstPlan), s.best)
 }
 
 // promising nodes first: those whose change costs least by estimate.

@@ -236,20 +236,7 @@ func (q *problem) spare(d *draft) {
 		if lacking.cpu <= granularity && lacking.memory <= granularity {
 			return
 		}
-		best, least := (*shop.Column)(nil), 0.0
-		for _, c := range q.columns {
-			gives := load{cpu: min(lacking.cpu, loadOf(c.Room).cpu), memory: min(lacking.memory, loadOf(c.Room).memory)}
-			share := 0.0
-			if lacking.cpu > 0 {
-				share += gives.cpu / lacking.cpu
-			}
-			if lacking.memory > 0 {
-				share += gives.memory / lacking.memory
-			}
-			if share > 0 && (best == nil || c.Price/share < least) {
-				best, least = c, c.Price/share
-			}
-		}
+		best := q.cheapestFor(lacking)
 		if best == nil || q.l.maxNodes > 0 && len(d.Buy) >= q.l.maxNodes {
 			d.short = "spare_cpu"
 			if lacking.cpu <= granularity {
@@ -260,6 +247,24 @@ func (q *problem) spare(d *draft) {
 		d.cluster.AddNode(best.Node(change.NewName(len(d.Buy))))
 		d.Buy = append(d.Buy, best)
 	}
+}
+
+// cheapestFor what is lacking: least price for the shares of it that a node gives.
+func (q *problem) cheapestFor(lacking load) *shop.Column {
+	best, least := (*shop.Column)(nil), 0.0
+	for _, c := range q.columns {
+		share, room := 0.0, loadOf(c.Room)
+		if lacking.cpu > 0 {
+			share += min(lacking.cpu, room.cpu) / lacking.cpu
+		}
+		if lacking.memory > 0 {
+			share += min(lacking.memory, room.memory) / lacking.memory
+		}
+		if share > 0 && (best == nil || c.Price/share < least) {
+			best, least = c, c.Price/share
+		}
+	}
+	return best
 }
 
 // missing of the room that must stay free.
