@@ -81,7 +81,7 @@ func TestTableSaysWhatWasMissedAndNamesEachWayOnce(t *testing.T) {
 	want := "| figure | value | target | against | taken |\n| --- | ---: | ---: | --- | --- |\n" +
 		"| `a` | 2101 s | ≤ 2100, **missed** |  | 1 |\n" +
 		"| `b` | 3 s | ≤ 3, met |  | 1 |\n" +
-		"| `c` | 0.12 s |  |  | 1 |\n" +
+		"| `c` | 0.123 s |  |  | 1 |\n" +
 		"\nTaken:\n\n1. commit abc, `go run ./services/bench`, on 2 cores\n"
 	got := table([]Result{row("a", 2101, atMost(2100)), row("b", 3, atMost(3)), row("c", 0.123, nil)})
 	if diff := cmp.Diff(want, got); diff != "" {
