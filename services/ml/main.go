@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -15,21 +16,25 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/pkg/run"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/command"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/replay"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/store"
 )
 
-// commands beside the server, by their first argument.
-var commands = map[string]func(context.Context) error{
-	"replay": replay.Main, // spot mixes on recorded preemptions
+// commands beside serving, by the first argument.
+var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
+	"train":    command.Train,
+	"evaluate": command.Evaluate,
+	"replay":   replay.Command,
 }
 
 func main() {
-	if len(os.Args) > 1 && commands[os.Args[1]] != nil {
-		run.Main(commands[os.Args[1]])
-		return
-	}
-	run.Main(ml)
+	run.Main(func(ctx context.Context) error {
+		if len(os.Args) > 1 && commands[os.Args[1]] != nil {
+			return commands[os.Args[1]](ctx, os.Args[2:], os.Stdout)
+		}
+		return ml(ctx)
+	})
 }
 
 // role is what ml connects to the database as: it may read, no more.
@@ -79,6 +84,7 @@ func ml(ctx context.Context) error {
 		run.Named("grpc", func(ctx context.Context) error { return server.rpc.Serve(ctx, grpcListener) }),
 		run.Named("http", func(ctx context.Context) error { return rpc.ServeHTTP(ctx, httpListener, server.http) }),
 		run.Named("market", refresher(&s, told.Log, prices)),
+		run.Named("models", server.models.Run),
 	)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -26,8 +27,9 @@ import (
 
 // server is ml's two doors: gRPC, and REST in front of it.
 type server struct {
-	rpc  *rpc.Server
-	http http.Handler
+	rpc    *rpc.Server
+	http   http.Handler
+	models *models.Registry
 }
 
 func newServer(s *settings, told *observe.Telemetry, prices *market.Market, database *store.Store) (*server, error) {
@@ -35,13 +37,22 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, data
 	if err != nil {
 		return nil, fmt.Errorf("preparing decisions: %w", err)
 	}
-	health := models.Config{Market: prices}
+	registry := newRegistry(told.Log, database)
+	health := models.Config{Market: prices, Registry: registry}
 	if database != nil {
 		health.Database = database
 	}
+	foreteller := predict.Config{Market: prices, Log: told.Log}
+	if database != nil {
+		foreteller.Records = database
+	}
+	predictions, err := predict.New(foreteller)
+	if err != nil {
+		return nil, fmt.Errorf("preparing predictions: %w", err)
+	}
 	srv := rpc.NewServer(rpc.ServerConfig{Log: told.Log, Authorizer: auth.New(s.keys())})
 	mlv1.RegisterDecisionServiceServer(srv, decisions)
-	mlv1.RegisterPredictionServiceServer(srv, &predict.Server{})
+	mlv1.RegisterPredictionServiceServer(srv, predictions)
 	mlv1.RegisterDataServiceServer(srv, &gaps.Server{})
 	mlv1.RegisterModelServiceServer(srv, models.New(health))
 	mlv1.RegisterMarketServiceServer(srv, market.NewServer(prices))
@@ -58,7 +69,21 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, data
 	mux.Handle("GET /metrics", told.Metrics)
 	mux.HandleFunc("GET /openapi.json", rpc.ServeJSON(openapi.ML))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	return &server{rpc: srv, http: mux}, nil
+	return &server{rpc: srv, http: mux, models: registry}, nil
+}
+
+// newRegistry follows the models in the database, if there is one. No predictor
+// publishes features yet, so every model is kept and none can go live.
+func newRegistry(log *slog.Logger, database *store.Store) *models.Registry {
+	replica, err := os.Hostname()
+	if err != nil {
+		replica = "unknown"
+	}
+	cfg := models.RegistryConfig{Replica: replica, Log: log}
+	if database != nil { // a nil *Store would be no nil Rows
+		cfg.Rows = database
+	}
+	return models.NewRegistry(cfg)
 }
 
 // gateway is the documented REST paths, an ordinary client of the gRPC server.

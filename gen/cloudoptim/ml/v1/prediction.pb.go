@@ -24,20 +24,29 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// PredictSpotInterruptionRequest asks about one spot instance, running or about to be
+// launched. Only type and region are needed; whatever else is given sharpens the
+// answer. A type or region that is not known here is answered with a prior and
+// little confidence, since AWS adds new ones and a caller must go on.
 type PredictSpotInterruptionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// e.g. m5.large
 	InstanceType string `protobuf:"bytes,1,opt,name=instance_type,json=instanceType,proto3" json:"instance_type,omitempty"`
 	// e.g. us-east-1
 	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
-	// e.g. us-east-1a; empty: any.
+	// e.g. us-east-1a, a zone of the region; empty: any.
 	AvailabilityZone string `protobuf:"bytes,3,opt,name=availability_zone,json=availabilityZone,proto3" json:"availability_zone,omitempty"`
-	// Minutes the instance has been up.
-	UptimeMinutes float64 `protobuf:"fixed64,4,opt,name=uptime_minutes,json=uptimeMinutes,proto3" json:"uptime_minutes,omitempty"`
-	// Minutes ahead; 0: 60.
+	// Minutes the instance has been up; left out: not known. 0: about to be launched.
+	UptimeMinutes *float64 `protobuf:"fixed64,4,opt,name=uptime_minutes,json=uptimeMinutes,proto3,oneof" json:"uptime_minutes,omitempty"`
+	// Minutes ahead, 1 to 43200 (30 days); 0: 60.
 	HorizonMinutes float64 `protobuf:"fixed64,5,opt,name=horizon_minutes,json=horizonMinutes,proto3" json:"horizon_minutes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Spot price now, USD per hour; left out: that of the market snapshot.
+	Price *float64 `protobuf:"fixed64,6,opt,name=price,proto3,oneof" json:"price,omitempty"`
+	// What the caller saw of the pool (this type in this zone), one for each span of time.
+	// Spans left out are taken from ml's database, if it has one.
+	Activity      []*PoolActivity `protobuf:"bytes,7,rep,name=activity,proto3" json:"activity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PredictSpotInterruptionRequest) Reset() {
@@ -92,8 +101,8 @@ func (x *PredictSpotInterruptionRequest) GetAvailabilityZone() string {
 }
 
 func (x *PredictSpotInterruptionRequest) GetUptimeMinutes() float64 {
-	if x != nil {
-		return x.UptimeMinutes
+	if x != nil && x.UptimeMinutes != nil {
+		return *x.UptimeMinutes
 	}
 	return 0
 }
@@ -105,21 +114,133 @@ func (x *PredictSpotInterruptionRequest) GetHorizonMinutes() float64 {
 	return 0
 }
 
-type PredictSpotInterruptionResponse struct {
+func (x *PredictSpotInterruptionRequest) GetPrice() float64 {
+	if x != nil && x.Price != nil {
+		return *x.Price
+	}
+	return 0
+}
+
+func (x *PredictSpotInterruptionRequest) GetActivity() []*PoolActivity {
+	if x != nil {
+		return x.Activity
+	}
+	return nil
+}
+
+// PoolActivity is what was seen of a pool in a span of time that ends now.
+type PoolActivity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0 to 1.
-	Probability float64 `protobuf:"fixed64,1,opt,name=probability,proto3" json:"probability,omitempty"`
-	// 0 to 1.
-	Confidence float64 `protobuf:"fixed64,2,opt,name=confidence,proto3" json:"confidence,omitempty"`
-	// Minutes ahead it speaks of.
-	HorizonMinutes float64 `protobuf:"fixed64,3,opt,name=horizon_minutes,json=horizonMinutes,proto3" json:"horizon_minutes,omitempty"`
+	// Length of the span in hours: 1, 6, 24, 168 or 720.
+	Hours float64 `protobuf:"fixed64,1,opt,name=hours,proto3" json:"hours,omitempty"`
+	// Spot instances that AWS took back.
+	Interruptions int32 `protobuf:"varint,2,opt,name=interruptions,proto3" json:"interruptions,omitempty"`
+	// Hours that spot instances ran, of all together.
+	InstanceHours float64 `protobuf:"fixed64,3,opt,name=instance_hours,json=instanceHours,proto3" json:"instance_hours,omitempty"`
+	// Launches that were tried. How many failed tells how scarce the pool is.
+	LaunchAttempts int32 `protobuf:"varint,4,opt,name=launch_attempts,json=launchAttempts,proto3" json:"launch_attempts,omitempty"`
+	// Of them, those that failed for lack of capacity; no more than launch_attempts.
+	LaunchFailures int32 `protobuf:"varint,5,opt,name=launch_failures,json=launchFailures,proto3" json:"launch_failures,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
+func (x *PoolActivity) Reset() {
+	*x = PoolActivity{}
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolActivity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolActivity) ProtoMessage() {}
+
+func (x *PoolActivity) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolActivity.ProtoReflect.Descriptor instead.
+func (*PoolActivity) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_prediction_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PoolActivity) GetHours() float64 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+func (x *PoolActivity) GetInterruptions() int32 {
+	if x != nil {
+		return x.Interruptions
+	}
+	return 0
+}
+
+func (x *PoolActivity) GetInstanceHours() float64 {
+	if x != nil {
+		return x.InstanceHours
+	}
+	return 0
+}
+
+func (x *PoolActivity) GetLaunchAttempts() int32 {
+	if x != nil {
+		return x.LaunchAttempts
+	}
+	return 0
+}
+
+func (x *PoolActivity) GetLaunchFailures() int32 {
+	if x != nil {
+		return x.LaunchFailures
+	}
+	return 0
+}
+
+type PredictSpotInterruptionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of being interrupted within the horizon, 0 to 1.
+	Probability float64 `protobuf:"fixed64,1,opt,name=probability,proto3" json:"probability,omitempty"`
+	// How far to trust it, 0 to 1: under 0.2 is no more than a guess. What lowered it is in notes.
+	Confidence float64 `protobuf:"fixed64,2,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	// Minutes ahead it speaks of.
+	HorizonMinutes float64 `protobuf:"fixed64,3,opt,name=horizon_minutes,json=horizonMinutes,proto3" json:"horizon_minutes,omitempty"`
+	// Where it comes from: model (trained trees), empirical_bayes (the fleet's own interruptions, drawn
+	// to the prior), advisor_prior (the Spot Advisor's bucket as a constant rate).
+	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	// Version of the model; of the others, the date of the Spot Advisor's data.
+	ModelVersion string `protobuf:"bytes,5,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	// The interval that holds the true probability in nine cases of ten, as far as source can
+	// tell; absent for a model, which gives none.
+	Interval *ProbabilityInterval `protobuf:"bytes,6,opt,name=interval,proto3" json:"interval,omitempty"`
+	// What moved the probability, the most first; at most ten.
+	Contributions []*FeatureContribution `protobuf:"bytes,7,rep,name=contributions,proto3" json:"contributions,omitempty"`
+	// What was not known or is not sure: unknown_instance_type, unknown_region, not_offered, zone_unknown,
+	// no_advisor_bucket, advisor_stale, prices_stale, uptime_unknown, features_missing, model_not_calibrated,
+	// horizon_beyond_training, model_failed, database_unavailable, little_evidence.
+	Notes []string `protobuf:"bytes,8,rep,name=notes,proto3" json:"notes,omitempty"`
+	// The same by the model in the shadow, if there is one: shown, and used for nothing.
+	Shadow        *ShadowPrediction `protobuf:"bytes,9,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
 func (x *PredictSpotInterruptionResponse) Reset() {
 	*x = PredictSpotInterruptionResponse{}
-	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[1]
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -131,7 +252,7 @@ func (x *PredictSpotInterruptionResponse) String() string {
 func (*PredictSpotInterruptionResponse) ProtoMessage() {}
 
 func (x *PredictSpotInterruptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[1]
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -144,7 +265,7 @@ func (x *PredictSpotInterruptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PredictSpotInterruptionResponse.ProtoReflect.Descriptor instead.
 func (*PredictSpotInterruptionResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_prediction_proto_rawDescGZIP(), []int{1}
+	return file_cloudoptim_ml_v1_prediction_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PredictSpotInterruptionResponse) GetProbability() float64 {
@@ -168,23 +289,277 @@ func (x *PredictSpotInterruptionResponse) GetHorizonMinutes() float64 {
 	return 0
 }
 
+func (x *PredictSpotInterruptionResponse) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *PredictSpotInterruptionResponse) GetModelVersion() string {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return ""
+}
+
+func (x *PredictSpotInterruptionResponse) GetInterval() *ProbabilityInterval {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
+func (x *PredictSpotInterruptionResponse) GetContributions() []*FeatureContribution {
+	if x != nil {
+		return x.Contributions
+	}
+	return nil
+}
+
+func (x *PredictSpotInterruptionResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *PredictSpotInterruptionResponse) GetShadow() *ShadowPrediction {
+	if x != nil {
+		return x.Shadow
+	}
+	return nil
+}
+
+// ProbabilityInterval of a prediction.
+type ProbabilityInterval struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 5th percentile.
+	Low float64 `protobuf:"fixed64,1,opt,name=low,proto3" json:"low,omitempty"`
+	// 95th percentile.
+	High          float64 `protobuf:"fixed64,2,opt,name=high,proto3" json:"high,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbabilityInterval) Reset() {
+	*x = ProbabilityInterval{}
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbabilityInterval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbabilityInterval) ProtoMessage() {}
+
+func (x *ProbabilityInterval) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbabilityInterval.ProtoReflect.Descriptor instead.
+func (*ProbabilityInterval) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_prediction_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ProbabilityInterval) GetLow() float64 {
+	if x != nil {
+		return x.Low
+	}
+	return 0
+}
+
+func (x *ProbabilityInterval) GetHigh() float64 {
+	if x != nil {
+		return x.High
+	}
+	return 0
+}
+
+// FeatureContribution is what one feature did to a prediction.
+type FeatureContribution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, as in the feature schema.
+	Feature string `protobuf:"bytes,1,opt,name=feature,proto3" json:"feature,omitempty"`
+	// Value it had; absent: not known.
+	Value *float64 `protobuf:"fixed64,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	// Unit of the value.
+	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Change of the log-odds of an interruption within the next fifteen minutes; for the priors, change of
+	// the logarithm of the rate. Above 0: more likely.
+	LogOdds       float64 `protobuf:"fixed64,4,opt,name=log_odds,json=logOdds,proto3" json:"log_odds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeatureContribution) Reset() {
+	*x = FeatureContribution{}
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeatureContribution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeatureContribution) ProtoMessage() {}
+
+func (x *FeatureContribution) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeatureContribution.ProtoReflect.Descriptor instead.
+func (*FeatureContribution) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_prediction_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FeatureContribution) GetFeature() string {
+	if x != nil {
+		return x.Feature
+	}
+	return ""
+}
+
+func (x *FeatureContribution) GetValue() float64 {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return 0
+}
+
+func (x *FeatureContribution) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *FeatureContribution) GetLogOdds() float64 {
+	if x != nil {
+		return x.LogOdds
+	}
+	return 0
+}
+
+// ShadowPrediction is another model's answer to the same question.
+type ShadowPrediction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 to 1.
+	Probability float64 `protobuf:"fixed64,1,opt,name=probability,proto3" json:"probability,omitempty"`
+	// Its version.
+	ModelVersion  string `protobuf:"bytes,2,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowPrediction) Reset() {
+	*x = ShadowPrediction{}
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowPrediction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowPrediction) ProtoMessage() {}
+
+func (x *ShadowPrediction) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_prediction_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowPrediction.ProtoReflect.Descriptor instead.
+func (*ShadowPrediction) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_prediction_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ShadowPrediction) GetProbability() float64 {
+	if x != nil {
+		return x.Probability
+	}
+	return 0
+}
+
+func (x *ShadowPrediction) GetModelVersion() string {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return ""
+}
+
 var File_cloudoptim_ml_v1_prediction_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_prediction_proto_rawDesc = "" +
 	"\n" +
-	"!cloudoptim/ml/v1/prediction.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"\x99\x02\n" +
-	"\x1ePredictSpotInterruptionRequest\x12.\n" +
-	"\rinstance_type\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x182R\finstanceType\x12!\n" +
-	"\x06region\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x182R\x06region\x124\n" +
-	"\x11availability_zone\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x182R\x10availabilityZone\x125\n" +
-	"\x0euptime_minutes\x18\x04 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\ruptimeMinutes\x127\n" +
-	"\x0fhorizon_minutes\x18\x05 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\x0ehorizonMinutes\"\x8c\x01\n" +
+	"!cloudoptim/ml/v1/prediction.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"\x87\x04\n" +
+	"\x1ePredictSpotInterruptionRequest\x12M\n" +
+	"\rinstance_type\x18\x01 \x01(\tB(\xbaH%r#\x10\x01\x1822\x1d^[a-z][a-z0-9-]*\\.[a-z0-9-]+$R\finstanceType\x12?\n" +
+	"\x06region\x18\x02 \x01(\tB'\xbaH$r\"\x10\x01\x1822\x1c^[a-z]{2,}(-[a-z]+)+-[0-9]+$R\x06region\x124\n" +
+	"\x11availability_zone\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x182R\x10availabilityZone\x12C\n" +
+	"\x0euptime_minutes\x18\x04 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\xd0\fTA)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\ruptimeMinutes\x88\x01\x01\x12C\n" +
+	"\x0fhorizon_minutes\x18\x05 \x01(\x01B\x1a\xbaH\x17\xd8\x01\x01\x12\x12\x19\x00\x00\x00\x00\x00\x18\xe5@)\x00\x00\x00\x00\x00\x00\xf0?R\x0ehorizonMinutes\x122\n" +
+	"\x05price\x18\x06 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x88\xc3@!\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x05price\x88\x01\x01\x12D\n" +
+	"\bactivity\x18\a \x03(\v2\x1e.cloudoptim.ml.v1.PoolActivityB\b\xbaH\x05\x92\x01\x02\x10\x05R\bactivityB\x11\n" +
+	"\x0f_uptime_minutesB\b\n" +
+	"\x06_price\"\xb7\x02\n" +
+	"\fPoolActivity\x12H\n" +
+	"\x05hours\x18\x01 \x01(\x01B2\xbaH/\x12-1\x00\x00\x00\x00\x00\x00\xf0?1\x00\x00\x00\x00\x00\x00\x18@1\x00\x00\x00\x00\x00\x008@1\x00\x00\x00\x00\x00\x00e@1\x00\x00\x00\x00\x00\x80\x86@R\x05hours\x121\n" +
+	"\rinterruptions\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\rinterruptions\x12>\n" +
+	"\x0einstance_hours\x18\x03 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00e\xcd\xcdA)\x00\x00\x00\x00\x00\x00\x00\x00R\rinstanceHours\x124\n" +
+	"\x0flaunch_attempts\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x0elaunchAttempts\x124\n" +
+	"\x0flaunch_failures\x18\x05 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x0elaunchFailures\"\xab\x03\n" +
 	"\x1fPredictSpotInterruptionResponse\x12 \n" +
 	"\vprobability\x18\x01 \x01(\x01R\vprobability\x12\x1e\n" +
 	"\n" +
 	"confidence\x18\x02 \x01(\x01R\n" +
 	"confidence\x12'\n" +
-	"\x0fhorizon_minutes\x18\x03 \x01(\x01R\x0ehorizonMinutes2\xcc\x01\n" +
+	"\x0fhorizon_minutes\x18\x03 \x01(\x01R\x0ehorizonMinutes\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12#\n" +
+	"\rmodel_version\x18\x05 \x01(\tR\fmodelVersion\x12A\n" +
+	"\binterval\x18\x06 \x01(\v2%.cloudoptim.ml.v1.ProbabilityIntervalR\binterval\x12K\n" +
+	"\rcontributions\x18\a \x03(\v2%.cloudoptim.ml.v1.FeatureContributionR\rcontributions\x12\x14\n" +
+	"\x05notes\x18\b \x03(\tR\x05notes\x12:\n" +
+	"\x06shadow\x18\t \x01(\v2\".cloudoptim.ml.v1.ShadowPredictionR\x06shadow\";\n" +
+	"\x13ProbabilityInterval\x12\x10\n" +
+	"\x03low\x18\x01 \x01(\x01R\x03low\x12\x12\n" +
+	"\x04high\x18\x02 \x01(\x01R\x04high\"\x83\x01\n" +
+	"\x13FeatureContribution\x12\x18\n" +
+	"\afeature\x18\x01 \x01(\tR\afeature\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x19\n" +
+	"\blog_odds\x18\x04 \x01(\x01R\alogOddsB\b\n" +
+	"\x06_value\"Y\n" +
+	"\x10ShadowPrediction\x12 \n" +
+	"\vprobability\x18\x01 \x01(\x01R\vprobability\x12#\n" +
+	"\rmodel_version\x18\x02 \x01(\tR\fmodelVersion2\xcc\x01\n" +
 	"\x11PredictionService\x12\xb6\x01\n" +
 	"\x17PredictSpotInterruption\x120.cloudoptim.ml.v1.PredictSpotInterruptionRequest\x1a1.cloudoptim.ml.v1.PredictSpotInterruptionResponse\"6\xea\xe0\x18\x03\n" +
 	"\x01\a\x82\xd3\xe4\x93\x02):\x01*\"$/api/v1/ml/predict/spot-interruptionB<Z:github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1;mlv1b\x06proto3"
@@ -201,19 +576,27 @@ func file_cloudoptim_ml_v1_prediction_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_ml_v1_prediction_proto_rawDescData
 }
 
-var file_cloudoptim_ml_v1_prediction_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_cloudoptim_ml_v1_prediction_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_cloudoptim_ml_v1_prediction_proto_goTypes = []any{
 	(*PredictSpotInterruptionRequest)(nil),  // 0: cloudoptim.ml.v1.PredictSpotInterruptionRequest
-	(*PredictSpotInterruptionResponse)(nil), // 1: cloudoptim.ml.v1.PredictSpotInterruptionResponse
+	(*PoolActivity)(nil),                    // 1: cloudoptim.ml.v1.PoolActivity
+	(*PredictSpotInterruptionResponse)(nil), // 2: cloudoptim.ml.v1.PredictSpotInterruptionResponse
+	(*ProbabilityInterval)(nil),             // 3: cloudoptim.ml.v1.ProbabilityInterval
+	(*FeatureContribution)(nil),             // 4: cloudoptim.ml.v1.FeatureContribution
+	(*ShadowPrediction)(nil),                // 5: cloudoptim.ml.v1.ShadowPrediction
 }
 var file_cloudoptim_ml_v1_prediction_proto_depIdxs = []int32{
-	0, // 0: cloudoptim.ml.v1.PredictionService.PredictSpotInterruption:input_type -> cloudoptim.ml.v1.PredictSpotInterruptionRequest
-	1, // 1: cloudoptim.ml.v1.PredictionService.PredictSpotInterruption:output_type -> cloudoptim.ml.v1.PredictSpotInterruptionResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	1, // 0: cloudoptim.ml.v1.PredictSpotInterruptionRequest.activity:type_name -> cloudoptim.ml.v1.PoolActivity
+	3, // 1: cloudoptim.ml.v1.PredictSpotInterruptionResponse.interval:type_name -> cloudoptim.ml.v1.ProbabilityInterval
+	4, // 2: cloudoptim.ml.v1.PredictSpotInterruptionResponse.contributions:type_name -> cloudoptim.ml.v1.FeatureContribution
+	5, // 3: cloudoptim.ml.v1.PredictSpotInterruptionResponse.shadow:type_name -> cloudoptim.ml.v1.ShadowPrediction
+	0, // 4: cloudoptim.ml.v1.PredictionService.PredictSpotInterruption:input_type -> cloudoptim.ml.v1.PredictSpotInterruptionRequest
+	2, // 5: cloudoptim.ml.v1.PredictionService.PredictSpotInterruption:output_type -> cloudoptim.ml.v1.PredictSpotInterruptionResponse
+	5, // [5:6] is the sub-list for method output_type
+	4, // [4:5] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_prediction_proto_init() }
@@ -221,13 +604,15 @@ func file_cloudoptim_ml_v1_prediction_proto_init() {
 	if File_cloudoptim_ml_v1_prediction_proto != nil {
 		return
 	}
+	file_cloudoptim_ml_v1_prediction_proto_msgTypes[0].OneofWrappers = []any{}
+	file_cloudoptim_ml_v1_prediction_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_ml_v1_prediction_proto_rawDesc), len(file_cloudoptim_ml_v1_prediction_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

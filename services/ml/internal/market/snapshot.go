@@ -130,6 +130,19 @@ func (s *Snapshot) Spot(region, name, zone string) float64 {
 	return 0
 }
 
+// Regions of which anything is known, sorted.
+func (s *Snapshot) Regions() []string { return slices.Sorted(maps.Keys(s.regions)) }
+
+// Bucket of the Spot Advisor for a type in a region, 0 to 4, or catalogue.Unknown.
+func (s *Snapshot) Bucket(region, name string) int {
+	if r := s.regions[region]; r != nil {
+		if bucket, ok := r.bucket[name]; ok {
+			return bucket
+		}
+	}
+	return catalogue.Unknown
+}
+
 // Zones of a region that any price is known in, sorted.
 func (s *Snapshot) Zones(region string) []string {
 	seen := map[string]bool{}

@@ -7,17 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
-// Main is the command ml replay: the report as JSON on standard output.
-func Main(context.Context) error { return Command(os.Args[2:], os.Stdout) }
-
-// Command with its arguments.
-func Command(args []string, out io.Writer) error {
+// Command is ml replay with its arguments.
+func Command(_ context.Context, args []string, out io.Writer) error {
 	var traces, prices string
 	var c settings
 	fs := flag.NewFlagSet("ml replay", flag.ContinueOnError)

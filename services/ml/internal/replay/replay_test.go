@@ -366,7 +366,7 @@ func TestTheCommandPrintsAReport(t *testing.T) {
 		}
 	}
 	out := &bytes.Buffer{}
-	if err := Command([]string{"-traces", dir}, out); err != nil {
+	if err := Command(t.Context(), []string{"-traces", dir}, out); err != nil {
 		t.Fatal(err)
 	}
 	var r Report
@@ -377,7 +377,7 @@ func TestTheCommandPrintsAReport(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	for _, args := range [][]string{{}, {"-traces", t.TempDir()}, {"-traces", dir, "-boot", "0s"}, {"-traces", dir, "-max-pool-share", "2"}} {
-		if err := Command(args, out); err == nil {
+		if err := Command(t.Context(), args, out); err == nil {
 			t.Errorf("%v was accepted", args)
 		}
 	}

@@ -30,6 +30,12 @@ type Type struct {
 	MaxPods int
 }
 
+// Family of a type by its name: m5 of m5.large.
+func Family(name string) string {
+	family, _, _ := strings.Cut(name, ".")
+	return family
+}
+
 // Allocatable is what the pods of a node can use.
 type Allocatable struct {
 	CPUMillicores int64
