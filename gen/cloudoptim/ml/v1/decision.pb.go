@@ -1005,7 +1005,8 @@ type DecisionResponse struct {
 	// Steps in order.
 	ExecutionPlan []*ExecutionStep `protobuf:"bytes,8,rep,name=execution_plan,json=executionPlan,proto3" json:"execution_plan,omitempty"`
 	// engine, market snapshot (as_of, source), costs before and after, risk_model,
-	// left_out (parts of the answer that the cluster is too large for), …
+	// left_out (parts of the answer that the cluster is too large for: runner_up,
+	// limit_costs, limit_costs.some, limit_costs.tighter), …
 	Metadata *structpb.Struct `protobuf:"bytes,9,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// Every pool looked at and why it was or was not taken; at most 500.
 	Candidates []*Candidate `protobuf:"bytes,10,rep,name=candidates,proto3" json:"candidates,omitempty"`
@@ -1016,7 +1017,8 @@ type DecisionResponse struct {
 	// that it was not looked for (metadata: left_out).
 	RunnerUp *RunnerUp `protobuf:"bytes,12,opt,name=runner_up,json=runnerUp,proto3" json:"runner_up,omitempty"`
 	// spot_optimize: what each limit costs, those that cost most first. Limits that
-	// cannot bind are left out; all are on large clusters (metadata: left_out).
+	// cannot be loosened are not in it; on large clusters some or all are left out too
+	// (metadata: left_out).
 	LimitCosts []*LimitCost `protobuf:"bytes,13,rep,name=limit_costs,json=limitCosts,proto3" json:"limit_costs,omitempty"`
 	// bin_pack: every pod that is evicted and where it is expected.
 	PodMoves []*PodMove `protobuf:"bytes,14,rep,name=pod_moves,json=podMoves,proto3" json:"pod_moves,omitempty"`

@@ -16,6 +16,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/binpack"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/rightsize"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/schedule"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/spotoptimize"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
@@ -24,6 +25,9 @@ import (
 type Config struct {
 	Market *market.Market
 	Log    *slog.Logger
+	// Risk of spot pools, asked for once a decision, so that one model scores all of
+	// it; nil: the Spot Advisor's prior.
+	Risk func() shop.PoolRisk
 }
 
 // Server is DecisionService.
@@ -32,6 +36,7 @@ type Server struct {
 
 	market *market.Market
 	log    *slog.Logger
+	risk   func() shop.PoolRisk
 	took   metric.Float64Histogram
 }
 
@@ -42,13 +47,22 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{market: cfg.Market, log: cfg.Log, took: took}, nil
+	risk := cfg.Risk
+	if risk == nil {
+		risk = func() shop.PoolRisk { return shop.Advisor{} }
+	}
+	return &Server{market: cfg.Market, log: cfg.Log, risk: risk, took: took}, nil
 }
 
 // SpotOptimize picks instances that hold the cluster's pods for less.
 func (s *Server) SpotOptimize(ctx context.Context, req *mlv1.SpotOptimizeRequest) (*mlv1.SpotOptimizeResponse, error) {
-	decision, err := s.run(ctx, "spot_optimize", req.GetRequest(), spotoptimize.Decide)
+	decision, err := s.run(ctx, "spot_optimize", req.GetRequest(), s.spotOptimize)
 	return &mlv1.SpotOptimizeResponse{Decision: decision}, err
+}
+
+// spotOptimize with the risk of pools as the service was told to see it.
+func (s *Server) spotOptimize(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (*mlv1.DecisionResponse, error) {
+	return spotoptimize.DecideWith(req, prices, s.risk(), now)
 }
 
 // BinPack consolidates nodes.

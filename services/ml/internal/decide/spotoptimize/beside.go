@@ -8,9 +8,10 @@ import (
 
 // Parts of an answer that a large cluster, or one in a hurry, does without.
 const (
-	partRunnerUp  = "runner_up"
-	partLimits    = "limit_costs"
-	partMoreTurns = "limit_costs.tighter"
+	partRunnerUp   = "runner_up"
+	partLimits     = "limit_costs"         // all
+	partMoreLimits = "limit_costs.some"    // those that are not in the answer
+	partMoreTurns  = "limit_costs.tighter" // the tighter step of those without one
 )
 
 // withBeside adds to an answer what stands beside the plan: the runner-up, what each
@@ -20,26 +21,25 @@ func (q *problem) withBeside(r *mlv1.DecisionResponse, chosen plan, fresh bool) 
 	q.capPrices(r.GetExecutionPlan())
 	var out []*structpb.Value
 	leaveOut := func(part string) { out = append(out, structpb.NewStringValue(part)) }
-	effort := q.effort()
-	if fresh && effort > 0 {
+	switch {
+	case q.effort() == 0 && q.spent == 0:
+		leaveOut(partRunnerUp)
+	case fresh:
 		q.spent++
 		if p, ok := q.elsewhere(chosen, true); ok {
 			q.rivals = append(q.rivals, p)
 		}
 	}
-	if q.spent == 0 {
-		leaveOut(partRunnerUp)
-	}
 	r.RunnerUp = q.runnerUp(chosen, fresh)
-	effort = q.effort()
+	effort := q.effort()
 	// The first quick solution is what the others are compared with.
 	if effort < 2 {
 		leaveOut(partLimits)
 	} else {
-		costs, whole := q.limitCosts(fresh, effort-1)
+		costs, part := q.limitCosts(fresh, effort-1)
 		r.LimitCosts = costs
-		if !whole {
-			leaveOut(partMoreTurns)
+		if part != "" {
+			leaveOut(part)
 		}
 	}
 	m := r.GetMetadata().GetFields()

@@ -14,6 +14,7 @@ import (
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/scene"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
@@ -551,4 +552,38 @@ func spend(a *mlv1.DecisionResponse) float64 {
 		sum += r.HourlyPrice * float64(r.NodeCount)
 	}
 	return sum
+}
+
+func TestWithLittleEffortTheLimitsThatWereSetComeFirst(t *testing.T) {
+	prices := testMarket(t)
+	req := request(three(t), map[string]any{"max_spot_percentage": 0.5, "max_zone_share": 0.9})
+	want, l, err := decode(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.risk = shop.Advisor{}
+	w := newWorld(req.CurrentState, prices, testNow)
+	q := newProblem(w, l, want, w.choices(want, l))
+	for effort, want := range map[int]struct {
+		limits, tighter int
+		part            string
+	}{0: {0, 0, "limit_costs.some"}, 2: {2, 0, "limit_costs.some"}, 6: {5, 1, "limit_costs.tighter"}, 20: {5, 5, ""}} {
+		costs, part := q.limitCosts(false, effort)
+		tighter := 0
+		for _, c := range costs {
+			if c.Tighter != nil {
+				tighter++
+			}
+		}
+		if len(costs) != want.limits || tighter != want.tighter || part != want.part {
+			t.Errorf("effort %d: %d limits, %d of them tighter too, %q left out; want %+v", effort, len(costs), tighter, part, want)
+		}
+		if effort == 2 && costs[0].Limit != "max_spot_percentage" && costs[1].Limit != "max_spot_percentage" {
+			t.Errorf("with effort for two limits it looked at %v", costs)
+		}
+	}
+	large := &world{&scene.World{State: &fleetv1.ClusterState{Pods: make([]*fleetv1.Pod, 12500)}, Nodes: make([]*node, 1500)}}
+	if large.spare() != 0 {
+		t.Errorf("1,500 nodes are solved %d times more", large.spare())
+	}
 }

@@ -17,42 +17,40 @@ import (
 type turn struct {
 	cost            *mlv1.LimitCost
 	looser, tighter *limits // nil: no such step
+	tightened       *structpb.Value
+	usual           bool // the limit was not set, and binds by its default
 }
 
 // limitCosts answers the question again with each limit a step looser, then, while
-// effort is left, a step tighter. whole is false if effort ran out.
-func (q *problem) limitCosts(fresh bool, effort int) (costs []*mlv1.LimitCost, whole bool) {
+// effort is left, a step tighter; limits that were set come first. part names what
+// there was no effort for, empty if nothing.
+func (q *problem) limitCosts(fresh bool, effort int) (costs []*mlv1.LimitCost, part string) {
 	base, possible := q.costUnder(q.l, fresh)
+	// A difference below that is the solver's, not the limit's.
+	least := 0.001 * max(base, q.w.CostPerHour())
 	turns := q.turns(fresh)
-	for _, tight := range []bool{false, true} {
-		for _, t := range turns {
-			l := t.looser
-			if tight {
-				l = t.tighter
-			}
-			if l == nil || tight && !possible {
-				continue
-			}
-			if effort--; effort < 0 {
-				return sorted(turns), false
-			}
-			cost, ok := q.costUnder(*l, fresh)
-			t.note(base-cost, ok, tight, 0.001*max(base, q.w.CostPerHour()))
+	for i, t := range turns {
+		if effort--; effort < 0 {
+			return sorted(turns[:i]), partMoreLimits
+		}
+		if cost, ok := q.costUnder(*t.looser, fresh); ok && base-cost > least {
+			t.cost.LooserSaves, t.cost.Binding = figure.Cents((base-cost)*figure.HoursPerMonth), true
 		}
 	}
-	return sorted(turns), true
-}
-
-// note what a step saves, USD per hour. A difference below least is the solver's, not
-// the limit's.
-func (t turn) note(saved float64, ok, tight bool, least float64) {
-	switch {
-	case !tight && ok && saved > least:
-		t.cost.LooserSaves, t.cost.Binding = figure.Cents(saved*figure.HoursPerMonth), true
-	case tight && -saved > least:
-		t.cost.TighterCosts = figure.Cents(-saved * figure.HoursPerMonth)
+	for _, t := range turns {
+		if t.tighter == nil || !possible {
+			continue
+		}
+		if effort--; effort < 0 {
+			return sorted(turns), partMoreTurns
+		}
+		cost, ok := q.costUnder(*t.tighter, fresh)
+		t.cost.Tighter, t.cost.TighterInfeasible = t.tightened, !ok
+		if cost-base > least {
+			t.cost.TighterCosts = figure.Cents((cost - base) * figure.HoursPerMonth)
+		}
 	}
-	t.cost.TighterInfeasible = tight && !ok
+	return sorted(turns), ""
 }
 
 func sorted(turns []turn) []*mlv1.LimitCost {
@@ -135,12 +133,27 @@ func (q *problem) turns(fresh bool) []turn {
 		t := turn{cost: &mlv1.LimitCost{Limit: d.name, Value: number(value), Looser: number(looser)}}
 		t.looser = q.l.with(d, looser)
 		if tighter != value {
-			t.tighter, t.cost.Tighter = q.l.with(d, tighter), number(tighter)
+			t.tighter, t.tightened = q.l.with(d, tighter), number(tighter)
 		}
+		usual, ok := defaults[d.name]
+		t.usual = ok && usual == value
 		all = append(all, t)
 	}
-	return append(all, q.lists(fresh)...)
+	all = append(all, q.lists(fresh)...)
+	slices.SortStableFunc(all, func(a, b turn) int {
+		switch {
+		case a.usual == b.usual:
+			return 0
+		case b.usual:
+			return -1
+		}
+		return 1
+	})
+	return all
 }
+
+// defaults of the limits that bind without being set.
+var defaults = map[string]float64{"max_pool_share": defaultPoolShare, "max_risk_score": defaultMaxRisk, "min_savings_ratio": defaultMinSavings}
 
 func (l limits) with(d dial, value float64) *limits {
 	d.set(&l, value)
