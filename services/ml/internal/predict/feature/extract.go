@@ -2,6 +2,7 @@ package feature
 
 import (
 	"math"
+	"sync"
 	"time"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market/catalogue"
@@ -34,7 +35,10 @@ type Extractor struct {
 	group   []relatives
 	kinds   Kinds
 	buckets Buckets
-	means   map[meanKey]mean
+
+	// Predictions ask at the same time.
+	mu    sync.Mutex
+	means map[meanKey]mean
 }
 
 // relatives of a series in its recording.
@@ -262,6 +266,8 @@ func (e *Extractor) average(who []int, at time.Time, of func(*index, int) float6
 func (e *Extractor) mean(i, t int) mean {
 	at := e.all[i].s.At(t)
 	key := meanKey{e.all[i].s.Set, at.Unix()}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if m, ok := e.means[key]; ok {
 		return m
 	}
