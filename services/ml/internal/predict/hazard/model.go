@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -107,9 +106,6 @@ func minutesName(minutes float64) string { return strconv.FormatFloat(minutes, '
 
 // Calibrated says whether probabilities were fitted to what happened.
 func (m *Model) Calibrated() bool { return m.calibrated }
-
-// Uses says whether the trees know a feature.
-func (m *Model) Uses(f int) bool { return slices.Contains(m.inputs, f) }
 
 // Known is the share of what the model goes by that the row has: features weigh by
 // their share of the gain in training, or the same where the file does not say.
@@ -225,14 +221,6 @@ func (m *Model) Explain(row *feature.Row) (bias float64, all []Contribution) {
 		return a.Feature - b.Feature
 	})
 	return bias, all
-}
-
-// Write a trained model as a file of our own format.
-func Write(to io.Writer, s forest.Spec) error {
-	if err := forest.Write(to, s); err != nil {
-		return fmt.Errorf("writing the model: %w", err)
-	}
-	return nil
 }
 
 var errNotTrained = errors.New("no event to learn from in the training window")
