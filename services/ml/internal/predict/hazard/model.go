@@ -58,14 +58,8 @@ func New(f *forest.Forest) (*Model, error) {
 		m.inputs = append(m.inputs, i)
 	}
 	notes := f.Notes()
-	if k := notes[NoteKind]; k != "" && k != kind {
-		return nil, fmt.Errorf("the file is of kind %q, want %q", k, kind)
-	}
-	if s := notes[NoteSchema]; s != "" && s != feature.SchemaVersion {
-		return nil, fmt.Errorf("the file has schema %q, want %q", s, feature.SchemaVersion)
-	}
-	if s := notes[NoteStep]; s != "" && s != strconv.Itoa(StepMinutes) {
-		return nil, fmt.Errorf("the file has steps of %s minutes, want %d", s, StepMinutes)
+	if err := checkNotes(notes); err != nil {
+		return nil, err
 	}
 	for i, horizon := range Anchors {
 		text := notes[noteCalibration+minutesName(horizon)]
@@ -81,6 +75,19 @@ func New(f *forest.Forest) (*Model, error) {
 		m.calibrated = true
 	}
 	return m, m.readImportance(notes[NoteImportance])
+}
+
+func checkNotes(notes map[string]string) error {
+	if k := notes[NoteKind]; k != "" && k != kind {
+		return fmt.Errorf("the file is of kind %q, want %q", k, kind)
+	}
+	if s := notes[NoteSchema]; s != "" && s != feature.SchemaVersion {
+		return fmt.Errorf("the file has schema %q, want %q", s, feature.SchemaVersion)
+	}
+	if s := notes[NoteStep]; s != "" && s != strconv.Itoa(StepMinutes) {
+		return fmt.Errorf("the file has steps of %s minutes, want %d", s, StepMinutes)
+	}
+	return nil
 }
 
 func (m *Model) readImportance(text string) error {
