@@ -47,6 +47,16 @@ func SetHTTPStatus(ctx context.Context, code int) error {
 	return grpc.SetHeader(ctx, metadata.Pairs(statusKey, strconv.Itoa(code)))
 }
 
+// HTTPStatus is what SetHTTPStatus asked for in a call's header, or else 200.
+func HTTPStatus(header metadata.MD) int {
+	for _, text := range header.Get(statusKey) {
+		if code, err := strconv.Atoi(text); err == nil {
+			return code
+		}
+	}
+	return http.StatusOK
+}
+
 // Front names every request, bounds its body, and hands it to next.
 func Front(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -218,3 +218,31 @@ func TestTheDemosReportBecomesFigures(t *testing.T) {
 		t.Error("a demo without steps was taken for one")
 	}
 }
+
+func TestAReplaysReportBecomesFigures(t *testing.T) {
+	b := &bench{}
+	report := `{"mean":[
+		{"policy":"lowest_price","cost_over_clairvoyant":1.2,"availability":0.96,"interruptions_per_node_day":7},
+		{"policy":"cloudoptim","cost_over_clairvoyant":1.1,"cost_over_on_demand":0.4,"availability":0.97,"short_minutes_per_node_day":20}]}`
+	if err := b.mixes([]byte(report)); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, r := range b.results {
+		got[r.Name] = r.Value
+	}
+	want := map[string]float64{
+		"spot.cost_over_clairvoyant": 1.1, "spot.cost_over_on_demand": 0.4, "spot.cost_over_clairvoyant.lowest_price": 1.2,
+		"spot.availability_pct.cloudoptim": 97, "spot.availability_pct.lowest_price": 96,
+		"spot.short_minutes_per_node_day.cloudoptim": 20, "spot.short_minutes_per_node_day.lowest_price": 0,
+		"spot.interruptions_per_node_day.cloudoptim": 0, "spot.interruptions_per_node_day.lowest_price": 7,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+	for _, broken := range []string{"{", `{"mean":[{"policy":"lowest_price"}]}`} {
+		if err := b.mixes([]byte(broken)); err == nil {
+			t.Errorf("%s was taken for a report", broken)
+		}
+	}
+}

@@ -133,7 +133,8 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	server.BeforeStop(lines.Leave)
 	agentv1.RegisterAgentServiceServer(server, lines)
 	adminv1.RegisterAdminServiceServer(server, admin.New(admin.Config{
-		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(), Log: telemetry.Log,
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(),
+		MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
 	}))
 	return c.listen(ctx, cfg, telemetry, server, d.store.Ping, keys)
 }
@@ -146,6 +147,7 @@ func (c *central) listen(ctx context.Context, cfg *settings, telemetry *observe.
 	c.closers = append(c.closers, func() { _ = self.Close() })
 	front, err := gateway.New(ctx, gateway.Config{
 		Conn: self, Authorizer: keys, Log: telemetry.Log, Metrics: telemetry.Metrics, Ready: ready, Timeout: cfg.API.RequestTimeout(),
+		MaxUploadBytes: cfg.maxModelBytes(),
 	})
 	if err != nil {
 		return err

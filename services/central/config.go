@@ -27,6 +27,7 @@ type settings struct {
 		MaxConnectionAgeSeconds int    `koanf:"max_connection_age_seconds" default:"4200" valid:"min=0" help:"age at which a connection is ended; 0: never"`
 		PlatformKey             string `koanf:"platform_key" secret:"true" help:"an API key with scope platform that always exists; make one with: central new-key"`
 		MetricsKeepDays         int    `koanf:"metrics_keep_days" default:"30" valid:"min=1" help:"days that agents' reports are kept"`
+		MaxModelMiB             int    `koanf:"max_model_mib" default:"32" valid:"min=1,max=63" help:"most MiB of an uploaded model"`
 	} `koanf:"central"`
 
 	Interruption struct {
@@ -43,6 +44,10 @@ type settings struct {
 
 // minKey is the shortest platform key: 256 bits in base64 and more.
 const minKey = 43
+
+// maxModelBytes is below 64 MiB: REST takes bodies up to that, a form's own bytes
+// included, and ml reads files up to as many.
+func (s *settings) maxModelBytes() int { return s.Central.MaxModelMiB << 20 }
 
 // Validate checks what one field alone does not show.
 func (s *settings) Validate() error {

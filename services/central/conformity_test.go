@@ -455,7 +455,6 @@ func TestEveryRefusalHasTheDocumentedStatusAndBody(t *testing.T) {
 		{"a key that has ended already", "POST", "/api/v1/admin/api-keys", h.admin, `{"scope": "viewer", "expires_at": "2025-11-28T10:00:00Z"}`, 422, "INVALID_REQUEST", `{"field": "expires_at"}`},
 		{"the platform's staff naming no customer", "POST", "/api/v1/admin/clusters", h.platform, `{"cluster_name": "x", "region": "us-east-1"}`, 422, "INVALID_REQUEST", `{"field": "customer_id"}`},
 
-		{"models", "POST", "/api/v1/admin/models/upload", h.platform, `{"file": {"name": "m"}}`, 501, "UNIMPLEMENTED", ""},
 		{"gaps", "POST", "/api/v1/admin/gap-filler/analyze", h.platform, `{"model_training_date": "2025-11-28T10:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
 		{"filling gaps", "POST", "/api/v1/admin/gap-filler/fill", h.platform, `{"model_training_date": "2025-11-28T10:00:00Z", "lookback_days": 30}`, 501, "UNIMPLEMENTED", ""},
 	})

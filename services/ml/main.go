@@ -15,8 +15,10 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/observe"
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/pkg/run"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/backtest"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/command"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/replay"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/store"
 )
 
@@ -24,6 +26,8 @@ import (
 var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
 	"train":    command.Train,
 	"evaluate": command.Evaluate,
+	"replay":   replay.Command,
+	"backtest": backtest.Command,
 }
 
 func main() {
@@ -82,6 +86,7 @@ func ml(ctx context.Context) error {
 		run.Named("grpc", func(ctx context.Context) error { return server.rpc.Serve(ctx, grpcListener) }),
 		run.Named("http", func(ctx context.Context) error { return rpc.ServeHTTP(ctx, httpListener, server.http) }),
 		run.Named("market", refresher(&s, told.Log, prices)),
+		run.Named("models", server.models.Run),
 	)
 }
 

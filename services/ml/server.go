@@ -26,8 +26,9 @@ import (
 
 // server is ml's two doors: gRPC, and REST in front of it.
 type server struct {
-	rpc  *rpc.Server
-	http http.Handler
+	rpc    *rpc.Server
+	http   http.Handler
+	models *models.Registry
 }
 
 func newServer(s *settings, told *observe.Telemetry, prices *market.Market, database *store.Store) (*server, error) {
@@ -35,11 +36,12 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, data
 	if err != nil {
 		return nil, fmt.Errorf("preparing decisions: %w", err)
 	}
-	health := models.Config{Market: prices}
+	uses := newTrained(told.Log, database)
+	health := models.Config{Market: prices, Registry: uses.registry}
 	if database != nil {
 		health.Database = database
 	}
-	foreteller := predict.Config{Market: prices, Log: told.Log}
+	foreteller := predict.Config{Market: prices, Models: uses, Log: told.Log}
 	if database != nil {
 		foreteller.Records = database
 	}
@@ -47,9 +49,10 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, data
 	if err != nil {
 		return nil, fmt.Errorf("preparing predictions: %w", err)
 	}
+	uses.predictions = predictions
 	srv := rpc.NewServer(rpc.ServerConfig{Log: told.Log, Authorizer: auth.New(s.keys())})
 	mlv1.RegisterDecisionServiceServer(srv, decisions)
-	mlv1.RegisterPredictionServiceServer(srv, predictions)
+	mlv1.RegisterPredictionServiceServer(srv, watched{predictions, uses.registry})
 	mlv1.RegisterDataServiceServer(srv, &gaps.Server{})
 	mlv1.RegisterModelServiceServer(srv, models.New(health))
 	mlv1.RegisterMarketServiceServer(srv, market.NewServer(prices))
@@ -66,7 +69,7 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, data
 	mux.Handle("GET /metrics", told.Metrics)
 	mux.HandleFunc("GET /openapi.json", rpc.ServeJSON(openapi.ML))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	return &server{rpc: srv, http: mux}, nil
+	return &server{rpc: srv, http: mux, models: uses.registry}, nil
 }
 
 // gateway is the documented REST paths, an ordinary client of the gRPC server.

@@ -6,10 +6,15 @@ import (
 	"slices"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/market/catalogue"
 )
 
 // families that people let a node pool buy from.
 var families = []string{"General purpose", "Compute optimized", "Memory optimized"}
+
+func usual(t catalogue.Type) bool {
+	return t.Current && !t.Burstable && !t.BareMetal && t.GPUs == 0 && slices.Contains(families, t.Category)
+}
 
 // writeCatalogue of the types built in: current ones of the usual families, with
 // what EKS leaves of them and the prices in three zones.
@@ -25,8 +30,7 @@ func writeCatalogue(o options) error {
 	var all []*instanceType
 	for _, offer := range prices.Offers(o.region, zones) {
 		t := offer.Type
-		if !t.Current || t.Burstable || t.BareMetal || t.GPUs > 0 || !slices.Contains(families, t.Category) ||
-			!slices.Contains(list(o.arch), t.Architecture) || o.maxVCPU > 0 && t.VCPU > o.maxVCPU || offer.OnDemand <= 0 {
+		if !usual(t) || !slices.Contains(list(o.arch), t.Architecture) || o.maxVCPU > 0 && t.VCPU > o.maxVCPU || offer.OnDemand <= 0 {
 			continue
 		}
 		kind := byName[t.Name]

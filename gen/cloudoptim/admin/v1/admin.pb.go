@@ -851,11 +851,11 @@ func (*UploadModelRequest_Chunk) isUploadModelRequest_Part() {}
 // ModelFile names an upload.
 type ModelFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name.
+	// Name, for people.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// lightgbm_text, xgboost_json, cloudoptim.
 	Format string `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`
-	// Hex SHA-256 of the whole.
+	// Hex SHA-256 of the whole; bytes with another are refused.
 	Sha256        string `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -914,10 +914,12 @@ func (x *ModelFile) GetSha256() string {
 
 type UploadModelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Version made.
+	// Version made: the first 16 digits of the bytes' SHA-256.
 	ModelVersion string `protobuf:"bytes,1,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
 	// What the check found.
-	Findings      []string `protobuf:"bytes,2,rep,name=findings,proto3" json:"findings,omitempty"`
+	Findings []string `protobuf:"bytes,2,rep,name=findings,proto3" json:"findings,omitempty"`
+	// The model as it is kept.
+	Model         *Model `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -966,6 +968,700 @@ func (x *UploadModelResponse) GetFindings() []string {
 	return nil
 }
 
+func (x *UploadModelResponse) GetModel() *Model {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+// Model is a version of a model, without its bytes.
+type Model struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id: the first 16 hex digits of the bytes' SHA-256.
+	ModelVersion string `protobuf:"bytes,1,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	// Name it was first uploaded by.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What it foretells: spot_interruption.
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// lightgbm_text, xgboost_json, cloudoptim.
+	Format string `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
+	// Hex SHA-256 of the bytes.
+	Sha256 string `protobuf:"bytes,5,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// Bytes.
+	SizeBytes int64 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// uploaded (kept), shadow (predicts beside the live one), live (decides), retired.
+	State string `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
+	// Features it asks for.
+	Features []string `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`
+	// It can be used: see CheckModelResponse. As of the last check.
+	SchemaOk bool `protobuf:"varint,9,opt,name=schema_ok,json=schemaOk,proto3" json:"schema_ok,omitempty"`
+	// What the last check found, for people.
+	Findings []string `protobuf:"bytes,10,rep,name=findings,proto3" json:"findings,omitempty"`
+	// Trees.
+	Trees int32 `protobuf:"varint,11,opt,name=trees,proto3" json:"trees,omitempty"`
+	// Nodes of all trees.
+	Nodes int32 `protobuf:"varint,12,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	// As its trainer measured, by name; not checked.
+	TrainingMetrics map[string]float64 `protobuf:"bytes,13,rep,name=training_metrics,json=trainingMetrics,proto3" json:"training_metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// First uploaded.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// By whom.
+	CreatedBy string `protobuf:"bytes,15,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	// Last promoted; unset: never.
+	PromotedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=promoted_at,json=promotedAt,proto3" json:"promoted_at,omitempty"`
+	// By whom.
+	PromotedBy string `protobuf:"bytes,17,opt,name=promoted_by,json=promotedBy,proto3" json:"promoted_by,omitempty"`
+	// Retired; unset: it is not.
+	RetiredAt *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=retired_at,json=retiredAt,proto3" json:"retired_at,omitempty"`
+	// By whom, or by whose promotion of another.
+	RetiredBy string `protobuf:"bytes,19,opt,name=retired_by,json=retiredBy,proto3" json:"retired_by,omitempty"`
+	// The version that it replaced when it was promoted: where a roll back leads.
+	ReplacedVersion string `protobuf:"bytes,20,opt,name=replaced_version,json=replacedVersion,proto3" json:"replaced_version,omitempty"`
+	// How it does, while live or shadow, on the replica of ml that was asked; unset:
+	// it has not been loaded there yet, or ml does not answer.
+	Metrics       *v11.ModelMetrics `protobuf:"bytes,21,opt,name=metrics,proto3" json:"metrics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Model) Reset() {
+	*x = Model{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Model) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Model) ProtoMessage() {}
+
+func (x *Model) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Model.ProtoReflect.Descriptor instead.
+func (*Model) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Model) GetModelVersion() string {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return ""
+}
+
+func (x *Model) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Model) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Model) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *Model) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *Model) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *Model) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Model) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+func (x *Model) GetSchemaOk() bool {
+	if x != nil {
+		return x.SchemaOk
+	}
+	return false
+}
+
+func (x *Model) GetFindings() []string {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *Model) GetTrees() int32 {
+	if x != nil {
+		return x.Trees
+	}
+	return 0
+}
+
+func (x *Model) GetNodes() int32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return 0
+}
+
+func (x *Model) GetTrainingMetrics() map[string]float64 {
+	if x != nil {
+		return x.TrainingMetrics
+	}
+	return nil
+}
+
+func (x *Model) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Model) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+func (x *Model) GetPromotedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PromotedAt
+	}
+	return nil
+}
+
+func (x *Model) GetPromotedBy() string {
+	if x != nil {
+		return x.PromotedBy
+	}
+	return ""
+}
+
+func (x *Model) GetRetiredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetiredAt
+	}
+	return nil
+}
+
+func (x *Model) GetRetiredBy() string {
+	if x != nil {
+		return x.RetiredBy
+	}
+	return ""
+}
+
+func (x *Model) GetReplacedVersion() string {
+	if x != nil {
+		return x.ReplacedVersion
+	}
+	return ""
+}
+
+func (x *Model) GetMetrics() *v11.ModelMetrics {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+type ListModelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many; 0: 50.
+	PageSize      int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsRequest) Reset() {
+	*x = ListModelsRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsRequest) ProtoMessage() {}
+
+func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
+func (*ListModelsRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListModelsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+type ListModelsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Models        []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsResponse) Reset() {
+	*x = ListModelsResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsResponse) ProtoMessage() {}
+
+func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
+func (*ListModelsResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListModelsResponse) GetModels() []*Model {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+type ShadowModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Model.
+	ModelVersion  string `protobuf:"bytes,1,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowModelRequest) Reset() {
+	*x = ShadowModelRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowModelRequest) ProtoMessage() {}
+
+func (x *ShadowModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowModelRequest.ProtoReflect.Descriptor instead.
+func (*ShadowModelRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ShadowModelRequest) GetModelVersion() string {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return ""
+}
+
+type ShadowModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model.
+	Model         *Model `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowModelResponse) Reset() {
+	*x = ShadowModelResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowModelResponse) ProtoMessage() {}
+
+func (x *ShadowModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowModelResponse.ProtoReflect.Descriptor instead.
+func (*ShadowModelResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ShadowModelResponse) GetModel() *Model {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+type PromoteModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Model.
+	ModelVersion string `protobuf:"bytes,1,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	// What the caller believes is live: a model_version, or none. If given and
+	// something else is, nothing is changed and the answer is CONFLICT.
+	ExpectedLiveVersion string `protobuf:"bytes,2,opt,name=expected_live_version,json=expectedLiveVersion,proto3" json:"expected_live_version,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *PromoteModelRequest) Reset() {
+	*x = PromoteModelRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteModelRequest) ProtoMessage() {}
+
+func (x *PromoteModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteModelRequest.ProtoReflect.Descriptor instead.
+func (*PromoteModelRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PromoteModelRequest) GetModelVersion() string {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return ""
+}
+
+func (x *PromoteModelRequest) GetExpectedLiveVersion() string {
+	if x != nil {
+		return x.ExpectedLiveVersion
+	}
+	return ""
+}
+
+type PromoteModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model.
+	Model         *Model `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteModelResponse) Reset() {
+	*x = PromoteModelResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteModelResponse) ProtoMessage() {}
+
+func (x *PromoteModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteModelResponse.ProtoReflect.Descriptor instead.
+func (*PromoteModelResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PromoteModelResponse) GetModel() *Model {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+type RollBackModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the caller believes is live; see PromoteModelRequest.
+	ExpectedLiveVersion string `protobuf:"bytes,1,opt,name=expected_live_version,json=expectedLiveVersion,proto3" json:"expected_live_version,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *RollBackModelRequest) Reset() {
+	*x = RollBackModelRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollBackModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollBackModelRequest) ProtoMessage() {}
+
+func (x *RollBackModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollBackModelRequest.ProtoReflect.Descriptor instead.
+func (*RollBackModelRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RollBackModelRequest) GetExpectedLiveVersion() string {
+	if x != nil {
+		return x.ExpectedLiveVersion
+	}
+	return ""
+}
+
+type RollBackModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model that is live now.
+	Model         *Model `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollBackModelResponse) Reset() {
+	*x = RollBackModelResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollBackModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollBackModelResponse) ProtoMessage() {}
+
+func (x *RollBackModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollBackModelResponse.ProtoReflect.Descriptor instead.
+func (*RollBackModelResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RollBackModelResponse) GetModel() *Model {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+type RetireModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Model.
+	ModelVersion  string `protobuf:"bytes,1,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireModelRequest) Reset() {
+	*x = RetireModelRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireModelRequest) ProtoMessage() {}
+
+func (x *RetireModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireModelRequest.ProtoReflect.Descriptor instead.
+func (*RetireModelRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RetireModelRequest) GetModelVersion() string {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return ""
+}
+
+type RetireModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model.
+	Model         *Model `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireModelResponse) Reset() {
+	*x = RetireModelResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireModelResponse) ProtoMessage() {}
+
+func (x *RetireModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireModelResponse.ProtoReflect.Descriptor instead.
+func (*RetireModelResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RetireModelResponse) GetModel() *Model {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
 type AnalyzeGapsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Data up to here.
@@ -978,7 +1674,7 @@ type AnalyzeGapsRequest struct {
 
 func (x *AnalyzeGapsRequest) Reset() {
 	*x = AnalyzeGapsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1686,7 @@ func (x *AnalyzeGapsRequest) String() string {
 func (*AnalyzeGapsRequest) ProtoMessage() {}
 
 func (x *AnalyzeGapsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1699,7 @@ func (x *AnalyzeGapsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnalyzeGapsRequest.ProtoReflect.Descriptor instead.
 func (*AnalyzeGapsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AnalyzeGapsRequest) GetModelTrainingDate() *timestamppb.Timestamp {
@@ -1030,7 +1726,7 @@ type AnalyzeGapsResponse struct {
 
 func (x *AnalyzeGapsResponse) Reset() {
 	*x = AnalyzeGapsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1738,7 @@ func (x *AnalyzeGapsResponse) String() string {
 func (*AnalyzeGapsResponse) ProtoMessage() {}
 
 func (x *AnalyzeGapsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1751,7 @@ func (x *AnalyzeGapsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnalyzeGapsResponse.ProtoReflect.Descriptor instead.
 func (*AnalyzeGapsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AnalyzeGapsResponse) GetGaps() []*DataGap {
@@ -1082,7 +1778,7 @@ type DataGap struct {
 
 func (x *DataGap) Reset() {
 	*x = DataGap{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1790,7 @@ func (x *DataGap) String() string {
 func (*DataGap) ProtoMessage() {}
 
 func (x *DataGap) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1803,7 @@ func (x *DataGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataGap.ProtoReflect.Descriptor instead.
 func (*DataGap) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DataGap) GetSeries() string {
@@ -1150,7 +1846,7 @@ type FillGapsRequest struct {
 
 func (x *FillGapsRequest) Reset() {
 	*x = FillGapsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1858,7 @@ func (x *FillGapsRequest) String() string {
 func (*FillGapsRequest) ProtoMessage() {}
 
 func (x *FillGapsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1871,7 @@ func (x *FillGapsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FillGapsRequest.ProtoReflect.Descriptor instead.
 func (*FillGapsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FillGapsRequest) GetModelTrainingDate() *timestamppb.Timestamp {
@@ -1204,7 +1900,7 @@ type FillGapsResponse struct {
 
 func (x *FillGapsResponse) Reset() {
 	*x = FillGapsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1912,7 @@ func (x *FillGapsResponse) String() string {
 func (*FillGapsResponse) ProtoMessage() {}
 
 func (x *FillGapsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1925,7 @@ func (x *FillGapsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FillGapsResponse.ProtoReflect.Descriptor instead.
 func (*FillGapsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FillGapsResponse) GetGapsFilled() int32 {
@@ -1256,7 +1952,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1964,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1977,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StreamRequest) GetClusterId() string {
@@ -1321,7 +2017,7 @@ type StreamResponse struct {
 
 func (x *StreamResponse) Reset() {
 	*x = StreamResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +2029,7 @@ func (x *StreamResponse) String() string {
 func (*StreamResponse) ProtoMessage() {}
 
 func (x *StreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +2042,7 @@ func (x *StreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResponse.ProtoReflect.Descriptor instead.
 func (*StreamResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StreamResponse) GetType() string {
@@ -1429,7 +2125,7 @@ type ProxyDecisionRequest struct {
 
 func (x *ProxyDecisionRequest) Reset() {
 	*x = ProxyDecisionRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +2137,7 @@ func (x *ProxyDecisionRequest) String() string {
 func (*ProxyDecisionRequest) ProtoMessage() {}
 
 func (x *ProxyDecisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +2150,7 @@ func (x *ProxyDecisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyDecisionRequest.ProtoReflect.Descriptor instead.
 func (*ProxyDecisionRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProxyDecisionRequest) GetRequest() *v11.DecisionRequest {
@@ -1474,7 +2170,7 @@ type ProxyDecisionResponse struct {
 
 func (x *ProxyDecisionResponse) Reset() {
 	*x = ProxyDecisionResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +2182,7 @@ func (x *ProxyDecisionResponse) String() string {
 func (*ProxyDecisionResponse) ProtoMessage() {}
 
 func (x *ProxyDecisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +2195,7 @@ func (x *ProxyDecisionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyDecisionResponse.ProtoReflect.Descriptor instead.
 func (*ProxyDecisionResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProxyDecisionResponse) GetDecision() *v11.DecisionResponse {
@@ -1517,7 +2213,7 @@ type GetMLHealthRequest struct {
 
 func (x *GetMLHealthRequest) Reset() {
 	*x = GetMLHealthRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +2225,7 @@ func (x *GetMLHealthRequest) String() string {
 func (*GetMLHealthRequest) ProtoMessage() {}
 
 func (x *GetMLHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +2238,7 @@ func (x *GetMLHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMLHealthRequest.ProtoReflect.Descriptor instead.
 func (*GetMLHealthRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 type GetMLHealthResponse struct {
@@ -1559,7 +2255,7 @@ type GetMLHealthResponse struct {
 
 func (x *GetMLHealthResponse) Reset() {
 	*x = GetMLHealthResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +2267,7 @@ func (x *GetMLHealthResponse) String() string {
 func (*GetMLHealthResponse) ProtoMessage() {}
 
 func (x *GetMLHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +2280,7 @@ func (x *GetMLHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMLHealthResponse.ProtoReflect.Descriptor instead.
 func (*GetMLHealthResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetMLHealthResponse) GetStatus() string {
@@ -1627,7 +2323,7 @@ type CreateCustomerRequest struct {
 
 func (x *CreateCustomerRequest) Reset() {
 	*x = CreateCustomerRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +2335,7 @@ func (x *CreateCustomerRequest) String() string {
 func (*CreateCustomerRequest) ProtoMessage() {}
 
 func (x *CreateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +2348,7 @@ func (x *CreateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*CreateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateCustomerRequest) GetCompanyName() string {
@@ -1704,7 +2400,7 @@ type CreateCustomerResponse struct {
 
 func (x *CreateCustomerResponse) Reset() {
 	*x = CreateCustomerResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1716,7 +2412,7 @@ func (x *CreateCustomerResponse) String() string {
 func (*CreateCustomerResponse) ProtoMessage() {}
 
 func (x *CreateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1729,7 +2425,7 @@ func (x *CreateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*CreateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CreateCustomerResponse) GetCustomerId() string {
@@ -1771,7 +2467,7 @@ type CreateAPIKeyRequest struct {
 
 func (x *CreateAPIKeyRequest) Reset() {
 	*x = CreateAPIKeyRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +2479,7 @@ func (x *CreateAPIKeyRequest) String() string {
 func (*CreateAPIKeyRequest) ProtoMessage() {}
 
 func (x *CreateAPIKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +2492,7 @@ func (x *CreateAPIKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAPIKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateAPIKeyRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CreateAPIKeyRequest) GetCustomerId() string {
@@ -1846,7 +2542,7 @@ type CreateAPIKeyResponse struct {
 
 func (x *CreateAPIKeyResponse) Reset() {
 	*x = CreateAPIKeyResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2554,7 @@ func (x *CreateAPIKeyResponse) String() string {
 func (*CreateAPIKeyResponse) ProtoMessage() {}
 
 func (x *CreateAPIKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2567,7 @@ func (x *CreateAPIKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAPIKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateAPIKeyResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CreateAPIKeyResponse) GetApiKey() *APIKey {
@@ -1898,7 +2594,7 @@ type ListAPIKeysRequest struct {
 
 func (x *ListAPIKeysRequest) Reset() {
 	*x = ListAPIKeysRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2606,7 @@ func (x *ListAPIKeysRequest) String() string {
 func (*ListAPIKeysRequest) ProtoMessage() {}
 
 func (x *ListAPIKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2619,7 @@ func (x *ListAPIKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAPIKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListAPIKeysRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListAPIKeysRequest) GetCustomerId() string {
@@ -1943,7 +2639,7 @@ type ListAPIKeysResponse struct {
 
 func (x *ListAPIKeysResponse) Reset() {
 	*x = ListAPIKeysResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2651,7 @@ func (x *ListAPIKeysResponse) String() string {
 func (*ListAPIKeysResponse) ProtoMessage() {}
 
 func (x *ListAPIKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2664,7 @@ func (x *ListAPIKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAPIKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListAPIKeysResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListAPIKeysResponse) GetApiKeys() []*APIKey {
@@ -2007,7 +2703,7 @@ type APIKey struct {
 
 func (x *APIKey) Reset() {
 	*x = APIKey{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2715,7 @@ func (x *APIKey) String() string {
 func (*APIKey) ProtoMessage() {}
 
 func (x *APIKey) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2728,7 @@ func (x *APIKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use APIKey.ProtoReflect.Descriptor instead.
 func (*APIKey) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *APIKey) GetApiKeyId() string {
@@ -2115,7 +2811,7 @@ type RevokeAPIKeyRequest struct {
 
 func (x *RevokeAPIKeyRequest) Reset() {
 	*x = RevokeAPIKeyRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2823,7 @@ func (x *RevokeAPIKeyRequest) String() string {
 func (*RevokeAPIKeyRequest) ProtoMessage() {}
 
 func (x *RevokeAPIKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2836,7 @@ func (x *RevokeAPIKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeAPIKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeAPIKeyRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RevokeAPIKeyRequest) GetApiKeyId() string {
@@ -2158,7 +2854,7 @@ type RevokeAPIKeyResponse struct {
 
 func (x *RevokeAPIKeyResponse) Reset() {
 	*x = RevokeAPIKeyResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2866,7 @@ func (x *RevokeAPIKeyResponse) String() string {
 func (*RevokeAPIKeyResponse) ProtoMessage() {}
 
 func (x *RevokeAPIKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2879,7 @@ func (x *RevokeAPIKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeAPIKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeAPIKeyResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 type TriggerOptimizationRequest struct {
@@ -2200,7 +2896,7 @@ type TriggerOptimizationRequest struct {
 
 func (x *TriggerOptimizationRequest) Reset() {
 	*x = TriggerOptimizationRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2212,7 +2908,7 @@ func (x *TriggerOptimizationRequest) String() string {
 func (*TriggerOptimizationRequest) ProtoMessage() {}
 
 func (x *TriggerOptimizationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2225,7 +2921,7 @@ func (x *TriggerOptimizationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerOptimizationRequest.ProtoReflect.Descriptor instead.
 func (*TriggerOptimizationRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TriggerOptimizationRequest) GetClusterId() string {
@@ -2259,7 +2955,7 @@ type TriggerOptimizationResponse struct {
 
 func (x *TriggerOptimizationResponse) Reset() {
 	*x = TriggerOptimizationResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2967,7 @@ func (x *TriggerOptimizationResponse) String() string {
 func (*TriggerOptimizationResponse) ProtoMessage() {}
 
 func (x *TriggerOptimizationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2980,7 @@ func (x *TriggerOptimizationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerOptimizationResponse.ProtoReflect.Descriptor instead.
 func (*TriggerOptimizationResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *TriggerOptimizationResponse) GetOptimization() *Optimization {
@@ -2306,7 +3002,7 @@ type ListOptimizationsRequest struct {
 
 func (x *ListOptimizationsRequest) Reset() {
 	*x = ListOptimizationsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +3014,7 @@ func (x *ListOptimizationsRequest) String() string {
 func (*ListOptimizationsRequest) ProtoMessage() {}
 
 func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +3027,7 @@ func (x *ListOptimizationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListOptimizationsRequest) GetClusterId() string {
@@ -2358,7 +3054,7 @@ type ListOptimizationsResponse struct {
 
 func (x *ListOptimizationsResponse) Reset() {
 	*x = ListOptimizationsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +3066,7 @@ func (x *ListOptimizationsResponse) String() string {
 func (*ListOptimizationsResponse) ProtoMessage() {}
 
 func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +3079,7 @@ func (x *ListOptimizationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOptimizationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOptimizationsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListOptimizationsResponse) GetOptimizations() []*Optimization {
@@ -2403,7 +3099,7 @@ type GetOptimizationRequest struct {
 
 func (x *GetOptimizationRequest) Reset() {
 	*x = GetOptimizationRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2415,7 +3111,7 @@ func (x *GetOptimizationRequest) String() string {
 func (*GetOptimizationRequest) ProtoMessage() {}
 
 func (x *GetOptimizationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2428,7 +3124,7 @@ func (x *GetOptimizationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOptimizationRequest.ProtoReflect.Descriptor instead.
 func (*GetOptimizationRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetOptimizationRequest) GetOptimizationId() string {
@@ -2448,7 +3144,7 @@ type GetOptimizationResponse struct {
 
 func (x *GetOptimizationResponse) Reset() {
 	*x = GetOptimizationResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +3156,7 @@ func (x *GetOptimizationResponse) String() string {
 func (*GetOptimizationResponse) ProtoMessage() {}
 
 func (x *GetOptimizationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +3169,7 @@ func (x *GetOptimizationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOptimizationResponse.ProtoReflect.Descriptor instead.
 func (*GetOptimizationResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetOptimizationResponse) GetOptimization() *Optimization {
@@ -2495,7 +3191,7 @@ type ListSpotEventsRequest struct {
 
 func (x *ListSpotEventsRequest) Reset() {
 	*x = ListSpotEventsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +3203,7 @@ func (x *ListSpotEventsRequest) String() string {
 func (*ListSpotEventsRequest) ProtoMessage() {}
 
 func (x *ListSpotEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +3216,7 @@ func (x *ListSpotEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListSpotEventsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListSpotEventsRequest) GetClusterId() string {
@@ -2547,7 +3243,7 @@ type ListSpotEventsResponse struct {
 
 func (x *ListSpotEventsResponse) Reset() {
 	*x = ListSpotEventsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +3255,7 @@ func (x *ListSpotEventsResponse) String() string {
 func (*ListSpotEventsResponse) ProtoMessage() {}
 
 func (x *ListSpotEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +3268,7 @@ func (x *ListSpotEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListSpotEventsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListSpotEventsResponse) GetSpotEvents() []*v1.SpotEvent {
@@ -2586,7 +3282,7 @@ var File_cloudoptim_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/admin/v1/admin.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a&cloudoptim/admin/v1/optimization.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1fcloudoptim/ml/v1/decision.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
+	"\x1fcloudoptim/admin/v1/admin.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a&cloudoptim/admin/v1/optimization.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1fcloudoptim/ml/v1/decision.proto\x1a\x1ccloudoptim/ml/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
 	"\x13ListClustersRequest\"P\n" +
 	"\x14ListClustersResponse\x128\n" +
 	"\bclusters\x18\x01 \x03(\v2\x1c.cloudoptim.admin.v1.ClusterR\bclusters\"\xff\x03\n" +
@@ -2651,18 +3347,75 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\fcluster_name\x18\x02 \x01(\tR\vclusterName\x121\n" +
 	"\x15current_cost_per_hour\x18\x03 \x01(\x01R\x12currentCostPerHour\x123\n" +
 	"\x16baseline_cost_per_hour\x18\x04 \x01(\x01R\x13baselineCostPerHour\x12(\n" +
-	"\x10savings_per_hour\x18\x05 \x01(\x01R\x0esavingsPerHour\"j\n" +
+	"\x10savings_per_hour\x18\x05 \x01(\x01R\x0esavingsPerHour\"|\n" +
 	"\x12UploadModelRequest\x124\n" +
-	"\x04file\x18\x01 \x01(\v2\x1e.cloudoptim.admin.v1.ModelFileH\x00R\x04file\x12\x16\n" +
-	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunkB\x06\n" +
-	"\x04part\"O\n" +
-	"\tModelFile\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06format\x18\x02 \x01(\tR\x06format\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\tR\x06sha256\"V\n" +
+	"\x04file\x18\x01 \x01(\v2\x1e.cloudoptim.admin.v1.ModelFileH\x00R\x04file\x12!\n" +
+	"\x05chunk\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@H\x00R\x05chunkB\r\n" +
+	"\x04part\x12\x05\xbaH\x02\b\x01\"\xc1\x01\n" +
+	"\tModelFile\x12=\n" +
+	"\x04name\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$R\x04name\x12F\n" +
+	"\x06format\x18\x02 \x01(\tB.\xbaH+r)R\rlightgbm_textR\fxgboost_jsonR\n" +
+	"cloudoptimR\x06format\x12-\n" +
+	"\x06sha256\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\x88\x01\n" +
 	"\x13UploadModelResponse\x12#\n" +
 	"\rmodel_version\x18\x01 \x01(\tR\fmodelVersion\x12\x1a\n" +
-	"\bfindings\x18\x02 \x03(\tR\bfindings\"\x99\x01\n" +
+	"\bfindings\x18\x02 \x03(\tR\bfindings\x120\n" +
+	"\x05model\x18\x03 \x01(\v2\x1a.cloudoptim.admin.v1.ModelR\x05model\"\xd1\x06\n" +
+	"\x05Model\x12#\n" +
+	"\rmodel_version\x18\x01 \x01(\tR\fmodelVersion\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06format\x18\x04 \x01(\tR\x06format\x12\x16\n" +
+	"\x06sha256\x18\x05 \x01(\tR\x06sha256\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x06 \x01(\x03R\tsizeBytes\x12\x14\n" +
+	"\x05state\x18\a \x01(\tR\x05state\x12\x1a\n" +
+	"\bfeatures\x18\b \x03(\tR\bfeatures\x12\x1b\n" +
+	"\tschema_ok\x18\t \x01(\bR\bschemaOk\x12\x1a\n" +
+	"\bfindings\x18\n" +
+	" \x03(\tR\bfindings\x12\x14\n" +
+	"\x05trees\x18\v \x01(\x05R\x05trees\x12\x14\n" +
+	"\x05nodes\x18\f \x01(\x05R\x05nodes\x12Z\n" +
+	"\x10training_metrics\x18\r \x03(\v2/.cloudoptim.admin.v1.Model.TrainingMetricsEntryR\x0ftrainingMetrics\x129\n" +
+	"\n" +
+	"created_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\x0f \x01(\tR\tcreatedBy\x12;\n" +
+	"\vpromoted_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"promotedAt\x12\x1f\n" +
+	"\vpromoted_by\x18\x11 \x01(\tR\n" +
+	"promotedBy\x129\n" +
+	"\n" +
+	"retired_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\tretiredAt\x12\x1d\n" +
+	"\n" +
+	"retired_by\x18\x13 \x01(\tR\tretiredBy\x12)\n" +
+	"\x10replaced_version\x18\x14 \x01(\tR\x0freplacedVersion\x128\n" +
+	"\ametrics\x18\x15 \x01(\v2\x1e.cloudoptim.ml.v1.ModelMetricsR\ametrics\x1aB\n" +
+	"\x14TrainingMetricsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"<\n" +
+	"\x11ListModelsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"H\n" +
+	"\x12ListModelsResponse\x122\n" +
+	"\x06models\x18\x01 \x03(\v2\x1a.cloudoptim.admin.v1.ModelR\x06models\"P\n" +
+	"\x12ShadowModelRequest\x12:\n" +
+	"\rmodel_version\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{16}$R\fmodelVersion\"G\n" +
+	"\x13ShadowModelResponse\x120\n" +
+	"\x05model\x18\x01 \x01(\v2\x1a.cloudoptim.admin.v1.ModelR\x05model\"\xa6\x01\n" +
+	"\x13PromoteModelRequest\x12:\n" +
+	"\rmodel_version\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{16}$R\fmodelVersion\x12S\n" +
+	"\x15expected_live_version\x18\x02 \x01(\tB\x1f\xbaH\x1c\xd8\x01\x01r\x172\x15^([0-9a-f]{16}|none)$R\x13expectedLiveVersion\"H\n" +
+	"\x14PromoteModelResponse\x120\n" +
+	"\x05model\x18\x01 \x01(\v2\x1a.cloudoptim.admin.v1.ModelR\x05model\"d\n" +
+	"\x14RollBackModelRequest\x12L\n" +
+	"\x15expected_live_version\x18\x01 \x01(\tB\x18\xbaH\x15\xd8\x01\x01r\x102\x0e^[0-9a-f]{16}$R\x13expectedLiveVersion\"I\n" +
+	"\x15RollBackModelResponse\x120\n" +
+	"\x05model\x18\x01 \x01(\v2\x1a.cloudoptim.admin.v1.ModelR\x05model\"P\n" +
+	"\x12RetireModelRequest\x12:\n" +
+	"\rmodel_version\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{16}$R\fmodelVersion\"G\n" +
+	"\x13RetireModelResponse\x120\n" +
+	"\x05model\x18\x01 \x01(\v2\x1a.cloudoptim.admin.v1.ModelR\x05model\"\x99\x01\n" +
 	"\x12AnalyzeGapsRequest\x12R\n" +
 	"\x13model_training_date\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x11modelTrainingDate\x12/\n" +
 	"\rlookback_days\x18\x02 \x01(\x05B\n" +
@@ -2790,7 +3543,7 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"Y\n" +
 	"\x16ListSpotEventsResponse\x12?\n" +
 	"\vspot_events\x18\x01 \x03(\v2\x1e.cloudoptim.fleet.v1.SpotEventR\n" +
-	"spotEvents2\xf1\x15\n" +
+	"spotEvents2\x98\x1c\n" +
 	"\fAdminService\x12\x97\x01\n" +
 	"\fListClusters\x12(.cloudoptim.admin.v1.ListClustersRequest\x1a).cloudoptim.admin.v1.ListClustersResponse\"2\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02\"b\bclusters\x12\x16/api/v1/admin/clusters\x12\x91\x01\n" +
@@ -2810,7 +3563,18 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x0eListSpotEvents\x12*.cloudoptim.admin.v1.ListSpotEventsRequest\x1a+.cloudoptim.admin.v1.ListSpotEventsResponse\"8\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02(b\vspot_events\x12\x19/api/v1/admin/spot-events\x12\x91\x01\n" +
 	"\vUploadModel\x12'.cloudoptim.admin.v1.UploadModelRequest\x1a(.cloudoptim.admin.v1.UploadModelResponse\"-\xea\xe0\x18\x03\n" +
-	"\x01\x06\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/api/v1/admin/models/upload(\x01\x12\x94\x01\n" +
+	"\x01\x06\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/api/v1/admin/models/upload(\x01\x12\x8a\x01\n" +
+	"\n" +
+	"ListModels\x12&.cloudoptim.admin.v1.ListModelsRequest\x1a'.cloudoptim.admin.v1.ListModelsResponse\"+\xea\xe0\x18\x03\n" +
+	"\x01\x06\x82\xd3\xe4\x93\x02\x1eb\x06models\x12\x14/api/v1/admin/models\x12\xa3\x01\n" +
+	"\vShadowModel\x12'.cloudoptim.admin.v1.ShadowModelRequest\x1a(.cloudoptim.admin.v1.ShadowModelResponse\"A\xea\xe0\x18\x03\n" +
+	"\x01\x06\x82\xd3\xe4\x93\x024b\x05model\"+/api/v1/admin/models/{model_version}/shadow\x12\xaa\x01\n" +
+	"\fPromoteModel\x12(.cloudoptim.admin.v1.PromoteModelRequest\x1a).cloudoptim.admin.v1.PromoteModelResponse\"E\xea\xe0\x18\x03\n" +
+	"\x01\x06\x82\xd3\xe4\x93\x028:\x01*b\x05model\",/api/v1/admin/models/{model_version}/promote\x12\x9e\x01\n" +
+	"\rRollBackModel\x12).cloudoptim.admin.v1.RollBackModelRequest\x1a*.cloudoptim.admin.v1.RollBackModelResponse\"6\xea\xe0\x18\x03\n" +
+	"\x01\x06\x82\xd3\xe4\x93\x02):\x01*b\x05model\"\x1d/api/v1/admin/models/rollback\x12\xa3\x01\n" +
+	"\vRetireModel\x12'.cloudoptim.admin.v1.RetireModelRequest\x1a(.cloudoptim.admin.v1.RetireModelResponse\"A\xea\xe0\x18\x03\n" +
+	"\x01\x06\x82\xd3\xe4\x93\x024b\x05model\"+/api/v1/admin/models/{model_version}/retire\x12\x94\x01\n" +
 	"\vAnalyzeGaps\x12'.cloudoptim.admin.v1.AnalyzeGapsRequest\x1a(.cloudoptim.admin.v1.AnalyzeGapsResponse\"2\xea\xe0\x18\x03\n" +
 	"\x01\x06\x82\xd3\xe4\x93\x02%:\x01*\" /api/v1/admin/gap-filler/analyze\x12\x88\x01\n" +
 	"\bFillGaps\x12$.cloudoptim.admin.v1.FillGapsRequest\x1a%.cloudoptim.admin.v1.FillGapsResponse\"/\xea\xe0\x18\x03\n" +
@@ -2843,7 +3607,7 @@ func file_cloudoptim_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_admin_v1_admin_proto_rawDescData
 }
 
-var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*ListClustersRequest)(nil),         // 0: cloudoptim.admin.v1.ListClustersRequest
 	(*ListClustersResponse)(nil),        // 1: cloudoptim.admin.v1.ListClustersResponse
@@ -2859,117 +3623,151 @@ var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*UploadModelRequest)(nil),          // 11: cloudoptim.admin.v1.UploadModelRequest
 	(*ModelFile)(nil),                   // 12: cloudoptim.admin.v1.ModelFile
 	(*UploadModelResponse)(nil),         // 13: cloudoptim.admin.v1.UploadModelResponse
-	(*AnalyzeGapsRequest)(nil),          // 14: cloudoptim.admin.v1.AnalyzeGapsRequest
-	(*AnalyzeGapsResponse)(nil),         // 15: cloudoptim.admin.v1.AnalyzeGapsResponse
-	(*DataGap)(nil),                     // 16: cloudoptim.admin.v1.DataGap
-	(*FillGapsRequest)(nil),             // 17: cloudoptim.admin.v1.FillGapsRequest
-	(*FillGapsResponse)(nil),            // 18: cloudoptim.admin.v1.FillGapsResponse
-	(*StreamRequest)(nil),               // 19: cloudoptim.admin.v1.StreamRequest
-	(*StreamResponse)(nil),              // 20: cloudoptim.admin.v1.StreamResponse
-	(*ProxyDecisionRequest)(nil),        // 21: cloudoptim.admin.v1.ProxyDecisionRequest
-	(*ProxyDecisionResponse)(nil),       // 22: cloudoptim.admin.v1.ProxyDecisionResponse
-	(*GetMLHealthRequest)(nil),          // 23: cloudoptim.admin.v1.GetMLHealthRequest
-	(*GetMLHealthResponse)(nil),         // 24: cloudoptim.admin.v1.GetMLHealthResponse
-	(*CreateCustomerRequest)(nil),       // 25: cloudoptim.admin.v1.CreateCustomerRequest
-	(*CreateCustomerResponse)(nil),      // 26: cloudoptim.admin.v1.CreateCustomerResponse
-	(*CreateAPIKeyRequest)(nil),         // 27: cloudoptim.admin.v1.CreateAPIKeyRequest
-	(*CreateAPIKeyResponse)(nil),        // 28: cloudoptim.admin.v1.CreateAPIKeyResponse
-	(*ListAPIKeysRequest)(nil),          // 29: cloudoptim.admin.v1.ListAPIKeysRequest
-	(*ListAPIKeysResponse)(nil),         // 30: cloudoptim.admin.v1.ListAPIKeysResponse
-	(*APIKey)(nil),                      // 31: cloudoptim.admin.v1.APIKey
-	(*RevokeAPIKeyRequest)(nil),         // 32: cloudoptim.admin.v1.RevokeAPIKeyRequest
-	(*RevokeAPIKeyResponse)(nil),        // 33: cloudoptim.admin.v1.RevokeAPIKeyResponse
-	(*TriggerOptimizationRequest)(nil),  // 34: cloudoptim.admin.v1.TriggerOptimizationRequest
-	(*TriggerOptimizationResponse)(nil), // 35: cloudoptim.admin.v1.TriggerOptimizationResponse
-	(*ListOptimizationsRequest)(nil),    // 36: cloudoptim.admin.v1.ListOptimizationsRequest
-	(*ListOptimizationsResponse)(nil),   // 37: cloudoptim.admin.v1.ListOptimizationsResponse
-	(*GetOptimizationRequest)(nil),      // 38: cloudoptim.admin.v1.GetOptimizationRequest
-	(*GetOptimizationResponse)(nil),     // 39: cloudoptim.admin.v1.GetOptimizationResponse
-	(*ListSpotEventsRequest)(nil),       // 40: cloudoptim.admin.v1.ListSpotEventsRequest
-	(*ListSpotEventsResponse)(nil),      // 41: cloudoptim.admin.v1.ListSpotEventsResponse
-	nil,                                 // 42: cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
-	(*timestamppb.Timestamp)(nil),       // 43: google.protobuf.Timestamp
-	(*v1.ClusterState)(nil),             // 44: cloudoptim.fleet.v1.ClusterState
-	(*v1.SpotEvent)(nil),                // 45: cloudoptim.fleet.v1.SpotEvent
-	(*v11.DecisionRequest)(nil),         // 46: cloudoptim.ml.v1.DecisionRequest
-	(*v11.DecisionResponse)(nil),        // 47: cloudoptim.ml.v1.DecisionResponse
-	(*OptimizationOptions)(nil),         // 48: cloudoptim.admin.v1.OptimizationOptions
-	(*Optimization)(nil),                // 49: cloudoptim.admin.v1.Optimization
+	(*Model)(nil),                       // 14: cloudoptim.admin.v1.Model
+	(*ListModelsRequest)(nil),           // 15: cloudoptim.admin.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),          // 16: cloudoptim.admin.v1.ListModelsResponse
+	(*ShadowModelRequest)(nil),          // 17: cloudoptim.admin.v1.ShadowModelRequest
+	(*ShadowModelResponse)(nil),         // 18: cloudoptim.admin.v1.ShadowModelResponse
+	(*PromoteModelRequest)(nil),         // 19: cloudoptim.admin.v1.PromoteModelRequest
+	(*PromoteModelResponse)(nil),        // 20: cloudoptim.admin.v1.PromoteModelResponse
+	(*RollBackModelRequest)(nil),        // 21: cloudoptim.admin.v1.RollBackModelRequest
+	(*RollBackModelResponse)(nil),       // 22: cloudoptim.admin.v1.RollBackModelResponse
+	(*RetireModelRequest)(nil),          // 23: cloudoptim.admin.v1.RetireModelRequest
+	(*RetireModelResponse)(nil),         // 24: cloudoptim.admin.v1.RetireModelResponse
+	(*AnalyzeGapsRequest)(nil),          // 25: cloudoptim.admin.v1.AnalyzeGapsRequest
+	(*AnalyzeGapsResponse)(nil),         // 26: cloudoptim.admin.v1.AnalyzeGapsResponse
+	(*DataGap)(nil),                     // 27: cloudoptim.admin.v1.DataGap
+	(*FillGapsRequest)(nil),             // 28: cloudoptim.admin.v1.FillGapsRequest
+	(*FillGapsResponse)(nil),            // 29: cloudoptim.admin.v1.FillGapsResponse
+	(*StreamRequest)(nil),               // 30: cloudoptim.admin.v1.StreamRequest
+	(*StreamResponse)(nil),              // 31: cloudoptim.admin.v1.StreamResponse
+	(*ProxyDecisionRequest)(nil),        // 32: cloudoptim.admin.v1.ProxyDecisionRequest
+	(*ProxyDecisionResponse)(nil),       // 33: cloudoptim.admin.v1.ProxyDecisionResponse
+	(*GetMLHealthRequest)(nil),          // 34: cloudoptim.admin.v1.GetMLHealthRequest
+	(*GetMLHealthResponse)(nil),         // 35: cloudoptim.admin.v1.GetMLHealthResponse
+	(*CreateCustomerRequest)(nil),       // 36: cloudoptim.admin.v1.CreateCustomerRequest
+	(*CreateCustomerResponse)(nil),      // 37: cloudoptim.admin.v1.CreateCustomerResponse
+	(*CreateAPIKeyRequest)(nil),         // 38: cloudoptim.admin.v1.CreateAPIKeyRequest
+	(*CreateAPIKeyResponse)(nil),        // 39: cloudoptim.admin.v1.CreateAPIKeyResponse
+	(*ListAPIKeysRequest)(nil),          // 40: cloudoptim.admin.v1.ListAPIKeysRequest
+	(*ListAPIKeysResponse)(nil),         // 41: cloudoptim.admin.v1.ListAPIKeysResponse
+	(*APIKey)(nil),                      // 42: cloudoptim.admin.v1.APIKey
+	(*RevokeAPIKeyRequest)(nil),         // 43: cloudoptim.admin.v1.RevokeAPIKeyRequest
+	(*RevokeAPIKeyResponse)(nil),        // 44: cloudoptim.admin.v1.RevokeAPIKeyResponse
+	(*TriggerOptimizationRequest)(nil),  // 45: cloudoptim.admin.v1.TriggerOptimizationRequest
+	(*TriggerOptimizationResponse)(nil), // 46: cloudoptim.admin.v1.TriggerOptimizationResponse
+	(*ListOptimizationsRequest)(nil),    // 47: cloudoptim.admin.v1.ListOptimizationsRequest
+	(*ListOptimizationsResponse)(nil),   // 48: cloudoptim.admin.v1.ListOptimizationsResponse
+	(*GetOptimizationRequest)(nil),      // 49: cloudoptim.admin.v1.GetOptimizationRequest
+	(*GetOptimizationResponse)(nil),     // 50: cloudoptim.admin.v1.GetOptimizationResponse
+	(*ListSpotEventsRequest)(nil),       // 51: cloudoptim.admin.v1.ListSpotEventsRequest
+	(*ListSpotEventsResponse)(nil),      // 52: cloudoptim.admin.v1.ListSpotEventsResponse
+	nil,                                 // 53: cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
+	nil,                                 // 54: cloudoptim.admin.v1.Model.TrainingMetricsEntry
+	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
+	(*v1.ClusterState)(nil),             // 56: cloudoptim.fleet.v1.ClusterState
+	(*v11.ModelMetrics)(nil),            // 57: cloudoptim.ml.v1.ModelMetrics
+	(*v1.SpotEvent)(nil),                // 58: cloudoptim.fleet.v1.SpotEvent
+	(*v11.DecisionRequest)(nil),         // 59: cloudoptim.ml.v1.DecisionRequest
+	(*v11.DecisionResponse)(nil),        // 60: cloudoptim.ml.v1.DecisionResponse
+	(*OptimizationOptions)(nil),         // 61: cloudoptim.admin.v1.OptimizationOptions
+	(*Optimization)(nil),                // 62: cloudoptim.admin.v1.Optimization
 }
 var file_cloudoptim_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: cloudoptim.admin.v1.ListClustersResponse.clusters:type_name -> cloudoptim.admin.v1.Cluster
-	43, // 1: cloudoptim.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
-	43, // 2: cloudoptim.admin.v1.Cluster.last_seen_at:type_name -> google.protobuf.Timestamp
+	55, // 1: cloudoptim.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
+	55, // 2: cloudoptim.admin.v1.Cluster.last_seen_at:type_name -> google.protobuf.Timestamp
 	4,  // 3: cloudoptim.admin.v1.CreateClusterRequest.launch:type_name -> cloudoptim.admin.v1.LaunchSettings
-	42, // 4: cloudoptim.admin.v1.LaunchSettings.subnet_ids:type_name -> cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
+	53, // 4: cloudoptim.admin.v1.LaunchSettings.subnet_ids:type_name -> cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
 	2,  // 5: cloudoptim.admin.v1.CreateClusterResponse.cluster:type_name -> cloudoptim.admin.v1.Cluster
-	44, // 6: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	56, // 6: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
 	10, // 7: cloudoptim.admin.v1.GetSavingsResponse.clusters:type_name -> cloudoptim.admin.v1.ClusterSavings
-	43, // 8: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	55, // 8: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
 	12, // 9: cloudoptim.admin.v1.UploadModelRequest.file:type_name -> cloudoptim.admin.v1.ModelFile
-	43, // 10: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	16, // 11: cloudoptim.admin.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.admin.v1.DataGap
-	43, // 12: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
-	43, // 13: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
-	43, // 14: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	43, // 15: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
-	44, // 16: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
-	45, // 17: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
-	46, // 18: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	47, // 19: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	43, // 20: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
-	31, // 21: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
-	31, // 22: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
-	43, // 23: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
-	43, // 24: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
-	43, // 25: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
-	43, // 26: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
-	48, // 27: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
-	49, // 28: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	49, // 29: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
-	49, // 30: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	45, // 31: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
-	0,  // 32: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
-	3,  // 33: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
-	6,  // 34: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
-	8,  // 35: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
-	34, // 36: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
-	36, // 37: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
-	38, // 38: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
-	40, // 39: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
-	11, // 40: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
-	14, // 41: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
-	17, // 42: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
-	19, // 43: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
-	21, // 44: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
-	23, // 45: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
-	25, // 46: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
-	27, // 47: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
-	29, // 48: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
-	32, // 49: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
-	1,  // 50: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
-	5,  // 51: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
-	7,  // 52: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
-	9,  // 53: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
-	35, // 54: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
-	37, // 55: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
-	39, // 56: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
-	41, // 57: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
-	13, // 58: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
-	15, // 59: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
-	18, // 60: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
-	20, // 61: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
-	22, // 62: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
-	24, // 63: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
-	26, // 64: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
-	28, // 65: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
-	30, // 66: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
-	33, // 67: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
-	50, // [50:68] is the sub-list for method output_type
-	32, // [32:50] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	14, // 10: cloudoptim.admin.v1.UploadModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	54, // 11: cloudoptim.admin.v1.Model.training_metrics:type_name -> cloudoptim.admin.v1.Model.TrainingMetricsEntry
+	55, // 12: cloudoptim.admin.v1.Model.created_at:type_name -> google.protobuf.Timestamp
+	55, // 13: cloudoptim.admin.v1.Model.promoted_at:type_name -> google.protobuf.Timestamp
+	55, // 14: cloudoptim.admin.v1.Model.retired_at:type_name -> google.protobuf.Timestamp
+	57, // 15: cloudoptim.admin.v1.Model.metrics:type_name -> cloudoptim.ml.v1.ModelMetrics
+	14, // 16: cloudoptim.admin.v1.ListModelsResponse.models:type_name -> cloudoptim.admin.v1.Model
+	14, // 17: cloudoptim.admin.v1.ShadowModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	14, // 18: cloudoptim.admin.v1.PromoteModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	14, // 19: cloudoptim.admin.v1.RollBackModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	14, // 20: cloudoptim.admin.v1.RetireModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	55, // 21: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	27, // 22: cloudoptim.admin.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.admin.v1.DataGap
+	55, // 23: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
+	55, // 24: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
+	55, // 25: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	55, // 26: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
+	56, // 27: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	58, // 28: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
+	59, // 29: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
+	60, // 30: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	55, // 31: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 32: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
+	42, // 33: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
+	55, // 34: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
+	55, // 35: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
+	55, // 36: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
+	55, // 37: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
+	61, // 38: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
+	62, // 39: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	62, // 40: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
+	62, // 41: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	58, // 42: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
+	0,  // 43: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
+	3,  // 44: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
+	6,  // 45: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
+	8,  // 46: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
+	45, // 47: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
+	47, // 48: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
+	49, // 49: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
+	51, // 50: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
+	11, // 51: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
+	15, // 52: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
+	17, // 53: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
+	19, // 54: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
+	21, // 55: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
+	23, // 56: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
+	25, // 57: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
+	28, // 58: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
+	30, // 59: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
+	32, // 60: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
+	34, // 61: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
+	36, // 62: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
+	38, // 63: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
+	40, // 64: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
+	43, // 65: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
+	1,  // 66: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
+	5,  // 67: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
+	7,  // 68: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
+	9,  // 69: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
+	46, // 70: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
+	48, // 71: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
+	50, // 72: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
+	52, // 73: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
+	13, // 74: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
+	16, // 75: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
+	18, // 76: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
+	20, // 77: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
+	22, // 78: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
+	24, // 79: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
+	26, // 80: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
+	29, // 81: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
+	31, // 82: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
+	33, // 83: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
+	35, // 84: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
+	37, // 85: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
+	39, // 86: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
+	41, // 87: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
+	44, // 88: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
+	66, // [66:89] is the sub-list for method output_type
+	43, // [43:66] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_admin_v1_admin_proto_init() }
@@ -2982,14 +3780,14 @@ func file_cloudoptim_admin_v1_admin_proto_init() {
 		(*UploadModelRequest_File)(nil),
 		(*UploadModelRequest_Chunk)(nil),
 	}
-	file_cloudoptim_admin_v1_admin_proto_msgTypes[20].OneofWrappers = []any{}
+	file_cloudoptim_admin_v1_admin_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_admin_v1_admin_proto_rawDesc), len(file_cloudoptim_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,11 @@ const (
 	AdminService_GetOptimization_FullMethodName     = "/cloudoptim.admin.v1.AdminService/GetOptimization"
 	AdminService_ListSpotEvents_FullMethodName      = "/cloudoptim.admin.v1.AdminService/ListSpotEvents"
 	AdminService_UploadModel_FullMethodName         = "/cloudoptim.admin.v1.AdminService/UploadModel"
+	AdminService_ListModels_FullMethodName          = "/cloudoptim.admin.v1.AdminService/ListModels"
+	AdminService_ShadowModel_FullMethodName         = "/cloudoptim.admin.v1.AdminService/ShadowModel"
+	AdminService_PromoteModel_FullMethodName        = "/cloudoptim.admin.v1.AdminService/PromoteModel"
+	AdminService_RollBackModel_FullMethodName       = "/cloudoptim.admin.v1.AdminService/RollBackModel"
+	AdminService_RetireModel_FullMethodName         = "/cloudoptim.admin.v1.AdminService/RetireModel"
 	AdminService_AnalyzeGaps_FullMethodName         = "/cloudoptim.admin.v1.AdminService/AnalyzeGaps"
 	AdminService_FillGaps_FullMethodName            = "/cloudoptim.admin.v1.AdminService/FillGaps"
 	AdminService_Stream_FullMethodName              = "/cloudoptim.admin.v1.AdminService/Stream"
@@ -65,8 +70,28 @@ type AdminServiceClient interface {
 	// ListSpotEvents says what AWS said about the clusters' instances and what was
 	// done, newest first.
 	ListSpotEvents(ctx context.Context, in *ListSpotEventsRequest, opts ...grpc.CallOption) (*ListSpotEventsResponse, error)
-	// UploadModel uploads a new model.
+	// UploadModel uploads a new model. It is checked and kept; it decides nothing
+	// before it is promoted. The same bytes again are the same version. REST takes
+	// the file as multipart/form-data (fields name, format, sha256, file), or as
+	// application/octet-stream with ?name=&format=&sha256=, and not as the JSON below.
+	// It answers 201 for a new version, 200 for a known one, 413 if the file is too
+	// large, 415 for other kinds of bodies, 422 if it is refused, with the reason.
 	UploadModel(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadModelRequest, UploadModelResponse], error)
+	// ListModels lists the newest first, with how the live and the shadow one do.
+	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
+	// ShadowModel lets a model predict beside the live one, which decides alone. The
+	// shadow before it, if there is another, steps back.
+	ShadowModel(ctx context.Context, in *ShadowModelRequest, opts ...grpc.CallOption) (*ShadowModelResponse, error)
+	// PromoteModel makes a model the one that decides; the one before it is retired.
+	// Of the live one it changes nothing. Refused unless the feature-schema check
+	// passes.
+	PromoteModel(ctx context.Context, in *PromoteModelRequest, opts ...grpc.CallOption) (*PromoteModelResponse, error)
+	// RollBackModel makes the model live again that the live one replaced, and
+	// retires the live one.
+	RollBackModel(ctx context.Context, in *RollBackModelRequest, opts ...grpc.CallOption) (*RollBackModelResponse, error)
+	// RetireModel takes a model out of use. Without a live one, ml decides by the
+	// advisor's prior. Of a retired one it changes nothing.
+	RetireModel(ctx context.Context, in *RetireModelRequest, opts ...grpc.CallOption) (*RetireModelResponse, error)
 	// AnalyzeGaps finds holes in the training data.
 	AnalyzeGaps(ctx context.Context, in *AnalyzeGapsRequest, opts ...grpc.CallOption) (*AnalyzeGapsResponse, error)
 	// FillGaps fills them.
@@ -189,6 +214,56 @@ func (c *adminServiceClient) UploadModel(ctx context.Context, opts ...grpc.CallO
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_UploadModelClient = grpc.ClientStreamingClient[UploadModelRequest, UploadModelResponse]
+
+func (c *adminServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListModelsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListModels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ShadowModel(ctx context.Context, in *ShadowModelRequest, opts ...grpc.CallOption) (*ShadowModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShadowModelResponse)
+	err := c.cc.Invoke(ctx, AdminService_ShadowModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PromoteModel(ctx context.Context, in *PromoteModelRequest, opts ...grpc.CallOption) (*PromoteModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromoteModelResponse)
+	err := c.cc.Invoke(ctx, AdminService_PromoteModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RollBackModel(ctx context.Context, in *RollBackModelRequest, opts ...grpc.CallOption) (*RollBackModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollBackModelResponse)
+	err := c.cc.Invoke(ctx, AdminService_RollBackModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RetireModel(ctx context.Context, in *RetireModelRequest, opts ...grpc.CallOption) (*RetireModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetireModelResponse)
+	err := c.cc.Invoke(ctx, AdminService_RetireModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *adminServiceClient) AnalyzeGaps(ctx context.Context, in *AnalyzeGapsRequest, opts ...grpc.CallOption) (*AnalyzeGapsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -313,8 +388,28 @@ type AdminServiceServer interface {
 	// ListSpotEvents says what AWS said about the clusters' instances and what was
 	// done, newest first.
 	ListSpotEvents(context.Context, *ListSpotEventsRequest) (*ListSpotEventsResponse, error)
-	// UploadModel uploads a new model.
+	// UploadModel uploads a new model. It is checked and kept; it decides nothing
+	// before it is promoted. The same bytes again are the same version. REST takes
+	// the file as multipart/form-data (fields name, format, sha256, file), or as
+	// application/octet-stream with ?name=&format=&sha256=, and not as the JSON below.
+	// It answers 201 for a new version, 200 for a known one, 413 if the file is too
+	// large, 415 for other kinds of bodies, 422 if it is refused, with the reason.
 	UploadModel(grpc.ClientStreamingServer[UploadModelRequest, UploadModelResponse]) error
+	// ListModels lists the newest first, with how the live and the shadow one do.
+	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
+	// ShadowModel lets a model predict beside the live one, which decides alone. The
+	// shadow before it, if there is another, steps back.
+	ShadowModel(context.Context, *ShadowModelRequest) (*ShadowModelResponse, error)
+	// PromoteModel makes a model the one that decides; the one before it is retired.
+	// Of the live one it changes nothing. Refused unless the feature-schema check
+	// passes.
+	PromoteModel(context.Context, *PromoteModelRequest) (*PromoteModelResponse, error)
+	// RollBackModel makes the model live again that the live one replaced, and
+	// retires the live one.
+	RollBackModel(context.Context, *RollBackModelRequest) (*RollBackModelResponse, error)
+	// RetireModel takes a model out of use. Without a live one, ml decides by the
+	// advisor's prior. Of a retired one it changes nothing.
+	RetireModel(context.Context, *RetireModelRequest) (*RetireModelResponse, error)
 	// AnalyzeGaps finds holes in the training data.
 	AnalyzeGaps(context.Context, *AnalyzeGapsRequest) (*AnalyzeGapsResponse, error)
 	// FillGaps fills them.
@@ -371,6 +466,21 @@ func (UnimplementedAdminServiceServer) ListSpotEvents(context.Context, *ListSpot
 }
 func (UnimplementedAdminServiceServer) UploadModel(grpc.ClientStreamingServer[UploadModelRequest, UploadModelResponse]) error {
 	return status.Error(codes.Unimplemented, "method UploadModel not implemented")
+}
+func (UnimplementedAdminServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
+}
+func (UnimplementedAdminServiceServer) ShadowModel(context.Context, *ShadowModelRequest) (*ShadowModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShadowModel not implemented")
+}
+func (UnimplementedAdminServiceServer) PromoteModel(context.Context, *PromoteModelRequest) (*PromoteModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PromoteModel not implemented")
+}
+func (UnimplementedAdminServiceServer) RollBackModel(context.Context, *RollBackModelRequest) (*RollBackModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollBackModel not implemented")
+}
+func (UnimplementedAdminServiceServer) RetireModel(context.Context, *RetireModelRequest) (*RetireModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetireModel not implemented")
 }
 func (UnimplementedAdminServiceServer) AnalyzeGaps(context.Context, *AnalyzeGapsRequest) (*AnalyzeGapsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AnalyzeGaps not implemented")
@@ -571,6 +681,96 @@ func _AdminService_UploadModel_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_UploadModelServer = grpc.ClientStreamingServer[UploadModelRequest, UploadModelResponse]
 
+func _AdminService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListModels(ctx, req.(*ListModelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ShadowModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShadowModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ShadowModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ShadowModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ShadowModel(ctx, req.(*ShadowModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PromoteModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PromoteModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PromoteModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PromoteModel(ctx, req.(*PromoteModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RollBackModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollBackModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RollBackModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RollBackModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RollBackModel(ctx, req.(*RollBackModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RetireModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetireModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RetireModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RetireModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RetireModel(ctx, req.(*RetireModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_AnalyzeGaps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AnalyzeGapsRequest)
 	if err := dec(in); err != nil {
@@ -764,6 +964,26 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListSpotEvents",
 			Handler:    _AdminService_ListSpotEvents_Handler,
+		},
+		{
+			MethodName: "ListModels",
+			Handler:    _AdminService_ListModels_Handler,
+		},
+		{
+			MethodName: "ShadowModel",
+			Handler:    _AdminService_ShadowModel_Handler,
+		},
+		{
+			MethodName: "PromoteModel",
+			Handler:    _AdminService_PromoteModel_Handler,
+		},
+		{
+			MethodName: "RollBackModel",
+			Handler:    _AdminService_RollBackModel_Handler,
+		},
+		{
+			MethodName: "RetireModel",
+			Handler:    _AdminService_RetireModel_Handler,
 		},
 		{
 			MethodName: "AnalyzeGaps",

@@ -65,6 +65,10 @@ const (
 	Reason_REASON_SUPERSEDED Reason = 16
 	// 499: the caller went away.
 	Reason_REASON_CANCELLED Reason = 17
+	// 413: the upload is larger than details.max_bytes.
+	Reason_REASON_TOO_LARGE Reason = 18
+	// 415: a body of this kind is not taken here; details.accepted lists those that are.
+	Reason_REASON_UNSUPPORTED_MEDIA_TYPE Reason = 19
 )
 
 // Enum value maps for Reason.
@@ -88,26 +92,30 @@ var (
 		15: "REASON_OPTIMIZATION_RUNNING",
 		16: "REASON_SUPERSEDED",
 		17: "REASON_CANCELLED",
+		18: "REASON_TOO_LARGE",
+		19: "REASON_UNSUPPORTED_MEDIA_TYPE",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":          0,
-		"REASON_INVALID_REQUEST":      1,
-		"REASON_MALFORMED_REQUEST":    2,
-		"REASON_UNAUTHENTICATED":      3,
-		"REASON_PERMISSION_DENIED":    4,
-		"REASON_NOT_FOUND":            5,
-		"REASON_CONFLICT":             6,
-		"REASON_RATE_LIMITED":         7,
-		"REASON_INTERNAL":             8,
-		"REASON_UNAVAILABLE":          9,
-		"REASON_UNIMPLEMENTED":        10,
-		"REASON_DEADLINE_EXCEEDED":    11,
-		"REASON_INFEASIBLE":           12,
-		"REASON_STALE_STATE":          13,
-		"REASON_AGENT_OFFLINE":        14,
-		"REASON_OPTIMIZATION_RUNNING": 15,
-		"REASON_SUPERSEDED":           16,
-		"REASON_CANCELLED":            17,
+		"REASON_UNSPECIFIED":            0,
+		"REASON_INVALID_REQUEST":        1,
+		"REASON_MALFORMED_REQUEST":      2,
+		"REASON_UNAUTHENTICATED":        3,
+		"REASON_PERMISSION_DENIED":      4,
+		"REASON_NOT_FOUND":              5,
+		"REASON_CONFLICT":               6,
+		"REASON_RATE_LIMITED":           7,
+		"REASON_INTERNAL":               8,
+		"REASON_UNAVAILABLE":            9,
+		"REASON_UNIMPLEMENTED":          10,
+		"REASON_DEADLINE_EXCEEDED":      11,
+		"REASON_INFEASIBLE":             12,
+		"REASON_STALE_STATE":            13,
+		"REASON_AGENT_OFFLINE":          14,
+		"REASON_OPTIMIZATION_RUNNING":   15,
+		"REASON_SUPERSEDED":             16,
+		"REASON_CANCELLED":              17,
+		"REASON_TOO_LARGE":              18,
+		"REASON_UNSUPPORTED_MEDIA_TYPE": 19,
 	}
 )
 
@@ -279,7 +287,7 @@ const file_cloudoptim_fault_v1_fault_proto_rawDesc = "" +
 	"\adetails\x18\x03 \x01(\v2\x17.google.protobuf.StructR\adetails\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x128\n" +
-	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp*\xd4\x03\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp*\x8d\x04\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REASON_INVALID_REQUEST\x10\x01\x12\x1c\n" +
@@ -299,7 +307,9 @@ const file_cloudoptim_fault_v1_fault_proto_rawDesc = "" +
 	"\x14REASON_AGENT_OFFLINE\x10\x0e\x12\x1f\n" +
 	"\x1bREASON_OPTIMIZATION_RUNNING\x10\x0f\x12\x15\n" +
 	"\x11REASON_SUPERSEDED\x10\x10\x12\x14\n" +
-	"\x10REASON_CANCELLED\x10\x11BBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1;faultv1b\x06proto3"
+	"\x10REASON_CANCELLED\x10\x11\x12\x14\n" +
+	"\x10REASON_TOO_LARGE\x10\x12\x12!\n" +
+	"\x1dREASON_UNSUPPORTED_MEDIA_TYPE\x10\x13BBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_cloudoptim_fault_v1_fault_proto_rawDescOnce sync.Once

@@ -403,13 +403,15 @@ type DecisionRequest struct {
 	// The cluster as it is, with nodes and pods.
 	CurrentState *v1.ClusterState `protobuf:"bytes,5,opt,name=current_state,json=currentState,proto3" json:"current_state,omitempty"`
 	// What must be had: fields of SpotOptimizeRequirements for spot_optimize, of
-	// BinPackRequirements for bin_pack.
+	// BinPackRequirements for bin_pack, RightsizeRequirements and ScheduleRequirements likewise.
 	Requirements *structpb.Struct `protobuf:"bytes,6,opt,name=requirements,proto3" json:"requirements,omitempty"`
 	// What must not be: fields of SpotOptimizeConstraints for spot_optimize, of
-	// BinPackConstraints for bin_pack.
+	// BinPackConstraints for bin_pack, RightsizeConstraints and ScheduleConstraints likewise.
 	Constraints *structpb.Struct `protobuf:"bytes,7,opt,name=constraints,proto3" json:"constraints,omitempty"`
 	// Context; returned, not looked at. seed (number) picks among equals.
-	Metadata      *structpb.Struct `protobuf:"bytes,8,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Metadata *structpb.Struct `protobuf:"bytes,8,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What the workloads' containers used; rightsize needs it, schedule proposes from it.
+	Usage         []*ContainerUsage `protobuf:"bytes,9,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -500,6 +502,13 @@ func (x *DecisionRequest) GetMetadata() *structpb.Struct {
 	return nil
 }
 
+func (x *DecisionRequest) GetUsage() []*ContainerUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // SpotOptimizeRequirements is what DecisionRequest.requirements may hold for
 // spot_optimize. Without nodes in the state, capacity for cpu_required and
 // memory_required (or node_count nodes of them) is chosen from nothing.
@@ -515,8 +524,12 @@ type SpotOptimizeRequirements struct {
 	Cpu float64 `protobuf:"fixed64,4,opt,name=cpu,proto3" json:"cpu,omitempty"`
 	// Short for memory_required.
 	Memory float64 `protobuf:"fixed64,5,opt,name=memory,proto3" json:"memory,omitempty"`
-	// Capacity is needed at once: on demand, no diversification.
-	Urgent        bool `protobuf:"varint,6,opt,name=urgent,proto3" json:"urgent,omitempty"`
+	// Capacity is needed at once: on demand, no diversification, so neither
+	// max_zone_share nor min_pools is looked at.
+	Urgent bool `protobuf:"varint,6,opt,name=urgent,proto3" json:"urgent,omitempty"`
+	// What the caller has seen of pools lately. It moves the risk of those pools
+	// away from what the risk model says, the more the longer they were watched.
+	PoolHistory   []*PoolHistory `protobuf:"bytes,7,rep,name=pool_history,json=poolHistory,proto3" json:"pool_history,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -593,6 +606,87 @@ func (x *SpotOptimizeRequirements) GetUrgent() bool {
 	return false
 }
 
+func (x *SpotOptimizeRequirements) GetPoolHistory() []*PoolHistory {
+	if x != nil {
+		return x.PoolHistory
+	}
+	return nil
+}
+
+// PoolHistory is what became of the spot nodes of a pool in a time that the caller
+// chooses; weeks are better than months, since pools change.
+type PoolHistory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Type.
+	InstanceType string `protobuf:"bytes,1,opt,name=instance_type,json=instanceType,proto3" json:"instance_type,omitempty"`
+	// Zone.
+	AvailabilityZone string `protobuf:"bytes,2,opt,name=availability_zone,json=availabilityZone,proto3" json:"availability_zone,omitempty"`
+	// Hours that spot nodes of it ran, added up.
+	NodeHours float64 `protobuf:"fixed64,3,opt,name=node_hours,json=nodeHours,proto3" json:"node_hours,omitempty"`
+	// How many of them AWS interrupted. Nodes that were drained before are not counted.
+	Interruptions float64 `protobuf:"fixed64,4,opt,name=interruptions,proto3" json:"interruptions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolHistory) Reset() {
+	*x = PoolHistory{}
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolHistory) ProtoMessage() {}
+
+func (x *PoolHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolHistory.ProtoReflect.Descriptor instead.
+func (*PoolHistory) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PoolHistory) GetInstanceType() string {
+	if x != nil {
+		return x.InstanceType
+	}
+	return ""
+}
+
+func (x *PoolHistory) GetAvailabilityZone() string {
+	if x != nil {
+		return x.AvailabilityZone
+	}
+	return ""
+}
+
+func (x *PoolHistory) GetNodeHours() float64 {
+	if x != nil {
+		return x.NodeHours
+	}
+	return 0
+}
+
+func (x *PoolHistory) GetInterruptions() float64 {
+	if x != nil {
+		return x.Interruptions
+	}
+	return 0
+}
+
 // SpotOptimizeConstraints is what DecisionRequest.constraints may hold for
 // spot_optimize.
 type SpotOptimizeConstraints struct {
@@ -622,13 +716,41 @@ type SpotOptimizeConstraints struct {
 	MinSavingsRatio *float64 `protobuf:"fixed64,11,opt,name=min_savings_ratio,json=minSavingsRatio,proto3,oneof" json:"min_savings_ratio,omitempty"`
 	// Pools that lately had no capacity, as type/zone/spot or type/zone/on-demand.
 	ExcludedPools []string `protobuf:"bytes,12,rep,name=excluded_pools,json=excludedPools,proto3" json:"excluded_pools,omitempty"`
+	// Largest share of the cluster's vCPU, kept and new nodes of both kinds, in one
+	// zone once the plan is carried out. A zone that has more today may stay so but
+	// its share must not grow; where there are too few nodes for any zone to have so
+	// little, one in a zone is allowed. Default 1.
+	MaxZoneShare *float64 `protobuf:"fixed64,13,opt,name=max_zone_share,json=maxZoneShare,proto3,oneof" json:"max_zone_share,omitempty"`
+	// Highest spot price of a vCPU, USD per hour, whatever max_price_ratio allows. It
+	// bounds the max_price of launches too. Default: none.
+	MaxSpotPricePerVcpu *float64 `protobuf:"fixed64,14,opt,name=max_spot_price_per_vcpu,json=maxSpotPricePerVcpu,proto3,oneof" json:"max_spot_price_per_vcpu,omitempty"`
+	// Highest price of one new node, spot or on demand, USD per hour. It bounds the
+	// max_price of launches too. Default: none.
+	MaxPricePerNode *float64 `protobuf:"fixed64,15,opt,name=max_price_per_node,json=maxPricePerNode,proto3,oneof" json:"max_price_per_node,omitempty"`
+	// Least share of the cluster's vCPU that stays or becomes on demand, 0 to 1; beside
+	// on_demand_floor_cpu, whichever asks for more. Default 0.
+	OnDemandFloorShare *float64 `protobuf:"fixed64,16,opt,name=on_demand_floor_share,json=onDemandFloorShare,proto3,oneof" json:"on_demand_floor_share,omitempty"`
+	// Pods that must stay on on-demand nodes: those that any of these rules means.
+	// Nothing but the pod's own selectors binds the scheduler, so the node of such a
+	// pod is kept, unless every spot node there is or may be bought would refuse the
+	// pod. To let such nodes be replaced too, give the pods the node selector
+	// karpenter.sh/capacity-type=on-demand, which every new node answers to.
+	OnDemandPods []*OnDemandPods `protobuf:"bytes,17,rep,name=on_demand_pods,json=onDemandPods,proto3" json:"on_demand_pods,omitempty"`
+	// What one unplanned restart of a pod costs, USD: lost work, and capacity held
+	// twice. Pools are chosen by price plus this times the restarts to be expected.
+	// Default 1.
+	RestartCostUsd *float64 `protobuf:"fixed64,18,opt,name=restart_cost_usd,json=restartCostUsd,proto3,oneof" json:"restart_cost_usd,omitempty"`
+	// Fewest different pools (type and zone) that the cluster's spot nodes, kept and
+	// new, are spread over if the plan buys any; none of them has more than its even
+	// share of the new ones, one node always allowed. Default 0: no limit.
+	MinPools      int32 `protobuf:"varint,19,opt,name=min_pools,json=minPools,proto3" json:"min_pools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SpotOptimizeConstraints) Reset() {
 	*x = SpotOptimizeConstraints{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[10]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -640,7 +762,7 @@ func (x *SpotOptimizeConstraints) String() string {
 func (*SpotOptimizeConstraints) ProtoMessage() {}
 
 func (x *SpotOptimizeConstraints) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[10]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -653,7 +775,7 @@ func (x *SpotOptimizeConstraints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpotOptimizeConstraints.ProtoReflect.Descriptor instead.
 func (*SpotOptimizeConstraints) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{10}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SpotOptimizeConstraints) GetMaxSpotPercentage() float64 {
@@ -740,6 +862,129 @@ func (x *SpotOptimizeConstraints) GetExcludedPools() []string {
 	return nil
 }
 
+func (x *SpotOptimizeConstraints) GetMaxZoneShare() float64 {
+	if x != nil && x.MaxZoneShare != nil {
+		return *x.MaxZoneShare
+	}
+	return 0
+}
+
+func (x *SpotOptimizeConstraints) GetMaxSpotPricePerVcpu() float64 {
+	if x != nil && x.MaxSpotPricePerVcpu != nil {
+		return *x.MaxSpotPricePerVcpu
+	}
+	return 0
+}
+
+func (x *SpotOptimizeConstraints) GetMaxPricePerNode() float64 {
+	if x != nil && x.MaxPricePerNode != nil {
+		return *x.MaxPricePerNode
+	}
+	return 0
+}
+
+func (x *SpotOptimizeConstraints) GetOnDemandFloorShare() float64 {
+	if x != nil && x.OnDemandFloorShare != nil {
+		return *x.OnDemandFloorShare
+	}
+	return 0
+}
+
+func (x *SpotOptimizeConstraints) GetOnDemandPods() []*OnDemandPods {
+	if x != nil {
+		return x.OnDemandPods
+	}
+	return nil
+}
+
+func (x *SpotOptimizeConstraints) GetRestartCostUsd() float64 {
+	if x != nil && x.RestartCostUsd != nil {
+		return *x.RestartCostUsd
+	}
+	return 0
+}
+
+func (x *SpotOptimizeConstraints) GetMinPools() int32 {
+	if x != nil {
+		return x.MinPools
+	}
+	return 0
+}
+
+// OnDemandPods says which pods must stay on on-demand nodes. All that is given must
+// hold; at least one thing must be given.
+type OnDemandPods struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pod is in one of these namespaces.
+	Namespaces []string `protobuf:"bytes,1,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	// Its controller is one of these kinds: StatefulSet, Job, ReplicaSet, …
+	OwnerKinds []string `protobuf:"bytes,2,rep,name=owner_kinds,json=ownerKinds,proto3" json:"owner_kinds,omitempty"`
+	// It has all these labels.
+	MatchLabels map[string]string `protobuf:"bytes,3,rep,name=match_labels,json=matchLabels,proto3" json:"match_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Its priority is this or higher.
+	MinPriority   *int32 `protobuf:"varint,4,opt,name=min_priority,json=minPriority,proto3,oneof" json:"min_priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OnDemandPods) Reset() {
+	*x = OnDemandPods{}
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OnDemandPods) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OnDemandPods) ProtoMessage() {}
+
+func (x *OnDemandPods) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OnDemandPods.ProtoReflect.Descriptor instead.
+func (*OnDemandPods) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *OnDemandPods) GetNamespaces() []string {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+func (x *OnDemandPods) GetOwnerKinds() []string {
+	if x != nil {
+		return x.OwnerKinds
+	}
+	return nil
+}
+
+func (x *OnDemandPods) GetMatchLabels() map[string]string {
+	if x != nil {
+		return x.MatchLabels
+	}
+	return nil
+}
+
+func (x *OnDemandPods) GetMinPriority() int32 {
+	if x != nil && x.MinPriority != nil {
+		return *x.MinPriority
+	}
+	return 0
+}
+
 // DecisionResponse is an engine's answer.
 type DecisionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -759,28 +1004,49 @@ type DecisionResponse struct {
 	RiskAssessment *structpb.Struct `protobuf:"bytes,7,opt,name=risk_assessment,json=riskAssessment,proto3" json:"risk_assessment,omitempty"`
 	// Steps in order.
 	ExecutionPlan []*ExecutionStep `protobuf:"bytes,8,rep,name=execution_plan,json=executionPlan,proto3" json:"execution_plan,omitempty"`
-	// engine, market snapshot (as_of, source), costs before and after, …
+	// engine, market snapshot (as_of, source), costs before and after, risk_model,
+	// left_out (parts of the answer that the cluster is too large for), …
 	Metadata *structpb.Struct `protobuf:"bytes,9,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// Every pool looked at and why it was or was not taken; at most 500.
 	Candidates []*Candidate `protobuf:"bytes,10,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// Every node of the state and what becomes of it.
 	NodeVerdicts []*NodeVerdict `protobuf:"bytes,11,rep,name=node_verdicts,json=nodeVerdicts,proto3" json:"node_verdicts,omitempty"`
+	// spot_optimize: the best plan that differs from this one, or the best that was
+	// found where nothing saves enough; unset if there is none or the cluster is so large
+	// that it was not looked for (metadata: left_out).
+	RunnerUp *RunnerUp `protobuf:"bytes,12,opt,name=runner_up,json=runnerUp,proto3" json:"runner_up,omitempty"`
+	// spot_optimize: what each limit costs, those that cost most first. Limits that
+	// cannot bind are left out; all are on large clusters (metadata: left_out).
+	LimitCosts []*LimitCost `protobuf:"bytes,13,rep,name=limit_costs,json=limitCosts,proto3" json:"limit_costs,omitempty"`
 	// bin_pack: every pod that is evicted and where it is expected.
 	PodMoves []*PodMove `protobuf:"bytes,14,rep,name=pod_moves,json=podMoves,proto3" json:"pod_moves,omitempty"`
+	// rightsize: every container of the usage and what it should request.
+	RequestChanges []*RequestChange `protobuf:"bytes,15,rep,name=request_changes,json=requestChanges,proto3" json:"request_changes,omitempty"`
+	// schedule: times asleep.
+	SleepWindows []*SleepWindow `protobuf:"bytes,16,rep,name=sleep_windows,json=sleepWindows,proto3" json:"sleep_windows,omitempty"`
+	// schedule: every workload and whether it sleeps.
+	WorkloadVerdicts []*WorkloadVerdict `protobuf:"bytes,17,rep,name=workload_verdicts,json=workloadVerdicts,proto3" json:"workload_verdicts,omitempty"`
+	// schedule: what proposals rest on, by namespace.
+	Evidence []*ScheduleEvidence `protobuf:"bytes,18,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// rightsize: groups of equal nodes and the type that suits each.
+	NodeGroups []*GroupSize `protobuf:"bytes,19,rep,name=node_groups,json=nodeGroups,proto3" json:"node_groups,omitempty"`
 	// bin_pack: what the plan gains and what it disturbs.
 	Consolidation *Consolidation `protobuf:"bytes,20,opt,name=consolidation,proto3" json:"consolidation,omitempty"`
 	// bin_pack: other plans that were weighed, fewest evictions first.
 	Alternatives []*Alternative `protobuf:"bytes,21,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
 	// bin_pack: the nodes to buy as they are expected to look, under names that they
 	// have until they join.
-	NewNodes      []*v1.NodeMetric `protobuf:"bytes,22,rep,name=new_nodes,json=newNodes,proto3" json:"new_nodes,omitempty"`
+	NewNodes []*v1.NodeMetric `protobuf:"bytes,22,rep,name=new_nodes,json=newNodes,proto3" json:"new_nodes,omitempty"`
+	// spot_optimize: what scored the risk of pools: spot_advisor, or the name and
+	// version of a model.
+	RiskModel     string `protobuf:"bytes,23,opt,name=risk_model,json=riskModel,proto3" json:"risk_model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DecisionResponse) Reset() {
 	*x = DecisionResponse{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[11]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1058,7 @@ func (x *DecisionResponse) String() string {
 func (*DecisionResponse) ProtoMessage() {}
 
 func (x *DecisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[11]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1071,7 @@ func (x *DecisionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionResponse.ProtoReflect.Descriptor instead.
 func (*DecisionResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{11}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DecisionResponse) GetRequestId() string {
@@ -885,9 +1151,58 @@ func (x *DecisionResponse) GetNodeVerdicts() []*NodeVerdict {
 	return nil
 }
 
+func (x *DecisionResponse) GetRunnerUp() *RunnerUp {
+	if x != nil {
+		return x.RunnerUp
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetLimitCosts() []*LimitCost {
+	if x != nil {
+		return x.LimitCosts
+	}
+	return nil
+}
+
 func (x *DecisionResponse) GetPodMoves() []*PodMove {
 	if x != nil {
 		return x.PodMoves
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetRequestChanges() []*RequestChange {
+	if x != nil {
+		return x.RequestChanges
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetSleepWindows() []*SleepWindow {
+	if x != nil {
+		return x.SleepWindows
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetWorkloadVerdicts() []*WorkloadVerdict {
+	if x != nil {
+		return x.WorkloadVerdicts
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetEvidence() []*ScheduleEvidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetNodeGroups() []*GroupSize {
+	if x != nil {
+		return x.NodeGroups
 	}
 	return nil
 }
@@ -911,6 +1226,236 @@ func (x *DecisionResponse) GetNewNodes() []*v1.NodeMetric {
 		return x.NewNodes
 	}
 	return nil
+}
+
+func (x *DecisionResponse) GetRiskModel() string {
+	if x != nil {
+		return x.RiskModel
+	}
+	return ""
+}
+
+// RunnerUp is a plan that was not chosen. It keeps every limit.
+type RunnerUp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Instances it would buy.
+	Recommendations []*Recommendation `protobuf:"bytes,1,rep,name=recommendations,proto3" json:"recommendations,omitempty"`
+	// Nodes it would do without.
+	ReplacedNodes []string `protobuf:"bytes,2,rep,name=replaced_nodes,json=replacedNodes,proto3" json:"replaced_nodes,omitempty"`
+	// USD per hour of the whole cluster afterwards, or of the capacity asked for.
+	CostPerHour float64 `protobuf:"fixed64,3,opt,name=cost_per_hour,json=costPerHour,proto3" json:"cost_per_hour,omitempty"`
+	// USD per month of 730 hours, counted as the chosen plan's.
+	EstimatedSavings float64 `protobuf:"fixed64,4,opt,name=estimated_savings,json=estimatedSavings,proto3" json:"estimated_savings,omitempty"`
+	// Fields of RiskAssessment.
+	RiskAssessment *structpb.Struct `protobuf:"bytes,5,opt,name=risk_assessment,json=riskAssessment,proto3" json:"risk_assessment,omitempty"`
+	// What the two plans were judged by, USD per hour: the bill, root volumes,
+	// restarts to be expected, and up to 5 % for large nodes and crowded zones.
+	JudgedPerHour float64 `protobuf:"fixed64,6,opt,name=judged_per_hour,json=judgedPerHour,proto3" json:"judged_per_hour,omitempty"`
+	// The chosen plan's; where nothing is proposed, the cluster as it is.
+	ChosenJudgedPerHour float64 `protobuf:"fixed64,7,opt,name=chosen_judged_per_hour,json=chosenJudgedPerHour,proto3" json:"chosen_judged_per_hour,omitempty"`
+	// Machine-readable, what weighed most: dearer, interruptions, concentration, or
+	// saves_too_little where nothing saves enough.
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunnerUp) Reset() {
+	*x = RunnerUp{}
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunnerUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunnerUp) ProtoMessage() {}
+
+func (x *RunnerUp) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunnerUp.ProtoReflect.Descriptor instead.
+func (*RunnerUp) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RunnerUp) GetRecommendations() []*Recommendation {
+	if x != nil {
+		return x.Recommendations
+	}
+	return nil
+}
+
+func (x *RunnerUp) GetReplacedNodes() []string {
+	if x != nil {
+		return x.ReplacedNodes
+	}
+	return nil
+}
+
+func (x *RunnerUp) GetCostPerHour() float64 {
+	if x != nil {
+		return x.CostPerHour
+	}
+	return 0
+}
+
+func (x *RunnerUp) GetEstimatedSavings() float64 {
+	if x != nil {
+		return x.EstimatedSavings
+	}
+	return 0
+}
+
+func (x *RunnerUp) GetRiskAssessment() *structpb.Struct {
+	if x != nil {
+		return x.RiskAssessment
+	}
+	return nil
+}
+
+func (x *RunnerUp) GetJudgedPerHour() float64 {
+	if x != nil {
+		return x.JudgedPerHour
+	}
+	return 0
+}
+
+func (x *RunnerUp) GetChosenJudgedPerHour() float64 {
+	if x != nil {
+		return x.ChosenJudgedPerHour
+	}
+	return 0
+}
+
+func (x *RunnerUp) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// LimitCost is what a limit costs by itself, all others kept: the question is
+// answered again with the limit one step looser or tighter, both times in the same
+// quick way, and the bills are compared.
+type LimitCost struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The constraint's name, e.g. max_spot_percentage; for one rule of
+	// on_demand_pods, on_demand_pods[0].
+	Limit string `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// As it is; null for a list that was left out.
+	Value *structpb.Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// One step looser; null: without it. Unset if it cannot be loosened.
+	Looser *structpb.Value `protobuf:"bytes,3,opt,name=looser,proto3" json:"looser,omitempty"`
+	// USD per month that the looser limit would save further.
+	LooserSaves float64 `protobuf:"fixed64,4,opt,name=looser_saves,json=looserSaves,proto3" json:"looser_saves,omitempty"`
+	// One step tighter. Unset if that was not tried.
+	Tighter *structpb.Value `protobuf:"bytes,5,opt,name=tighter,proto3" json:"tighter,omitempty"`
+	// USD per month that the tighter limit would cost; 0 if it makes no difference.
+	TighterCosts float64 `protobuf:"fixed64,6,opt,name=tighter_costs,json=tighterCosts,proto3" json:"tighter_costs,omitempty"`
+	// Nothing that saves would be left within the tighter limit.
+	TighterInfeasible bool `protobuf:"varint,7,opt,name=tighter_infeasible,json=tighterInfeasible,proto3" json:"tighter_infeasible,omitempty"`
+	// The looser limit saves something.
+	Binding       bool `protobuf:"varint,8,opt,name=binding,proto3" json:"binding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitCost) Reset() {
+	*x = LimitCost{}
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitCost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitCost) ProtoMessage() {}
+
+func (x *LimitCost) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitCost.ProtoReflect.Descriptor instead.
+func (*LimitCost) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LimitCost) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *LimitCost) GetValue() *structpb.Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *LimitCost) GetLooser() *structpb.Value {
+	if x != nil {
+		return x.Looser
+	}
+	return nil
+}
+
+func (x *LimitCost) GetLooserSaves() float64 {
+	if x != nil {
+		return x.LooserSaves
+	}
+	return 0
+}
+
+func (x *LimitCost) GetTighter() *structpb.Value {
+	if x != nil {
+		return x.Tighter
+	}
+	return nil
+}
+
+func (x *LimitCost) GetTighterCosts() float64 {
+	if x != nil {
+		return x.TighterCosts
+	}
+	return 0
+}
+
+func (x *LimitCost) GetTighterInfeasible() bool {
+	if x != nil {
+		return x.TighterInfeasible
+	}
+	return false
+}
+
+func (x *LimitCost) GetBinding() bool {
+	if x != nil {
+		return x.Binding
+	}
+	return false
 }
 
 // Recommendation is some equal instances to buy.
@@ -940,7 +1485,7 @@ type Recommendation struct {
 
 func (x *Recommendation) Reset() {
 	*x = Recommendation{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[12]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1497,7 @@ func (x *Recommendation) String() string {
 func (*Recommendation) ProtoMessage() {}
 
 func (x *Recommendation) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[12]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1510,7 @@ func (x *Recommendation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recommendation.ProtoReflect.Descriptor instead.
 func (*Recommendation) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{12}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Recommendation) GetInstanceType() string {
@@ -1037,20 +1582,25 @@ type ExecutionStep struct {
 	// From 1.
 	Step int32 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
 	// launch_spot_instances, launch_on_demand_instances, wait_nodes_ready,
-	// label_node, taint_node, cordon_node, drain_node, terminate_instances, verify.
+	// label_node, taint_node, cordon_node, drain_node, terminate_instances, verify;
+	// of rightsize: set_requests (namespace, kind, name, container, cpu_millicores, memory_bytes, cpu_limit_millicores,
+	// memory_limit_bytes); of schedule: scale_workloads (workloads: namespace, kind, name, replicas, replicas_before).
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// launch: instance_type, availability_zone, node_count, max_price. The rest:
-	// node_names, instance_ids.
+	// node_names, instance_ids; of schedule, launched_by_steps where they are the nodes that earlier
+	// steps of the plan launched.
 	Parameters *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
 	// What takes it back while later steps have not begun; unset where nothing does.
-	Undo          *UndoStep `protobuf:"bytes,4,opt,name=undo,proto3" json:"undo,omitempty"`
+	Undo *UndoStep `protobuf:"bytes,4,opt,name=undo,proto3" json:"undo,omitempty"`
+	// Not before; unset: as soon as the step before it is done.
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExecutionStep) Reset() {
 	*x = ExecutionStep{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[13]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1612,7 @@ func (x *ExecutionStep) String() string {
 func (*ExecutionStep) ProtoMessage() {}
 
 func (x *ExecutionStep) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[13]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1625,7 @@ func (x *ExecutionStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutionStep.ProtoReflect.Descriptor instead.
 func (*ExecutionStep) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{13}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExecutionStep) GetStep() int32 {
@@ -1106,12 +1656,19 @@ func (x *ExecutionStep) GetUndo() *UndoStep {
 	return nil
 }
 
+func (x *ExecutionStep) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // UndoStep takes a step back.
 type UndoStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// terminate_instances (those that the step launched), uncordon_node, or
 	// launch_on_demand_instances and launch_spot_instances, which make room again but
-	// bring no instance back.
+	// bring no instance back; scale_workloads and set_requests back to what was.
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
 	// As those of a step with this action.
 	Parameters    *structpb.Struct `protobuf:"bytes,2,opt,name=parameters,proto3" json:"parameters,omitempty"`
@@ -1121,7 +1678,7 @@ type UndoStep struct {
 
 func (x *UndoStep) Reset() {
 	*x = UndoStep{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[14]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1690,7 @@ func (x *UndoStep) String() string {
 func (*UndoStep) ProtoMessage() {}
 
 func (x *UndoStep) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[14]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1703,7 @@ func (x *UndoStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoStep.ProtoReflect.Descriptor instead.
 func (*UndoStep) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{14}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UndoStep) GetAction() string {
@@ -1188,7 +1745,7 @@ type RiskAssessment struct {
 
 func (x *RiskAssessment) Reset() {
 	*x = RiskAssessment{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[15]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1757,7 @@ func (x *RiskAssessment) String() string {
 func (*RiskAssessment) ProtoMessage() {}
 
 func (x *RiskAssessment) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[15]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1770,7 @@ func (x *RiskAssessment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RiskAssessment.ProtoReflect.Descriptor instead.
 func (*RiskAssessment) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{15}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RiskAssessment) GetAverageRiskScore() float64 {
@@ -1288,7 +1845,7 @@ type Candidate struct {
 	// Taken.
 	Taken bool `protobuf:"varint,6,opt,name=taken,proto3" json:"taken,omitempty"`
 	// Machine-readable: taken, price_ceiling, risk_ceiling, pool_share, too_small,
-	// dearer, architecture, excluded, no_price, spot_share.
+	// dearer, architecture, excluded, no_price, spot_share, zone_share.
 	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1296,7 +1853,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[16]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1865,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[16]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1878,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{16}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Candidate) GetInstanceType() string {
@@ -1378,12 +1935,14 @@ type NodeVerdict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node.
 	NodeName string `protobuf:"bytes,1,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
-	// replace or keep.
+	// replace or keep; of schedule sleep or keep.
 	Verdict string `protobuf:"bytes,2,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	// Machine-readable: replaced, spot_already, do_not_disrupt, pod_do_not_disrupt,
 	// pdb_blocks, unmanaged_pod, local_volume, no_saving, on_demand_floor,
-	// spot_share, not_ready, not_ec2, cordoned_by_other, unschedulable_pod; of bin_pack
-	// also protected_namespace, max_evictions, max_nodes_disrupted.
+	// spot_share, not_ready, not_ec2, cordoned_by_other, unschedulable_pod; of spot_optimize
+	// also on_demand_pods, zone_share, min_pools; of bin_pack also protected_namespace,
+	// max_evictions, max_nodes_disrupted; of schedule sleeps, shared (a pod on it stays awake),
+	// no_sleeper, no_common_sleep, node_labels (a pod wants a label that a new node would lack).
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The pod, budget or limit behind it.
 	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
@@ -1395,7 +1954,7 @@ type NodeVerdict struct {
 
 func (x *NodeVerdict) Reset() {
 	*x = NodeVerdict{}
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[17]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1966,7 @@ func (x *NodeVerdict) String() string {
 func (*NodeVerdict) ProtoMessage() {}
 
 func (x *NodeVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[17]
+	mi := &file_cloudoptim_ml_v1_decision_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1979,7 @@ func (x *NodeVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeVerdict.ProtoReflect.Descriptor instead.
 func (*NodeVerdict) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{17}
+	return file_cloudoptim_ml_v1_decision_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NodeVerdict) GetNodeName() string {
@@ -1462,7 +2021,7 @@ var File_cloudoptim_ml_v1_decision_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1ecloudoptim/ml/v1/binpack.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
+	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1ecloudoptim/ml/v1/binpack.proto\x1a cloudoptim/ml/v1/rightsize.proto\x1a\x1fcloudoptim/ml/v1/schedule.proto\x1a\x1ccloudoptim/ml/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
 	"\x13SpotOptimizeRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"V\n" +
 	"\x14SpotOptimizeResponse\x12>\n" +
@@ -1478,7 +2037,7 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x0fScheduleRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"R\n" +
 	"\x10ScheduleResponse\x12>\n" +
-	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"\xf9\x03\n" +
+	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"\xbd\x04\n" +
 	"\x0fDecisionRequest\x12)\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\n" +
@@ -1490,7 +2049,9 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\rcurrent_state\x18\x05 \x01(\v2!.cloudoptim.fleet.v1.ClusterStateB\x06\xbaH\x03\xc8\x01\x01R\fcurrentState\x12;\n" +
 	"\frequirements\x18\x06 \x01(\v2\x17.google.protobuf.StructR\frequirements\x129\n" +
 	"\vconstraints\x18\a \x01(\v2\x17.google.protobuf.StructR\vconstraints\x123\n" +
-	"\bmetadata\x18\b \x01(\v2\x17.google.protobuf.StructR\bmetadata\"\x93\x02\n" +
+	"\bmetadata\x18\b \x01(\v2\x17.google.protobuf.StructR\bmetadata\x12B\n" +
+	"\x05usage\x18\t \x03(\v2 .cloudoptim.ml.v1.ContainerUsageB\n" +
+	"\xbaH\a\x92\x01\x04\x10\xa0\x9c\x01R\x05usage\"\xe0\x02\n" +
 	"\x18SpotOptimizeRequirements\x121\n" +
 	"\fcpu_required\x18\x01 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\vcpuRequired\x127\n" +
 	"\x0fmemory_required\x18\x02 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\x0ememoryRequired\x12)\n" +
@@ -1499,7 +2060,14 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x00R\tnodeCount\x12 \n" +
 	"\x03cpu\x18\x04 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\x03cpu\x12&\n" +
 	"\x06memory\x18\x05 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\x06memory\x12\x16\n" +
-	"\x06urgent\x18\x06 \x01(\bR\x06urgent\"\xa1\a\n" +
+	"\x06urgent\x18\x06 \x01(\bR\x06urgent\x12K\n" +
+	"\fpool_history\x18\a \x03(\v2\x1d.cloudoptim.ml.v1.PoolHistoryB\t\xbaH\x06\x92\x01\x03\x10\x90NR\vpoolHistory\"\xde\x01\n" +
+	"\vPoolHistory\x12.\n" +
+	"\rinstance_type\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x182R\finstanceType\x126\n" +
+	"\x11availability_zone\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x182R\x10availabilityZone\x12/\n" +
+	"\n" +
+	"node_hours\x18\x03 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\tnodeHours\x126\n" +
+	"\rinterruptions\x18\x04 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\rinterruptions\"\xfc\v\n" +
 	"\x17SpotOptimizeConstraints\x12L\n" +
 	"\x13max_spot_percentage\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\x11maxSpotPercentage\x88\x01\x01\x12\x1e\n" +
 	"\x05zones\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\x05zones\x12@\n" +
@@ -1513,13 +2081,41 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\tmax_nodes\x18\n" +
 	" \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bmaxNodes\x12H\n" +
 	"\x11min_savings_ratio\x18\v \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x05R\x0fminSavingsRatio\x88\x01\x01\x12_\n" +
-	"\x0eexcluded_pools\x18\f \x03(\tB8\xbaH5\x92\x012\x10\x80\b\"-r+2)^[a-z0-9.-]+/[a-z0-9-]+/(spot|on-demand)$R\rexcludedPoolsB\x16\n" +
+	"\x0eexcluded_pools\x18\f \x03(\tB8\xbaH5\x92\x012\x10\x80\b\"-r+2)^[a-z0-9.-]+/[a-z0-9-]+/(spot|on-demand)$R\rexcludedPools\x12B\n" +
+	"\x0emax_zone_share\x18\r \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x06R\fmaxZoneShare\x88\x01\x01\x12K\n" +
+	"\x17max_spot_price_per_vcpu\x18\x0e \x01(\x01B\x10\xbaH\r\x12\v@\x01!\x00\x00\x00\x00\x00\x00\x00\x00H\aR\x13maxSpotPricePerVcpu\x88\x01\x01\x12B\n" +
+	"\x12max_price_per_node\x18\x0f \x01(\x01B\x10\xbaH\r\x12\v@\x01!\x00\x00\x00\x00\x00\x00\x00\x00H\bR\x0fmaxPricePerNode\x88\x01\x01\x12O\n" +
+	"\x15on_demand_floor_share\x18\x10 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\tR\x12onDemandFloorShare\x88\x01\x01\x12N\n" +
+	"\x0eon_demand_pods\x18\x11 \x03(\v2\x1e.cloudoptim.ml.v1.OnDemandPodsB\b\xbaH\x05\x92\x01\x02\x10@R\fonDemandPods\x12F\n" +
+	"\x10restart_cost_usd\x18\x12 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00H\n" +
+	"R\x0erestartCostUsd\x88\x01\x01\x12&\n" +
+	"\tmin_pools\x18\x13 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bminPoolsB\x16\n" +
 	"\x14_max_spot_percentageB\x11\n" +
 	"\x0f_max_pool_shareB\x12\n" +
 	"\x10_max_price_ratioB\x16\n" +
 	"\x14_on_demand_floor_cpuB\x11\n" +
 	"\x0f_max_risk_scoreB\x14\n" +
-	"\x12_min_savings_ratio\"\xf4\x06\n" +
+	"\x12_min_savings_ratioB\x11\n" +
+	"\x0f_max_zone_shareB\x1a\n" +
+	"\x18_max_spot_price_per_vcpuB\x15\n" +
+	"\x13_max_price_per_nodeB\x18\n" +
+	"\x16_on_demand_floor_shareB\x13\n" +
+	"\x11_restart_cost_usd\"\xa8\x04\n" +
+	"\fOnDemandPods\x121\n" +
+	"\n" +
+	"namespaces\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x80\x02\"\x06r\x04\x10\x01\x18?R\n" +
+	"namespaces\x121\n" +
+	"\vowner_kinds\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x10\"\x06r\x04\x10\x01\x18?R\n" +
+	"ownerKinds\x12\\\n" +
+	"\fmatch_labels\x18\x03 \x03(\v2/.cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10\x10R\vmatchLabels\x12&\n" +
+	"\fmin_priority\x18\x04 \x01(\x05H\x00R\vminPriority\x88\x01\x01\x1a>\n" +
+	"\x10MatchLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\xda\x01\xbaH\xd6\x01\x1a\xd3\x01\n" +
+	"\x13on_demand_pods.some\x12Jmust say which pods: namespaces, owner_kinds, match_labels or min_priority\x1apsize(this.namespaces) > 0 || size(this.owner_kinds) > 0 || size(this.match_labels) > 0 || has(this.min_priority)B\x0f\n" +
+	"\r_min_priority\"\xe6\n" +
+	"\n" +
 	"\x10DecisionResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x128\n" +
@@ -1535,11 +2131,40 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"candidates\x18\n" +
 	" \x03(\v2\x1b.cloudoptim.ml.v1.CandidateR\n" +
 	"candidates\x12B\n" +
-	"\rnode_verdicts\x18\v \x03(\v2\x1d.cloudoptim.ml.v1.NodeVerdictR\fnodeVerdicts\x126\n" +
-	"\tpod_moves\x18\x0e \x03(\v2\x19.cloudoptim.ml.v1.PodMoveR\bpodMoves\x12E\n" +
+	"\rnode_verdicts\x18\v \x03(\v2\x1d.cloudoptim.ml.v1.NodeVerdictR\fnodeVerdicts\x127\n" +
+	"\trunner_up\x18\f \x01(\v2\x1a.cloudoptim.ml.v1.RunnerUpR\brunnerUp\x12<\n" +
+	"\vlimit_costs\x18\r \x03(\v2\x1b.cloudoptim.ml.v1.LimitCostR\n" +
+	"limitCosts\x126\n" +
+	"\tpod_moves\x18\x0e \x03(\v2\x19.cloudoptim.ml.v1.PodMoveR\bpodMoves\x12H\n" +
+	"\x0frequest_changes\x18\x0f \x03(\v2\x1f.cloudoptim.ml.v1.RequestChangeR\x0erequestChanges\x12B\n" +
+	"\rsleep_windows\x18\x10 \x03(\v2\x1d.cloudoptim.ml.v1.SleepWindowR\fsleepWindows\x12N\n" +
+	"\x11workload_verdicts\x18\x11 \x03(\v2!.cloudoptim.ml.v1.WorkloadVerdictR\x10workloadVerdicts\x12>\n" +
+	"\bevidence\x18\x12 \x03(\v2\".cloudoptim.ml.v1.ScheduleEvidenceR\bevidence\x12<\n" +
+	"\vnode_groups\x18\x13 \x03(\v2\x1b.cloudoptim.ml.v1.GroupSizeR\n" +
+	"nodeGroups\x12E\n" +
 	"\rconsolidation\x18\x14 \x01(\v2\x1f.cloudoptim.ml.v1.ConsolidationR\rconsolidation\x12A\n" +
 	"\falternatives\x18\x15 \x03(\v2\x1d.cloudoptim.ml.v1.AlternativeR\falternatives\x12<\n" +
-	"\tnew_nodes\x18\x16 \x03(\v2\x1f.cloudoptim.fleet.v1.NodeMetricR\bnewNodes\"\xe2\x02\n" +
+	"\tnew_nodes\x18\x16 \x03(\v2\x1f.cloudoptim.fleet.v1.NodeMetricR\bnewNodes\x12\x1d\n" +
+	"\n" +
+	"risk_model\x18\x17 \x01(\tR\triskModel\"\x85\x03\n" +
+	"\bRunnerUp\x12J\n" +
+	"\x0frecommendations\x18\x01 \x03(\v2 .cloudoptim.ml.v1.RecommendationR\x0frecommendations\x12%\n" +
+	"\x0ereplaced_nodes\x18\x02 \x03(\tR\rreplacedNodes\x12\"\n" +
+	"\rcost_per_hour\x18\x03 \x01(\x01R\vcostPerHour\x12+\n" +
+	"\x11estimated_savings\x18\x04 \x01(\x01R\x10estimatedSavings\x12@\n" +
+	"\x0frisk_assessment\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x0eriskAssessment\x12&\n" +
+	"\x0fjudged_per_hour\x18\x06 \x01(\x01R\rjudgedPerHour\x123\n" +
+	"\x16chosen_judged_per_hour\x18\a \x01(\x01R\x13chosenJudgedPerHour\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"\xc2\x02\n" +
+	"\tLimitCost\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\tR\x05limit\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value\x12.\n" +
+	"\x06looser\x18\x03 \x01(\v2\x16.google.protobuf.ValueR\x06looser\x12!\n" +
+	"\flooser_saves\x18\x04 \x01(\x01R\vlooserSaves\x120\n" +
+	"\atighter\x18\x05 \x01(\v2\x16.google.protobuf.ValueR\atighter\x12#\n" +
+	"\rtighter_costs\x18\x06 \x01(\x01R\ftighterCosts\x12-\n" +
+	"\x12tighter_infeasible\x18\a \x01(\bR\x11tighterInfeasible\x12\x18\n" +
+	"\abinding\x18\b \x01(\bR\abinding\"\xe2\x02\n" +
 	"\x0eRecommendation\x12#\n" +
 	"\rinstance_type\x18\x01 \x01(\tR\finstanceType\x12\x1d\n" +
 	"\n" +
@@ -1551,14 +2176,15 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x11availability_zone\x18\x06 \x01(\tR\x10availabilityZone\x12\x1b\n" +
 	"\tnode_type\x18\a \x01(\tR\bnodeType\x123\n" +
 	"\x16on_demand_hourly_price\x18\b \x01(\x01R\x13onDemandHourlyPrice\x12\"\n" +
-	"\farchitecture\x18\t \x01(\tR\farchitecture\"\xa4\x01\n" +
+	"\farchitecture\x18\t \x01(\tR\farchitecture\"\xd0\x01\n" +
 	"\rExecutionStep\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x05R\x04step\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x127\n" +
 	"\n" +
 	"parameters\x18\x03 \x01(\v2\x17.google.protobuf.StructR\n" +
 	"parameters\x12.\n" +
-	"\x04undo\x18\x04 \x01(\v2\x1a.cloudoptim.ml.v1.UndoStepR\x04undo\"[\n" +
+	"\x04undo\x18\x04 \x01(\v2\x1a.cloudoptim.ml.v1.UndoStepR\x04undo\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"[\n" +
 	"\bUndoStep\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x127\n" +
 	"\n" +
@@ -1612,7 +2238,7 @@ func file_cloudoptim_ml_v1_decision_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_ml_v1_decision_proto_rawDescData
 }
 
-var file_cloudoptim_ml_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_cloudoptim_ml_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_cloudoptim_ml_v1_decision_proto_goTypes = []any{
 	(*SpotOptimizeRequest)(nil),      // 0: cloudoptim.ml.v1.SpotOptimizeRequest
 	(*SpotOptimizeResponse)(nil),     // 1: cloudoptim.ml.v1.SpotOptimizeResponse
@@ -1624,63 +2250,92 @@ var file_cloudoptim_ml_v1_decision_proto_goTypes = []any{
 	(*ScheduleResponse)(nil),         // 7: cloudoptim.ml.v1.ScheduleResponse
 	(*DecisionRequest)(nil),          // 8: cloudoptim.ml.v1.DecisionRequest
 	(*SpotOptimizeRequirements)(nil), // 9: cloudoptim.ml.v1.SpotOptimizeRequirements
-	(*SpotOptimizeConstraints)(nil),  // 10: cloudoptim.ml.v1.SpotOptimizeConstraints
-	(*DecisionResponse)(nil),         // 11: cloudoptim.ml.v1.DecisionResponse
-	(*Recommendation)(nil),           // 12: cloudoptim.ml.v1.Recommendation
-	(*ExecutionStep)(nil),            // 13: cloudoptim.ml.v1.ExecutionStep
-	(*UndoStep)(nil),                 // 14: cloudoptim.ml.v1.UndoStep
-	(*RiskAssessment)(nil),           // 15: cloudoptim.ml.v1.RiskAssessment
-	(*Candidate)(nil),                // 16: cloudoptim.ml.v1.Candidate
-	(*NodeVerdict)(nil),              // 17: cloudoptim.ml.v1.NodeVerdict
-	(*timestamppb.Timestamp)(nil),    // 18: google.protobuf.Timestamp
-	(*v1.ClusterState)(nil),          // 19: cloudoptim.fleet.v1.ClusterState
-	(*structpb.Struct)(nil),          // 20: google.protobuf.Struct
-	(*PodMove)(nil),                  // 21: cloudoptim.ml.v1.PodMove
-	(*Consolidation)(nil),            // 22: cloudoptim.ml.v1.Consolidation
-	(*Alternative)(nil),              // 23: cloudoptim.ml.v1.Alternative
-	(*v1.NodeMetric)(nil),            // 24: cloudoptim.fleet.v1.NodeMetric
+	(*PoolHistory)(nil),              // 10: cloudoptim.ml.v1.PoolHistory
+	(*SpotOptimizeConstraints)(nil),  // 11: cloudoptim.ml.v1.SpotOptimizeConstraints
+	(*OnDemandPods)(nil),             // 12: cloudoptim.ml.v1.OnDemandPods
+	(*DecisionResponse)(nil),         // 13: cloudoptim.ml.v1.DecisionResponse
+	(*RunnerUp)(nil),                 // 14: cloudoptim.ml.v1.RunnerUp
+	(*LimitCost)(nil),                // 15: cloudoptim.ml.v1.LimitCost
+	(*Recommendation)(nil),           // 16: cloudoptim.ml.v1.Recommendation
+	(*ExecutionStep)(nil),            // 17: cloudoptim.ml.v1.ExecutionStep
+	(*UndoStep)(nil),                 // 18: cloudoptim.ml.v1.UndoStep
+	(*RiskAssessment)(nil),           // 19: cloudoptim.ml.v1.RiskAssessment
+	(*Candidate)(nil),                // 20: cloudoptim.ml.v1.Candidate
+	(*NodeVerdict)(nil),              // 21: cloudoptim.ml.v1.NodeVerdict
+	nil,                              // 22: cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntry
+	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
+	(*v1.ClusterState)(nil),          // 24: cloudoptim.fleet.v1.ClusterState
+	(*structpb.Struct)(nil),          // 25: google.protobuf.Struct
+	(*ContainerUsage)(nil),           // 26: cloudoptim.ml.v1.ContainerUsage
+	(*PodMove)(nil),                  // 27: cloudoptim.ml.v1.PodMove
+	(*RequestChange)(nil),            // 28: cloudoptim.ml.v1.RequestChange
+	(*SleepWindow)(nil),              // 29: cloudoptim.ml.v1.SleepWindow
+	(*WorkloadVerdict)(nil),          // 30: cloudoptim.ml.v1.WorkloadVerdict
+	(*ScheduleEvidence)(nil),         // 31: cloudoptim.ml.v1.ScheduleEvidence
+	(*GroupSize)(nil),                // 32: cloudoptim.ml.v1.GroupSize
+	(*Consolidation)(nil),            // 33: cloudoptim.ml.v1.Consolidation
+	(*Alternative)(nil),              // 34: cloudoptim.ml.v1.Alternative
+	(*v1.NodeMetric)(nil),            // 35: cloudoptim.fleet.v1.NodeMetric
+	(*structpb.Value)(nil),           // 36: google.protobuf.Value
 }
 var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	8,  // 0: cloudoptim.ml.v1.SpotOptimizeRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	11, // 1: cloudoptim.ml.v1.SpotOptimizeResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	13, // 1: cloudoptim.ml.v1.SpotOptimizeResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
 	8,  // 2: cloudoptim.ml.v1.BinPackRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	11, // 3: cloudoptim.ml.v1.BinPackResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	13, // 3: cloudoptim.ml.v1.BinPackResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
 	8,  // 4: cloudoptim.ml.v1.RightsizeRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	11, // 5: cloudoptim.ml.v1.RightsizeResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	13, // 5: cloudoptim.ml.v1.RightsizeResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
 	8,  // 6: cloudoptim.ml.v1.ScheduleRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	11, // 7: cloudoptim.ml.v1.ScheduleResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	18, // 8: cloudoptim.ml.v1.DecisionRequest.timestamp:type_name -> google.protobuf.Timestamp
-	19, // 9: cloudoptim.ml.v1.DecisionRequest.current_state:type_name -> cloudoptim.fleet.v1.ClusterState
-	20, // 10: cloudoptim.ml.v1.DecisionRequest.requirements:type_name -> google.protobuf.Struct
-	20, // 11: cloudoptim.ml.v1.DecisionRequest.constraints:type_name -> google.protobuf.Struct
-	20, // 12: cloudoptim.ml.v1.DecisionRequest.metadata:type_name -> google.protobuf.Struct
-	18, // 13: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
-	12, // 14: cloudoptim.ml.v1.DecisionResponse.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	20, // 15: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
-	13, // 16: cloudoptim.ml.v1.DecisionResponse.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
-	20, // 17: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
-	16, // 18: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
-	17, // 19: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
-	21, // 20: cloudoptim.ml.v1.DecisionResponse.pod_moves:type_name -> cloudoptim.ml.v1.PodMove
-	22, // 21: cloudoptim.ml.v1.DecisionResponse.consolidation:type_name -> cloudoptim.ml.v1.Consolidation
-	23, // 22: cloudoptim.ml.v1.DecisionResponse.alternatives:type_name -> cloudoptim.ml.v1.Alternative
-	24, // 23: cloudoptim.ml.v1.DecisionResponse.new_nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
-	20, // 24: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
-	14, // 25: cloudoptim.ml.v1.ExecutionStep.undo:type_name -> cloudoptim.ml.v1.UndoStep
-	20, // 26: cloudoptim.ml.v1.UndoStep.parameters:type_name -> google.protobuf.Struct
-	0,  // 27: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
-	2,  // 28: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
-	4,  // 29: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
-	6,  // 30: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
-	1,  // 31: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
-	3,  // 32: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
-	5,  // 33: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
-	7,  // 34: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
-	31, // [31:35] is the sub-list for method output_type
-	27, // [27:31] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	13, // 7: cloudoptim.ml.v1.ScheduleResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	23, // 8: cloudoptim.ml.v1.DecisionRequest.timestamp:type_name -> google.protobuf.Timestamp
+	24, // 9: cloudoptim.ml.v1.DecisionRequest.current_state:type_name -> cloudoptim.fleet.v1.ClusterState
+	25, // 10: cloudoptim.ml.v1.DecisionRequest.requirements:type_name -> google.protobuf.Struct
+	25, // 11: cloudoptim.ml.v1.DecisionRequest.constraints:type_name -> google.protobuf.Struct
+	25, // 12: cloudoptim.ml.v1.DecisionRequest.metadata:type_name -> google.protobuf.Struct
+	26, // 13: cloudoptim.ml.v1.DecisionRequest.usage:type_name -> cloudoptim.ml.v1.ContainerUsage
+	10, // 14: cloudoptim.ml.v1.SpotOptimizeRequirements.pool_history:type_name -> cloudoptim.ml.v1.PoolHistory
+	12, // 15: cloudoptim.ml.v1.SpotOptimizeConstraints.on_demand_pods:type_name -> cloudoptim.ml.v1.OnDemandPods
+	22, // 16: cloudoptim.ml.v1.OnDemandPods.match_labels:type_name -> cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntry
+	23, // 17: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
+	16, // 18: cloudoptim.ml.v1.DecisionResponse.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
+	25, // 19: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
+	17, // 20: cloudoptim.ml.v1.DecisionResponse.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
+	25, // 21: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
+	20, // 22: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
+	21, // 23: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
+	14, // 24: cloudoptim.ml.v1.DecisionResponse.runner_up:type_name -> cloudoptim.ml.v1.RunnerUp
+	15, // 25: cloudoptim.ml.v1.DecisionResponse.limit_costs:type_name -> cloudoptim.ml.v1.LimitCost
+	27, // 26: cloudoptim.ml.v1.DecisionResponse.pod_moves:type_name -> cloudoptim.ml.v1.PodMove
+	28, // 27: cloudoptim.ml.v1.DecisionResponse.request_changes:type_name -> cloudoptim.ml.v1.RequestChange
+	29, // 28: cloudoptim.ml.v1.DecisionResponse.sleep_windows:type_name -> cloudoptim.ml.v1.SleepWindow
+	30, // 29: cloudoptim.ml.v1.DecisionResponse.workload_verdicts:type_name -> cloudoptim.ml.v1.WorkloadVerdict
+	31, // 30: cloudoptim.ml.v1.DecisionResponse.evidence:type_name -> cloudoptim.ml.v1.ScheduleEvidence
+	32, // 31: cloudoptim.ml.v1.DecisionResponse.node_groups:type_name -> cloudoptim.ml.v1.GroupSize
+	33, // 32: cloudoptim.ml.v1.DecisionResponse.consolidation:type_name -> cloudoptim.ml.v1.Consolidation
+	34, // 33: cloudoptim.ml.v1.DecisionResponse.alternatives:type_name -> cloudoptim.ml.v1.Alternative
+	35, // 34: cloudoptim.ml.v1.DecisionResponse.new_nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
+	16, // 35: cloudoptim.ml.v1.RunnerUp.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
+	25, // 36: cloudoptim.ml.v1.RunnerUp.risk_assessment:type_name -> google.protobuf.Struct
+	36, // 37: cloudoptim.ml.v1.LimitCost.value:type_name -> google.protobuf.Value
+	36, // 38: cloudoptim.ml.v1.LimitCost.looser:type_name -> google.protobuf.Value
+	36, // 39: cloudoptim.ml.v1.LimitCost.tighter:type_name -> google.protobuf.Value
+	25, // 40: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
+	18, // 41: cloudoptim.ml.v1.ExecutionStep.undo:type_name -> cloudoptim.ml.v1.UndoStep
+	23, // 42: cloudoptim.ml.v1.ExecutionStep.at:type_name -> google.protobuf.Timestamp
+	25, // 43: cloudoptim.ml.v1.UndoStep.parameters:type_name -> google.protobuf.Struct
+	0,  // 44: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
+	2,  // 45: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
+	4,  // 46: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
+	6,  // 47: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
+	1,  // 48: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
+	3,  // 49: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
+	5,  // 50: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
+	7,  // 51: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
+	48, // [48:52] is the sub-list for method output_type
+	44, // [44:48] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_decision_proto_init() }
@@ -1689,14 +2344,18 @@ func file_cloudoptim_ml_v1_decision_proto_init() {
 		return
 	}
 	file_cloudoptim_ml_v1_binpack_proto_init()
-	file_cloudoptim_ml_v1_decision_proto_msgTypes[10].OneofWrappers = []any{}
+	file_cloudoptim_ml_v1_rightsize_proto_init()
+	file_cloudoptim_ml_v1_schedule_proto_init()
+	file_cloudoptim_ml_v1_usage_proto_init()
+	file_cloudoptim_ml_v1_decision_proto_msgTypes[11].OneofWrappers = []any{}
+	file_cloudoptim_ml_v1_decision_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_ml_v1_decision_proto_rawDesc), len(file_cloudoptim_ml_v1_decision_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

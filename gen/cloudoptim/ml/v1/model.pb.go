@@ -7,10 +7,12 @@
 package mlv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "github.com/cloudoptim/cloudoptim/gen/cloudoptim/access/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -65,7 +67,7 @@ type GetHealthResponse struct {
 	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
 	// A trained interruption model is live; false: the advisor prior decides.
 	ModelsLoaded bool `protobuf:"varint,2,opt,name=models_loaded,json=modelsLoaded,proto3" json:"models_loaded,omitempty"`
-	// The parts: market data and database, with age and error.
+	// The parts: market data, database and models, with age and error.
 	Sources       []*SourceHealth `protobuf:"bytes,3,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -125,7 +127,7 @@ func (x *GetHealthResponse) GetSources() []*SourceHealth {
 // SourceHealth is one thing that decisions rest on.
 type SourceHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// instance_types, on_demand_prices, spot_prices, spot_advisor, database.
+	// instance_types, on_demand_prices, spot_prices, spot_advisor, database, models.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// embedded, aws, postgresql.
 	Origin string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
@@ -204,11 +206,590 @@ func (x *SourceHealth) GetStale() bool {
 	return false
 }
 
+type CheckModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first message says what comes, the rest carry it.
+	//
+	// Types that are valid to be assigned to Part:
+	//
+	//	*CheckModelRequest_File
+	//	*CheckModelRequest_Chunk
+	Part          isCheckModelRequest_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckModelRequest) Reset() {
+	*x = CheckModelRequest{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckModelRequest) ProtoMessage() {}
+
+func (x *CheckModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckModelRequest.ProtoReflect.Descriptor instead.
+func (*CheckModelRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CheckModelRequest) GetPart() isCheckModelRequest_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *CheckModelRequest) GetFile() *CheckModelFile {
+	if x != nil {
+		if x, ok := x.Part.(*CheckModelRequest_File); ok {
+			return x.File
+		}
+	}
+	return nil
+}
+
+func (x *CheckModelRequest) GetChunk() []byte {
+	if x != nil {
+		if x, ok := x.Part.(*CheckModelRequest_Chunk); ok {
+			return x.Chunk
+		}
+	}
+	return nil
+}
+
+type isCheckModelRequest_Part interface {
+	isCheckModelRequest_Part()
+}
+
+type CheckModelRequest_File struct {
+	// What comes.
+	File *CheckModelFile `protobuf:"bytes,1,opt,name=file,proto3,oneof"`
+}
+
+type CheckModelRequest_Chunk struct {
+	// The bytes, in order.
+	Chunk []byte `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
+}
+
+func (*CheckModelRequest_File) isCheckModelRequest_Part() {}
+
+func (*CheckModelRequest_Chunk) isCheckModelRequest_Part() {}
+
+// CheckModelFile says what is to be checked.
+type CheckModelFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format.
+	Format string `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
+	// Hex SHA-256 of the whole; bytes with another are refused.
+	Sha256        string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckModelFile) Reset() {
+	*x = CheckModelFile{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckModelFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckModelFile) ProtoMessage() {}
+
+func (x *CheckModelFile) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckModelFile.ProtoReflect.Descriptor instead.
+func (*CheckModelFile) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CheckModelFile) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *CheckModelFile) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+type CheckModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it foretells: spot_interruption.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// binary or regression.
+	Objective string `protobuf:"bytes,2,opt,name=objective,proto3" json:"objective,omitempty"`
+	// Features it asks for, by name, in its own order.
+	Features []string `protobuf:"bytes,3,rep,name=features,proto3" json:"features,omitempty"`
+	// Those of them that the predictor does not publish.
+	UnknownFeatures []string `protobuf:"bytes,4,rep,name=unknown_features,json=unknownFeatures,proto3" json:"unknown_features,omitempty"`
+	// It can be used: a probability is what it gives, and the predictor publishes
+	// every feature that it asks for.
+	SchemaOk bool `protobuf:"varint,5,opt,name=schema_ok,json=schemaOk,proto3" json:"schema_ok,omitempty"`
+	// What was left out, may surprise, or keeps it from being used; for people.
+	Findings []string `protobuf:"bytes,6,rep,name=findings,proto3" json:"findings,omitempty"`
+	// Trees.
+	Trees int32 `protobuf:"varint,7,opt,name=trees,proto3" json:"trees,omitempty"`
+	// Nodes of all trees, leaves not counted.
+	Nodes int32 `protobuf:"varint,8,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	// Longest path, in nodes.
+	Depth int32 `protobuf:"varint,9,opt,name=depth,proto3" json:"depth,omitempty"`
+	// As its trainer measured and wrote into the file, by name; not checked.
+	TrainingMetrics map[string]float64 `protobuf:"bytes,10,rep,name=training_metrics,json=trainingMetrics,proto3" json:"training_metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// As its trainer wrote into the file, by name.
+	Notes         map[string]string `protobuf:"bytes,11,rep,name=notes,proto3" json:"notes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckModelResponse) Reset() {
+	*x = CheckModelResponse{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckModelResponse) ProtoMessage() {}
+
+func (x *CheckModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckModelResponse.ProtoReflect.Descriptor instead.
+func (*CheckModelResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CheckModelResponse) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *CheckModelResponse) GetObjective() string {
+	if x != nil {
+		return x.Objective
+	}
+	return ""
+}
+
+func (x *CheckModelResponse) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetUnknownFeatures() []string {
+	if x != nil {
+		return x.UnknownFeatures
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetSchemaOk() bool {
+	if x != nil {
+		return x.SchemaOk
+	}
+	return false
+}
+
+func (x *CheckModelResponse) GetFindings() []string {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetTrees() int32 {
+	if x != nil {
+		return x.Trees
+	}
+	return 0
+}
+
+func (x *CheckModelResponse) GetNodes() int32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return 0
+}
+
+func (x *CheckModelResponse) GetDepth() int32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *CheckModelResponse) GetTrainingMetrics() map[string]float64 {
+	if x != nil {
+		return x.TrainingMetrics
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetNotes() map[string]string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type ListModelMetricsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelMetricsRequest) Reset() {
+	*x = ListModelMetricsRequest{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelMetricsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelMetricsRequest) ProtoMessage() {}
+
+func (x *ListModelMetricsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelMetricsRequest.ProtoReflect.Descriptor instead.
+func (*ListModelMetricsRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{6}
+}
+
+type ListModelMetricsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Live first, then shadow; none if there is none.
+	Models        []*ModelMetrics `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelMetricsResponse) Reset() {
+	*x = ListModelMetricsResponse{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelMetricsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelMetricsResponse) ProtoMessage() {}
+
+func (x *ListModelMetricsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelMetricsResponse.ProtoReflect.Descriptor instead.
+func (*ListModelMetricsResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListModelMetricsResponse) GetModels() []*ModelMetrics {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+// ModelMetrics is how a model does on one replica of ml, since the replica and
+// both models are what they are.
+type ModelMetrics struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Model.
+	ModelVersion string `protobuf:"bytes,1,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	// What it foretells: spot_interruption.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// live or shadow.
+	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	// The replica of ml that counted; each counts for itself.
+	Replica string `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Counted from here.
+	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	// Predictions asked for and made.
+	Predictions int64 `protobuf:"varint,6,opt,name=predictions,proto3" json:"predictions,omitempty"`
+	// Predictions asked for that the shadow did not get to; 0 for live.
+	Skipped int64 `protobuf:"varint,7,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	// Mean probability of those made.
+	MeanProbability float64 `protobuf:"fixed64,8,opt,name=mean_probability,json=meanProbability,proto3" json:"mean_probability,omitempty"`
+	// shadow: mean of |shadow − live| of those made.
+	MeanAbsoluteDifference float64 `protobuf:"fixed64,9,opt,name=mean_absolute_difference,json=meanAbsoluteDifference,proto3" json:"mean_absolute_difference,omitempty"`
+	// shadow: share of predictions where one is at or over the threshold and the
+	// other below, for some thresholds.
+	Disagreements []*Disagreement `protobuf:"bytes,10,rep,name=disagreements,proto3" json:"disagreements,omitempty"`
+	// Running spot instances whose fate within the horizon was foretold and is known.
+	// Both models are asked about the same ones.
+	Outcomes int64 `protobuf:"varint,11,opt,name=outcomes,proto3" json:"outcomes,omitempty"`
+	// Of these, interrupted.
+	Interruptions int64 `protobuf:"varint,12,opt,name=interruptions,proto3" json:"interruptions,omitempty"`
+	// Mean squared error of the probability on the outcomes; less is better.
+	Brier float64 `protobuf:"fixed64,13,opt,name=brier,proto3" json:"brier,omitempty"`
+	// Mean −ln of the probability given to what happened; less is better.
+	LogLoss       float64 `protobuf:"fixed64,14,opt,name=log_loss,json=logLoss,proto3" json:"log_loss,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelMetrics) Reset() {
+	*x = ModelMetrics{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelMetrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelMetrics) ProtoMessage() {}
+
+func (x *ModelMetrics) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelMetrics.ProtoReflect.Descriptor instead.
+func (*ModelMetrics) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ModelMetrics) GetModelVersion() string {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return ""
+}
+
+func (x *ModelMetrics) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ModelMetrics) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *ModelMetrics) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *ModelMetrics) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ModelMetrics) GetPredictions() int64 {
+	if x != nil {
+		return x.Predictions
+	}
+	return 0
+}
+
+func (x *ModelMetrics) GetSkipped() int64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *ModelMetrics) GetMeanProbability() float64 {
+	if x != nil {
+		return x.MeanProbability
+	}
+	return 0
+}
+
+func (x *ModelMetrics) GetMeanAbsoluteDifference() float64 {
+	if x != nil {
+		return x.MeanAbsoluteDifference
+	}
+	return 0
+}
+
+func (x *ModelMetrics) GetDisagreements() []*Disagreement {
+	if x != nil {
+		return x.Disagreements
+	}
+	return nil
+}
+
+func (x *ModelMetrics) GetOutcomes() int64 {
+	if x != nil {
+		return x.Outcomes
+	}
+	return 0
+}
+
+func (x *ModelMetrics) GetInterruptions() int64 {
+	if x != nil {
+		return x.Interruptions
+	}
+	return 0
+}
+
+func (x *ModelMetrics) GetBrier() float64 {
+	if x != nil {
+		return x.Brier
+	}
+	return 0
+}
+
+func (x *ModelMetrics) GetLogLoss() float64 {
+	if x != nil {
+		return x.LogLoss
+	}
+	return 0
+}
+
+// Disagreement of two models at one threshold.
+type Disagreement struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Probability.
+	Threshold float64 `protobuf:"fixed64,1,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	// 0 to 1.
+	Share         float64 `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Disagreement) Reset() {
+	*x = Disagreement{}
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Disagreement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Disagreement) ProtoMessage() {}
+
+func (x *Disagreement) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_ml_v1_model_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Disagreement.ProtoReflect.Descriptor instead.
+func (*Disagreement) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_ml_v1_model_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Disagreement) GetThreshold() float64 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *Disagreement) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
 var File_cloudoptim_ml_v1_model_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccloudoptim/ml/v1/model.proto\x12\x10cloudoptim.ml.v1\x1a!cloudoptim/access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"\x12\n" +
+	"\x1ccloudoptim/ml/v1/model.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
 	"\x10GetHealthRequest\"\x8a\x01\n" +
 	"\x11GetHealthResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12#\n" +
@@ -220,10 +801,65 @@ const file_cloudoptim_ml_v1_model_proto_rawDesc = "" +
 	"\vage_seconds\x18\x03 \x01(\x01R\n" +
 	"ageSeconds\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x14\n" +
-	"\x05stale\x18\x05 \x01(\bR\x05stale2\x86\x01\n" +
+	"\x05stale\x18\x05 \x01(\bR\x05stale\"}\n" +
+	"\x11CheckModelRequest\x126\n" +
+	"\x04file\x18\x01 \x01(\v2 .cloudoptim.ml.v1.CheckModelFileH\x00R\x04file\x12!\n" +
+	"\x05chunk\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@H\x00R\x05chunkB\r\n" +
+	"\x04part\x12\x05\xbaH\x02\b\x01\"\x87\x01\n" +
+	"\x0eCheckModelFile\x12F\n" +
+	"\x06format\x18\x01 \x01(\tB.\xbaH+r)R\rlightgbm_textR\fxgboost_jsonR\n" +
+	"cloudoptimR\x06format\x12-\n" +
+	"\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\xb3\x04\n" +
+	"\x12CheckModelResponse\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tobjective\x18\x02 \x01(\tR\tobjective\x12\x1a\n" +
+	"\bfeatures\x18\x03 \x03(\tR\bfeatures\x12)\n" +
+	"\x10unknown_features\x18\x04 \x03(\tR\x0funknownFeatures\x12\x1b\n" +
+	"\tschema_ok\x18\x05 \x01(\bR\bschemaOk\x12\x1a\n" +
+	"\bfindings\x18\x06 \x03(\tR\bfindings\x12\x14\n" +
+	"\x05trees\x18\a \x01(\x05R\x05trees\x12\x14\n" +
+	"\x05nodes\x18\b \x01(\x05R\x05nodes\x12\x14\n" +
+	"\x05depth\x18\t \x01(\x05R\x05depth\x12d\n" +
+	"\x10training_metrics\x18\n" +
+	" \x03(\v29.cloudoptim.ml.v1.CheckModelResponse.TrainingMetricsEntryR\x0ftrainingMetrics\x12E\n" +
+	"\x05notes\x18\v \x03(\v2/.cloudoptim.ml.v1.CheckModelResponse.NotesEntryR\x05notes\x1aB\n" +
+	"\x14TrainingMetricsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"NotesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x19\n" +
+	"\x17ListModelMetricsRequest\"R\n" +
+	"\x18ListModelMetricsResponse\x126\n" +
+	"\x06models\x18\x01 \x03(\v2\x1e.cloudoptim.ml.v1.ModelMetricsR\x06models\"\x81\x04\n" +
+	"\fModelMetrics\x12#\n" +
+	"\rmodel_version\x18\x01 \x01(\tR\fmodelVersion\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x18\n" +
+	"\areplica\x18\x04 \x01(\tR\areplica\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12 \n" +
+	"\vpredictions\x18\x06 \x01(\x03R\vpredictions\x12\x18\n" +
+	"\askipped\x18\a \x01(\x03R\askipped\x12)\n" +
+	"\x10mean_probability\x18\b \x01(\x01R\x0fmeanProbability\x128\n" +
+	"\x18mean_absolute_difference\x18\t \x01(\x01R\x16meanAbsoluteDifference\x12D\n" +
+	"\rdisagreements\x18\n" +
+	" \x03(\v2\x1e.cloudoptim.ml.v1.DisagreementR\rdisagreements\x12\x1a\n" +
+	"\boutcomes\x18\v \x01(\x03R\boutcomes\x12$\n" +
+	"\rinterruptions\x18\f \x01(\x03R\rinterruptions\x12\x14\n" +
+	"\x05brier\x18\r \x01(\x01R\x05brier\x12\x19\n" +
+	"\blog_loss\x18\x0e \x01(\x01R\alogLoss\"B\n" +
+	"\fDisagreement\x12\x1c\n" +
+	"\tthreshold\x18\x01 \x01(\x01R\tthreshold\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share2\x80\x03\n" +
 	"\fModelService\x12v\n" +
 	"\tGetHealth\x12\".cloudoptim.ml.v1.GetHealthRequest\x1a#.cloudoptim.ml.v1.GetHealthResponse\" \xea\xe0\x18\x03\n" +
-	"\x01\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/ml/healthB<Z:github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1;mlv1b\x06proto3"
+	"\x01\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/ml/health\x12b\n" +
+	"\n" +
+	"CheckModel\x12#.cloudoptim.ml.v1.CheckModelRequest\x1a$.cloudoptim.ml.v1.CheckModelResponse\"\a\xea\xe0\x18\x03\n" +
+	"\x01\a(\x01\x12\x93\x01\n" +
+	"\x10ListModelMetrics\x12).cloudoptim.ml.v1.ListModelMetricsRequest\x1a*.cloudoptim.ml.v1.ListModelMetricsResponse\"(\xea\xe0\x18\x03\n" +
+	"\x01\a\x82\xd3\xe4\x93\x02\x1bb\x06models\x12\x11/api/v1/ml/modelsB<Z:github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1;mlv1b\x06proto3"
 
 var (
 	file_cloudoptim_ml_v1_model_proto_rawDescOnce sync.Once
@@ -237,21 +873,41 @@ func file_cloudoptim_ml_v1_model_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_ml_v1_model_proto_rawDescData
 }
 
-var file_cloudoptim_ml_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_cloudoptim_ml_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_cloudoptim_ml_v1_model_proto_goTypes = []any{
-	(*GetHealthRequest)(nil),  // 0: cloudoptim.ml.v1.GetHealthRequest
-	(*GetHealthResponse)(nil), // 1: cloudoptim.ml.v1.GetHealthResponse
-	(*SourceHealth)(nil),      // 2: cloudoptim.ml.v1.SourceHealth
+	(*GetHealthRequest)(nil),         // 0: cloudoptim.ml.v1.GetHealthRequest
+	(*GetHealthResponse)(nil),        // 1: cloudoptim.ml.v1.GetHealthResponse
+	(*SourceHealth)(nil),             // 2: cloudoptim.ml.v1.SourceHealth
+	(*CheckModelRequest)(nil),        // 3: cloudoptim.ml.v1.CheckModelRequest
+	(*CheckModelFile)(nil),           // 4: cloudoptim.ml.v1.CheckModelFile
+	(*CheckModelResponse)(nil),       // 5: cloudoptim.ml.v1.CheckModelResponse
+	(*ListModelMetricsRequest)(nil),  // 6: cloudoptim.ml.v1.ListModelMetricsRequest
+	(*ListModelMetricsResponse)(nil), // 7: cloudoptim.ml.v1.ListModelMetricsResponse
+	(*ModelMetrics)(nil),             // 8: cloudoptim.ml.v1.ModelMetrics
+	(*Disagreement)(nil),             // 9: cloudoptim.ml.v1.Disagreement
+	nil,                              // 10: cloudoptim.ml.v1.CheckModelResponse.TrainingMetricsEntry
+	nil,                              // 11: cloudoptim.ml.v1.CheckModelResponse.NotesEntry
+	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
 }
 var file_cloudoptim_ml_v1_model_proto_depIdxs = []int32{
-	2, // 0: cloudoptim.ml.v1.GetHealthResponse.sources:type_name -> cloudoptim.ml.v1.SourceHealth
-	0, // 1: cloudoptim.ml.v1.ModelService.GetHealth:input_type -> cloudoptim.ml.v1.GetHealthRequest
-	1, // 2: cloudoptim.ml.v1.ModelService.GetHealth:output_type -> cloudoptim.ml.v1.GetHealthResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2,  // 0: cloudoptim.ml.v1.GetHealthResponse.sources:type_name -> cloudoptim.ml.v1.SourceHealth
+	4,  // 1: cloudoptim.ml.v1.CheckModelRequest.file:type_name -> cloudoptim.ml.v1.CheckModelFile
+	10, // 2: cloudoptim.ml.v1.CheckModelResponse.training_metrics:type_name -> cloudoptim.ml.v1.CheckModelResponse.TrainingMetricsEntry
+	11, // 3: cloudoptim.ml.v1.CheckModelResponse.notes:type_name -> cloudoptim.ml.v1.CheckModelResponse.NotesEntry
+	8,  // 4: cloudoptim.ml.v1.ListModelMetricsResponse.models:type_name -> cloudoptim.ml.v1.ModelMetrics
+	12, // 5: cloudoptim.ml.v1.ModelMetrics.since:type_name -> google.protobuf.Timestamp
+	9,  // 6: cloudoptim.ml.v1.ModelMetrics.disagreements:type_name -> cloudoptim.ml.v1.Disagreement
+	0,  // 7: cloudoptim.ml.v1.ModelService.GetHealth:input_type -> cloudoptim.ml.v1.GetHealthRequest
+	3,  // 8: cloudoptim.ml.v1.ModelService.CheckModel:input_type -> cloudoptim.ml.v1.CheckModelRequest
+	6,  // 9: cloudoptim.ml.v1.ModelService.ListModelMetrics:input_type -> cloudoptim.ml.v1.ListModelMetricsRequest
+	1,  // 10: cloudoptim.ml.v1.ModelService.GetHealth:output_type -> cloudoptim.ml.v1.GetHealthResponse
+	5,  // 11: cloudoptim.ml.v1.ModelService.CheckModel:output_type -> cloudoptim.ml.v1.CheckModelResponse
+	7,  // 12: cloudoptim.ml.v1.ModelService.ListModelMetrics:output_type -> cloudoptim.ml.v1.ListModelMetricsResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_model_proto_init() }
@@ -259,13 +915,17 @@ func file_cloudoptim_ml_v1_model_proto_init() {
 	if File_cloudoptim_ml_v1_model_proto != nil {
 		return
 	}
+	file_cloudoptim_ml_v1_model_proto_msgTypes[3].OneofWrappers = []any{
+		(*CheckModelRequest_File)(nil),
+		(*CheckModelRequest_Chunk)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_ml_v1_model_proto_rawDesc), len(file_cloudoptim_ml_v1_model_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ModelService_GetHealth_FullMethodName = "/cloudoptim.ml.v1.ModelService/GetHealth"
+	ModelService_GetHealth_FullMethodName        = "/cloudoptim.ml.v1.ModelService/GetHealth"
+	ModelService_CheckModel_FullMethodName       = "/cloudoptim.ml.v1.ModelService/CheckModel"
+	ModelService_ListModelMetrics_FullMethodName = "/cloudoptim.ml.v1.ModelService/ListModelMetrics"
 )
 
 // ModelServiceClient is the client API for ModelService service.
@@ -30,6 +32,11 @@ const (
 type ModelServiceClient interface {
 	// GetHealth is the documented health check.
 	GetHealth(ctx context.Context, in *GetHealthRequest, opts ...grpc.CallOption) (*GetHealthResponse, error)
+	// CheckModel reads an uploaded file, which nobody else does, and says what it
+	// is. A file that cannot be taken is refused with the reason; nothing is kept.
+	CheckModel(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CheckModelRequest, CheckModelResponse], error)
+	// ListModelMetrics says how the live and the shadow model of this replica do.
+	ListModelMetrics(ctx context.Context, in *ListModelMetricsRequest, opts ...grpc.CallOption) (*ListModelMetricsResponse, error)
 }
 
 type modelServiceClient struct {
@@ -50,6 +57,29 @@ func (c *modelServiceClient) GetHealth(ctx context.Context, in *GetHealthRequest
 	return out, nil
 }
 
+func (c *modelServiceClient) CheckModel(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CheckModelRequest, CheckModelResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ModelService_ServiceDesc.Streams[0], ModelService_CheckModel_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CheckModelRequest, CheckModelResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ModelService_CheckModelClient = grpc.ClientStreamingClient[CheckModelRequest, CheckModelResponse]
+
+func (c *modelServiceClient) ListModelMetrics(ctx context.Context, in *ListModelMetricsRequest, opts ...grpc.CallOption) (*ListModelMetricsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListModelMetricsResponse)
+	err := c.cc.Invoke(ctx, ModelService_ListModelMetrics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ModelServiceServer is the server API for ModelService service.
 // All implementations must embed UnimplementedModelServiceServer
 // for forward compatibility.
@@ -58,6 +88,11 @@ func (c *modelServiceClient) GetHealth(ctx context.Context, in *GetHealthRequest
 type ModelServiceServer interface {
 	// GetHealth is the documented health check.
 	GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error)
+	// CheckModel reads an uploaded file, which nobody else does, and says what it
+	// is. A file that cannot be taken is refused with the reason; nothing is kept.
+	CheckModel(grpc.ClientStreamingServer[CheckModelRequest, CheckModelResponse]) error
+	// ListModelMetrics says how the live and the shadow model of this replica do.
+	ListModelMetrics(context.Context, *ListModelMetricsRequest) (*ListModelMetricsResponse, error)
 	mustEmbedUnimplementedModelServiceServer()
 }
 
@@ -70,6 +105,12 @@ type UnimplementedModelServiceServer struct{}
 
 func (UnimplementedModelServiceServer) GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetHealth not implemented")
+}
+func (UnimplementedModelServiceServer) CheckModel(grpc.ClientStreamingServer[CheckModelRequest, CheckModelResponse]) error {
+	return status.Error(codes.Unimplemented, "method CheckModel not implemented")
+}
+func (UnimplementedModelServiceServer) ListModelMetrics(context.Context, *ListModelMetricsRequest) (*ListModelMetricsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListModelMetrics not implemented")
 }
 func (UnimplementedModelServiceServer) mustEmbedUnimplementedModelServiceServer() {}
 func (UnimplementedModelServiceServer) testEmbeddedByValue()                      {}
@@ -110,6 +151,31 @@ func _ModelService_GetHealth_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ModelService_CheckModel_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ModelServiceServer).CheckModel(&grpc.GenericServerStream[CheckModelRequest, CheckModelResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ModelService_CheckModelServer = grpc.ClientStreamingServer[CheckModelRequest, CheckModelResponse]
+
+func _ModelService_ListModelMetrics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListModelMetricsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelServiceServer).ListModelMetrics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelService_ListModelMetrics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelServiceServer).ListModelMetrics(ctx, req.(*ListModelMetricsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ModelService_ServiceDesc is the grpc.ServiceDesc for ModelService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -121,7 +187,17 @@ var ModelService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetHealth",
 			Handler:    _ModelService_GetHealth_Handler,
 		},
+		{
+			MethodName: "ListModelMetrics",
+			Handler:    _ModelService_ListModelMetrics_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "CheckModel",
+			Handler:       _ModelService_CheckModel_Handler,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "cloudoptim/ml/v1/model.proto",
 }

@@ -45,13 +45,17 @@ type Config struct {
 	ML grpc.ClientConnInterface
 	// MLTimeout bounds one decision; 0: 30 seconds.
 	MLTimeout time.Duration
-	Log       *slog.Logger
+	// MaxModelBytes bounds one uploaded model; 0: 32 MiB.
+	MaxModelBytes int
+	Log           *slog.Logger
 }
 
 // Server answers people and their programs.
 type Server struct {
 	adminv1.UnimplementedAdminServiceServer
 	Config
+	// uploads has room for the uploads that may be held in memory at once.
+	uploads chan struct{}
 }
 
 // New makes a server.
@@ -59,7 +63,10 @@ func New(cfg Config) *Server {
 	if cfg.MLTimeout <= 0 {
 		cfg.MLTimeout = 30 * time.Second
 	}
-	return &Server{Config: cfg}
+	if cfg.MaxModelBytes <= 0 {
+		cfg.MaxModelBytes = 32 << 20
+	}
+	return &Server{Config: cfg, uploads: make(chan struct{}, maxUploads)}
 }
 
 // cluster reads the id of a cluster that the caller may see; an empty one is

@@ -33,7 +33,10 @@ type Config struct {
 	Origins []string
 	// Timeout bounds one REST call; 0: 30 seconds.
 	Timeout time.Duration
-	Log     *slog.Logger
+	// MaxUploadBytes: a body that says it is longer is refused before it is read; 0:
+	// only AdminService says so.
+	MaxUploadBytes int
+	Log            *slog.Logger
 }
 
 type gateway struct {
@@ -61,6 +64,7 @@ func build(ctx context.Context, g *gateway) (http.Handler, error) {
 	mux.Handle("/api/", g.bounded(rest))
 	mux.HandleFunc("GET /api/v1/client/stream", g.clientStream)
 	mux.HandleFunc("GET /api/v1/admin/stream", g.adminStream)
+	mux.HandleFunc("POST /api/v1/admin/models/upload", g.uploadModel)
 	mux.HandleFunc("GET /openapi.json", rpc.ServeJSON(openapi.Central))
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", g.ready)

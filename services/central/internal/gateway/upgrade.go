@@ -40,13 +40,18 @@ func (g *gateway) opening(r *http.Request, method string) (context.Context, erro
 	if err != nil {
 		return nil, err
 	}
+	return outgoing(ctx, r), nil
+}
+
+// outgoing is the context of the stream that carries a request: its key, id and trace.
+func outgoing(ctx context.Context, r *http.Request) context.Context {
 	pairs := []string{"authorization", "Bearer " + bearer(r), "x-request-id", r.Header.Get("X-Request-Id")}
 	for _, header := range []string{"traceparent", "tracestate"} {
 		if value := r.Header.Get(header); value != "" {
 			pairs = append(pairs, header, value)
 		}
 	}
-	return metadata.NewOutgoingContext(ctx, metadata.Pairs(pairs...)), nil
+	return metadata.NewOutgoingContext(ctx, metadata.Pairs(pairs...))
 }
 
 // checkOrigin keeps pages of other sites out: a browser would send them in with

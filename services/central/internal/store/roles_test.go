@@ -12,12 +12,12 @@ import (
 var everyTable = []string{
 	"customers", "clusters", "nodes", "pods", "pod_disruption_budgets", "inventory_pages", "spot_events", "optimization_history",
 	"optimization_steps", "optimization_launches", "optimization_nodes", "tasks", "task_late_results", "api_keys", "cluster_events",
-	"audit_log", "cluster_metrics", "interruptions", "interruption_launches", "pool_refusals", "turns",
+	"audit_log", "cluster_metrics", "interruptions", "interruption_launches", "pool_refusals", "turns", "models",
 }
 
 var mlReads = map[string]bool{
 	"clusters": true, "nodes": true, "pods": true, "pod_disruption_budgets": true, "spot_events": true,
-	"optimization_history": true, "cluster_metrics": true,
+	"optimization_history": true, "cluster_metrics": true, "models": true,
 }
 
 func TestTheDecisionServersRoleReadsWhatItDecidesFromAndNothingElse(t *testing.T) {

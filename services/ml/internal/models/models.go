@@ -1,5 +1,5 @@
-// Package models serves ModelService: what decides, and whether it can be relied
-// on.
+// Package models serves ModelService: which model is live, and whether what decides
+// can be relied on.
 package models
 
 import (
@@ -20,6 +20,8 @@ type Config struct {
 	Market *market.Market
 	// Database may be nil: none is configured.
 	Database Database
+	// Registry knows the models in use; nil: one that never has any.
+	Registry *Registry
 }
 
 // Server is ModelService.
@@ -28,10 +30,17 @@ type Server struct {
 
 	market   *market.Market
 	database Database
+	registry *Registry
+	checks   chan struct{}
 }
 
 // New service.
-func New(cfg Config) *Server { return &Server{market: cfg.Market, database: cfg.Database} }
+func New(cfg Config) *Server {
+	if cfg.Registry == nil {
+		cfg.Registry = NewRegistry(RegistryConfig{})
+	}
+	return &Server{market: cfg.Market, database: cfg.Database, registry: cfg.Registry, checks: make(chan struct{}, maxChecks)}
+}
 
 const (
 	healthy   = "healthy"
@@ -55,7 +64,7 @@ var staleAfter = map[string]time.Duration{
 // without any prices no decision can be made.
 func (s *Server) GetHealth(ctx context.Context, _ *mlv1.GetHealthRequest) (*mlv1.GetHealthResponse, error) {
 	snapshot := s.market.Snapshot()
-	answer := &mlv1.GetHealthResponse{Status: healthy}
+	answer := &mlv1.GetHealthResponse{Status: healthy, ModelsLoaded: s.registry.Live() != nil}
 	for _, source := range snapshot.Sources() {
 		age := time.Since(source.AsOf)
 		answer.Sources = append(answer.Sources, &mlv1.SourceHealth{
@@ -64,6 +73,9 @@ func (s *Server) GetHealth(ctx context.Context, _ *mlv1.GetHealthRequest) (*mlv1
 	}
 	if s.database != nil {
 		answer.Sources = append(answer.Sources, s.checkDatabase(ctx))
+	}
+	if source := s.registry.health(); source != nil {
+		answer.Sources = append(answer.Sources, source)
 	}
 	for _, source := range answer.GetSources() {
 		if source.GetStale() || source.GetError() != "" {

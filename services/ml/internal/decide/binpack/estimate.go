@@ -105,8 +105,20 @@ func (q *problem) cost(t tally) float64 {
 		return kept
 	}
 	_, worth := q.dearest(t.lacking)
-	return kept + worth
+	return kept + worth*(1+q.insurance())
 }
+
+// insurance is the share that new nodes cost more where the scheduler decides who goes
+// where: it spreads pods that a packer would match. Seen on fragmented clusters of many
+// sizes: 15 to 25 %.
+func (q *problem) insurance() float64 {
+	if q.l.planned {
+		return 0
+	}
+	return expectedInsurance
+}
+
+const expectedInsurance = 0.18
 
 // judged is what plans are compared by, USD per hour: cost, and evictions as if each
 // were paid for within a month.

@@ -14,7 +14,8 @@ import (
 var slacks = []float64{0.12, change.Margin, 0.2}
 
 const (
-	repairs         = 4         // times room is added for pods that the scheduler left stuck
+	repairs         = 6         // times room is added for pods that the scheduler left stuck
+	keeps           = 4         // times nodes are kept for them after that
 	rehearsalEffort = 1_500_000 // pods moved × nodes that the rehearsals of one plan come to
 	leastRehearsals = 2
 	mostRehearsals  = 32
@@ -27,9 +28,12 @@ const (
 func (q *problem) settle(best *draft) *draft {
 	ranked, n := q.ranked(best.Gone), float64(len(best.Gone))
 	large := q.rehearsals(best) <= fewRehearsals
+	if large {
+		n = q.settled(ranked)
+	}
 	var taken *draft
 	for range halvings {
-		if d := q.survivor(ranked[:int(n)]); d != nil && (taken == nil || d.judged < taken.judged) {
+		if d := q.survivor(ranked[:int(n)], large); d != nil && (taken == nil || d.judged < taken.judged) {
 			taken = d
 		}
 		if n *= portion; int(n) == 0 || large && taken != nil {
@@ -39,17 +43,37 @@ func (q *problem) settle(best *draft) *draft {
 	return taken
 }
 
+const (
+	fewStuck = 0.05 // share of the evicted pods that may be stuck at first
+	smaller  = 0.7  // portion that is tried where more are
+)
+
+// settled is how many of the nodes may go before the scheduler leaves more pods stuck
+// than are mended cheaply; looked for by one rehearsal each.
+func (q *problem) settled(ranked []int) float64 {
+	n := float64(len(ranked))
+	for range halvings {
+		d := q.placed(ranked[:int(n)], slacks[0], firstPlan)
+		d.Gone = q.drainOrder(d.Gone)
+		if stuck := d.Failure(q.w, q.seated(), 0, 1); float64(len(stuck)) <= fewStuck*float64(d.evictions) {
+			break
+		}
+		n *= smaller
+	}
+	return n
+}
+
 // survivor is the cheapest plan that does without the nodes, or without nearly all,
 // and survives; nil if none does.
-func (q *problem) survivor(gone []int) *draft {
+func (q *problem) survivor(gone []int, large bool) *draft {
 	var best *draft
 	for _, slack := range slacks {
 		d := q.mended(q.placed(gone, slack, firstPlan))
 		if d != nil && q.refusal(d) == "" && (best == nil || d.judged < best.judged) {
 			best = d
 		}
-		if len(q.columns) == 0 || best != nil && best.rehearsals <= fewRehearsals {
-			break // slack is of new nodes
+		if len(q.columns) == 0 || large {
+			break // slack is of new nodes, and on a large cluster other slacks cost more time than they save money
 		}
 	}
 	return best
@@ -58,7 +82,7 @@ func (q *problem) survivor(gone []int) *draft {
 // mended is a draft with what its rehearsals ask for; nil if they never end well.
 func (q *problem) mended(d *draft) *draft {
 	waiting := q.seated()
-	for round := range repairs * 2 {
+	for round := range repairs + keeps {
 		if len(d.stuck) > 0 {
 			return nil
 		}
@@ -69,10 +93,10 @@ func (q *problem) mended(d *draft) *draft {
 			d.rehearsals = n
 			return d
 		}
-		if round < repairs && q.add(d, slices.Repeat(stuck, 1+round/2)) {
+		if round < repairs && q.add(d, slices.Repeat(stuck, 1+round)) {
 			continue
 		}
-		if d = q.keep(d, stuck, round); d == nil {
+		if d = q.keep(d, stuck, max(0, round-repairs)); d == nil {
 			return nil
 		}
 	}
@@ -169,10 +193,10 @@ func (q *problem) homes(d *draft, pods []int) []int {
 func (q *problem) keep(d *draft, stuck []int, round int) *draft {
 	homes := q.homes(d, stuck)
 	rest := slices.DeleteFunc(slices.Clone(d.Gone), func(n int) bool { return slices.Contains(homes, n) })
-	if len(homes) == 0 { // pending pods alone are stuck
+	if len(homes) == 0 && len(rest) > 0 { // pending pods alone are stuck
 		rest = rest[:len(rest)-1]
 	}
-	if extra := len(rest) * round / 16; extra > 0 {
+	if extra := len(rest) * round / 8; extra > 0 {
 		slices.SortStableFunc(rest, func(a, b int) int { return len(q.w.Nodes[a].Moves) - len(q.w.Nodes[b].Moves) })
 		rest = rest[:len(rest)-extra]
 	}

@@ -57,6 +57,7 @@ type tracker struct {
 	key     int // of Book.keys
 	scope   int // of Book.scopes
 	selects func(*fleetv1.Pod) bool
+	label   string // key and value that every pod it selects has; empty: not known
 }
 
 // NewBook of the pods; the index of a pod in the slice is its name from now on.
@@ -140,14 +141,18 @@ func (b *Book) track() {
 		m.spread(c)
 		m.affinity(c)
 		for _, t := range c.pod.GetPodAntiAffinity() {
-			id := m.add("anti\x00"+termKey(c.pod, t), t.GetTopologyKey(), 0, termSelects(c.pod, t))
+			id := m.add("anti\x00"+termKey(c.pod, t), t.GetTopologyKey(), 0, termSelects(c.pod, t), t.GetSelector())
 			c.anti = append(c.anti, id)
 			owners[id] = true
 		}
 	}
+	byLabel := map[string][]int{}
+	for id, t := range b.trackers {
+		byLabel[t.label] = append(byLabel[t.label], id)
+	}
 	for _, c := range b.classes {
-		for id, t := range b.trackers {
-			if t.selects(c.pod) {
+		for _, id := range mayCount(c.pod, byLabel) {
+			if b.trackers[id].selects(c.pod) {
 				c.countedBy = append(c.countedBy, id)
 				if owners[id] {
 					c.forbiddenBy = append(c.forbiddenBy, id)
@@ -157,12 +162,36 @@ func (b *Book) track() {
 	}
 }
 
-func (m *maker) add(name, key string, scope int, selects func(*fleetv1.Pod) bool) int {
+// mayCount is the trackers that a pod's labels do not rule out: asking every tracker
+// about every pod takes too long where each workload has its own.
+func mayCount(pod *fleetv1.Pod, byLabel map[string][]int) []int {
+	ids := slices.Clone(byLabel[""])
+	for key, value := range pod.GetLabels() {
+		ids = append(ids, byLabel[labelName(key, value)]...)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func labelName(key, value string) string { return key + "\x00" + value }
+
+// labelOf a selector that pods must have to be selected, empty if it names none.
+func labelOf(s *fleetv1.LabelSelector) string {
+	least := ""
+	for key, value := range s.GetMatchLabels() {
+		if name := labelName(key, value); least == "" || name < least {
+			least = name
+		}
+	}
+	return least
+}
+
+func (m *maker) add(name, key string, scope int, selects func(*fleetv1.Pod) bool, selector *fleetv1.LabelSelector) int {
 	id, ok := m.byName[name]
 	if !ok {
 		id = len(m.book.trackers)
 		m.byName[name] = id
-		m.book.trackers = append(m.book.trackers, &tracker{key: m.key(key), scope: scope, selects: selects})
+		m.book.trackers = append(m.book.trackers, &tracker{key: m.key(key), scope: scope, selects: selects, label: labelOf(selector)})
 	}
 	return id
 }
@@ -218,7 +247,7 @@ func (m *maker) spread(c *class) {
 		}
 		name := strings.Join([]string{"spread", c.pod.GetNamespace(), s.GetTopologyKey(), selector, scopeName}, "\x00")
 		limit := spread{maxSkew: int(s.GetMaxSkew()), minDomains: int(s.GetMinDomains())}
-		limit.tracker = m.add(name, s.GetTopologyKey(), scope, sees)
+		limit.tracker = m.add(name, s.GetTopologyKey(), scope, sees, s.GetSelector())
 		if sees(c.pod) {
 			limit.self = 1
 		}
@@ -242,7 +271,7 @@ func (m *maker) affinity(c *class) {
 	}
 	for _, t := range terms {
 		name := "affinity\x00" + t.GetTopologyKey() + "\x00" + strings.Join(spelled, "\x01")
-		c.affinity = append(c.affinity, m.add(name, t.GetTopologyKey(), 0, all))
+		c.affinity = append(c.affinity, m.add(name, t.GetTopologyKey(), 0, all, terms[0].GetSelector()))
 	}
 	c.selfAffine = all(c.pod)
 }

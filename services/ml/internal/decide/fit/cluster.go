@@ -30,8 +30,10 @@ var unschedulable = &fleetv1.Taint{Key: "node.kubernetes.io/unschedulable", Effe
 // none is the value of a topology label that a node lacks.
 const none = -1
 
-// Cluster is nodes with pods on them. It is not safe for concurrent use.
+// Cluster is nodes with pods on them. It is not safe for concurrent use, which
+// includes Clone.
 type Cluster struct {
+	owner   *owner
 	book    *Book
 	nodes   []*place
 	at      []int              // node by pod, none if nowhere
@@ -40,11 +42,18 @@ type Cluster struct {
 	domains [][][]int32        // by scope and key: nodes with each value
 	open    []int              // nodes that take pods; nil: not known
 	ignored []bool             // by key; nil: none
+
+	topology *owner // of values and domains
 }
+
+// owner marks what one cluster may write to. Clones share everything until one of
+// them writes to it, since most change next to nothing.
+type owner struct{ _ byte }
 
 // place is a node and what is on it.
 type place struct {
 	Node
+	owner *owner
 	free  Amounts
 	pods  []int
 	ports map[int32]int
@@ -55,6 +64,7 @@ type place struct {
 
 // tally is the state of one tracker, by the number of the key's value.
 type tally struct {
+	owner  *owner
 	seen   []int32 // pods that the selector sees
 	owners []int32 // pods that have the term
 	total  int
@@ -63,9 +73,10 @@ type tally struct {
 // NewCluster without nodes.
 func NewCluster(book *Book) *Cluster {
 	c := &Cluster{
-		book: book, at: make([]int, len(book.pods)), count: make([]tally, len(book.trackers)),
+		owner: &owner{}, book: book, at: make([]int, len(book.pods)), count: make([]tally, len(book.trackers)),
 		values: make([]map[string]int32, len(book.keys)), domains: make([][][]int32, len(book.scopes)),
 	}
+	c.topology = c.owner
 	for i := range c.at {
 		c.at[i] = none
 	}
@@ -80,10 +91,11 @@ func NewCluster(book *Book) *Cluster {
 
 // AddNode and get its index.
 func (c *Cluster) AddNode(n Node) int {
-	p := &place{Node: n, free: n.Room.Minus(n.Reserved), value: make([]int32, len(c.book.keys)), in: make([]bool, len(c.book.scopes))}
+	p := &place{owner: c.owner, Node: n, free: n.Room.Minus(n.Reserved), value: make([]int32, len(c.book.keys)), in: make([]bool, len(c.book.scopes))}
 	for _, port := range n.Ports {
 		p.bind(port, 1)
 	}
+	c.ownTopology()
 	for k, key := range c.book.keys {
 		p.value[k] = none
 		if text, ok := n.Labels[key]; ok {
@@ -168,7 +180,7 @@ func (c *Cluster) Spare(node int) Amounts {
 }
 
 // Close a node to pods, as cordoning does.
-func (c *Cluster) Close(node int) { c.nodes[node].Closed, c.open = true, nil }
+func (c *Cluster) Close(node int) { c.own(node).Closed, c.open = true, nil }
 
 // candidates for a pod of the class: all nodes that are not closed to it.
 func (c *Cluster) candidates(kind *class) []int {
@@ -206,7 +218,8 @@ func (c *Cluster) heeds(tracker int) bool {
 // Place a pod without asking whether it fits.
 func (c *Cluster) Place(pod, node int) {
 	c.at[pod] = node
-	c.nodes[node].pods = append(c.nodes[node].pods, pod)
+	p := c.own(node)
+	p.pods = append(p.pods, pod)
 	c.account(pod, node, 1)
 }
 
@@ -218,7 +231,7 @@ func (c *Cluster) Remove(pod int) {
 	}
 	c.account(pod, node, -1)
 	c.at[pod] = none
-	p := c.nodes[node]
+	p := c.own(node)
 	i := slices.Index(p.pods, pod)
 	p.pods[i] = p.pods[len(p.pods)-1]
 	p.pods = p.pods[:len(p.pods)-1]
@@ -226,17 +239,18 @@ func (c *Cluster) Remove(pod int) {
 
 // RemoveNode with all that is on it.
 func (c *Cluster) RemoveNode(node int) {
-	p := c.nodes[node]
+	p := c.own(node)
 	for len(p.pods) > 0 {
 		c.Remove(p.pods[0])
 	}
+	c.ownTopology()
 	p.gone, c.open = true, nil
 	c.countNode(p, -1)
 }
 
 // account for a pod that comes (sign 1) or goes (sign -1).
 func (c *Cluster) account(pod, node, sign int) {
-	p, kind := c.nodes[node], c.book.classes[c.book.class[pod]]
+	p, kind := c.own(node), c.book.classes[c.book.class[pod]]
 	if sign > 0 {
 		p.free = p.free.Minus(kind.requests)
 	} else {
@@ -248,13 +262,15 @@ func (c *Cluster) account(pod, node, sign int) {
 	for _, id := range kind.countedBy {
 		t := c.book.trackers[id]
 		if v := p.value[t.key]; v != none && p.in[t.scope] {
-			c.count[id].seen = add(c.count[id].seen, v, int32(sign))
-			c.count[id].total += sign
+			count := c.ownTally(id)
+			count.seen = add(count.seen, v, int32(sign))
+			count.total += sign
 		}
 	}
 	for _, id := range kind.anti {
 		if v := p.value[c.book.trackers[id].key]; v != none {
-			c.count[id].owners = add(c.count[id].owners, v, int32(sign))
+			count := c.ownTally(id)
+			count.owners = add(count.owners, v, int32(sign))
 		}
 	}
 }
@@ -356,25 +372,46 @@ func (c *Cluster) near(kind *class, p *place) bool {
 
 // Clone the cluster: what happens to one does not happen to the other.
 func (c *Cluster) Clone() *Cluster {
-	twin := &Cluster{book: c.book, ignored: slices.Clone(c.ignored), at: slices.Clone(c.at), count: make([]tally, len(c.count)), values: make([]map[string]int32, len(c.values))}
-	for i, t := range c.count {
-		twin.count[i] = tally{seen: slices.Clone(t.seen), owners: slices.Clone(t.owners), total: t.total}
+	twin := *c
+	twin.at, twin.nodes, twin.count = slices.Clone(c.at), slices.Clone(c.nodes), slices.Clone(c.count)
+	twin.ignored = slices.Clone(c.ignored)
+	c.owner, twin.owner = &owner{}, &owner{} // neither owns any longer what both have
+	return &twin
+}
+
+// own a node before writing to it.
+func (c *Cluster) own(node int) *place {
+	p := c.nodes[node]
+	if p.owner != c.owner {
+		twin := *p // labels, value and in are never written to
+		twin.owner, twin.pods, twin.ports = c.owner, slices.Clone(p.pods), maps.Clone(p.ports)
+		p = &twin
+		c.nodes[node] = p
 	}
+	return p
+}
+
+func (c *Cluster) ownTally(tracker int) *tally {
+	t := &c.count[tracker]
+	if t.owner != c.owner {
+		t.owner, t.seen, t.owners = c.owner, slices.Clone(t.seen), slices.Clone(t.owners)
+	}
+	return t
+}
+
+func (c *Cluster) ownTopology() {
+	if c.topology == c.owner {
+		return
+	}
+	c.topology = c.owner
+	c.values, c.domains = slices.Clone(c.values), slices.Clone(c.domains)
 	for i, v := range c.values {
-		twin.values[i] = maps.Clone(v)
+		c.values[i] = maps.Clone(v)
 	}
-	for _, keys := range c.domains {
-		var copied [][]int32
-		for _, counters := range keys {
-			copied = append(copied, slices.Clone(counters))
+	for i, keys := range c.domains {
+		c.domains[i] = slices.Clone(keys)
+		for k, counters := range keys {
+			c.domains[i][k] = slices.Clone(counters)
 		}
-		twin.domains = append(twin.domains, copied)
 	}
-	places := make([]place, len(c.nodes)) // one allocation instead of many
-	for i, p := range c.nodes {
-		places[i] = *p // labels, value and in are never written to
-		places[i].pods, places[i].ports = slices.Clone(p.pods), maps.Clone(p.ports)
-		twin.nodes = append(twin.nodes, &places[i])
-	}
-	return twin
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // buyer buys nodes for groups of pods, one good buy after the other: it fills an
@@ -13,7 +14,7 @@ import (
 type buyer struct {
 	*filler
 
-	count  []int // bought so far, by offer; shared with what was bought before
+	count  []int // bought so far, by offer, with what was bought before
 	nodes  int   // that may yet be bought, below 0: any number
 	shelf  []int // offers that are not beaten by another that the pods can use alike
 	prices *prices
@@ -41,34 +42,53 @@ func newBuyer(m *model, groups []*group, count []int, nodes int) *buyer {
 // shelve drops offers that have a twin for less: on-demand nodes cost the same in
 // every zone, and where no pod minds the zone, one zone's will do.
 func (b *buyer) shelve() {
+	users := b.users()
+	type twin struct {
+		cpu, memory, disk, pods int64
+		users, rest             string
+	}
+	twins := map[twin]int{}
+	for i := range b.m.offers {
+		o := &b.m.offers[i]
+		key := twin{cpu: o.room.CPU, memory: o.room.Memory, disk: o.room.Disk, pods: o.room.Pods, users: users[o.brand]}
+		if key.users == "" || o.room.Pods <= 0 {
+			continue
+		}
+		if len(o.room.Extended)+len(o.Node.Ports) > 0 {
+			key.rest = fmt.Sprint(o.room.Extended, o.Node.Ports)
+		}
+		at, ok := twins[key]
+		switch {
+		case o.Max > 0:
+			b.shelf = append(b.shelf, i)
+		case !ok:
+			twins[key] = len(b.shelf)
+			b.shelf = append(b.shelf, i)
+		case o.Price < b.m.offers[b.shelf[at]].Price:
+			b.shelf[at] = i
+		}
+	}
+}
+
+// users spells, by brand, which masks of the groups have it.
+func (b *buyer) users() []string {
 	var masks []*mask
 	for _, g := range b.groups {
 		if !slices.Contains(masks, g.mask) {
 			masks = append(masks, g.mask)
 		}
 	}
-	twins := map[string]int{}
-	for i := range b.m.offers {
-		o := &b.m.offers[i]
-		key := []byte(fmt.Sprint(o.room, o.Max, o.Node.Ports))
-		used := false
-		for _, k := range masks {
-			has := k.has(i)
-			used = used || has
-			key = append(key, map[bool]byte{true: 1, false: 0}[has])
+	users := make([]string, len(b.m.brands))
+	for brand := range users {
+		text := strings.Builder{}
+		for i, k := range masks {
+			if k.has(brand) {
+				fmt.Fprint(&text, i, " ")
+			}
 		}
-		if !used || o.room.Pods <= 0 {
-			continue
-		}
-		at, ok := twins[string(key)]
-		switch {
-		case !ok || o.Max > 0:
-			twins[string(key)] = len(b.shelf)
-			b.shelf = append(b.shelf, i)
-		case o.Price < b.m.offers[b.shelf[at]].Price:
-			b.shelf[at] = i
-		}
+		users[brand] = text.String()
 	}
+	return users
 }
 
 // run until nothing is left or nothing can be bought.
@@ -90,6 +110,23 @@ func (b *buyer) run() (bought []*bin) {
 		b.compact()
 	}
 	return bought
+}
+
+// unplaced pods.
+func (b *buyer) unplaced() int {
+	n := 0
+	for _, left := range b.left {
+		n += left
+	}
+	return n
+}
+
+func (b *buyer) cost(bins []*bin) float64 {
+	sum := 0.0
+	for _, bin := range bins {
+		sum += b.m.offers[bin.offer].Price
+	}
+	return sum
 }
 
 // remaining worth.
@@ -172,20 +209,30 @@ func (b *buyer) value(p *prices) {
 	}
 	b.sort()
 	b.bound = make([]float64, len(b.m.offers))
+	tops := make([][]float64, len(b.m.brands))
 	for _, o := range b.shelf {
-		top := make([]float64, b.m.dims)
-		for _, k := range masks {
-			if k.has(o) {
-				for r, v := range p.of(k) {
-					top[r] = max(top[r], v)
-				}
-			}
+		brand := b.m.offers[o].brand
+		if tops[brand] == nil {
+			tops[brand] = b.top(p, masks, brand)
 		}
-		b.bound[o] = b.m.offers[o].Price / max(valueLeast, dot(top, b.m.offers[o].space))
+		b.bound[o] = b.m.offers[o].Price / max(valueLeast, dot(tops[brand], b.m.offers[o].space))
 	}
 	b.offers = slices.Clone(b.shelf)
 	slices.SortStableFunc(b.offers, func(x, y int) int { return cmp.Compare(b.bound[x], b.bound[y]) })
 	b.worth = b.remaining()
+}
+
+// top worths that any of the masks gives resources of a brand.
+func (b *buyer) top(p *prices, masks []*mask, brand int) []float64 {
+	top := make([]float64, b.m.dims)
+	for _, k := range masks {
+		if k.has(brand) {
+			for r, v := range p.of(k) {
+				top[r] = max(top[r], v)
+			}
+		}
+	}
+	return top
 }
 
 // restore what is on the nodes to what is left, and nothing else.
@@ -239,8 +286,7 @@ var ways = [...]way{alike, balanced, plain}
 
 // among the nodes that hold worth between least and most, the one that costs least
 // for each unit.
-func (b *buyer) among(least, most float64) *bin {
-	var node *bin
+func (b *buyer) among(least, most float64) (node *bin) {
 	score := math.Inf(1)
 	for _, o := range b.offers {
 		if b.bound[o]*near >= score {
@@ -258,7 +304,7 @@ func (b *buyer) among(least, most float64) *bin {
 				node, score = b.filled(o), s
 			}
 			if score <= b.bound[o]*near {
-				break
+				return node
 			}
 		}
 	}

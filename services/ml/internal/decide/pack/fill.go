@@ -31,11 +31,13 @@ type item struct {
 // filler fills imaginary nodes from what is left of the groups.
 type filler struct {
 	m      *model
+	style  style
 	groups []*group
 	left   []int  // by group
 	order  []item // groups with pods left, dearest first
 
-	byRelation []item // the same by memory to CPU
+	byRelation []item  // the same by memory to CPU
+	mean       float64 // memory to CPU of all of them
 
 	taken  []int // by group, on the node being filled
 	loaded []int // groups on it
@@ -48,7 +50,7 @@ type filler struct {
 }
 
 func newFiller(m *model, groups []*group) *filler {
-	f := &filler{m: m, groups: groups, left: make([]int, len(groups)), taken: make([]int, len(groups)), ports: map[int32]bool{}}
+	f := &filler{m: m, style: styles[0], groups: groups, left: make([]int, len(groups)), taken: make([]int, len(groups)), ports: map[int32]bool{}}
 	trackers := 0
 	for i, g := range groups {
 		f.left[i] = len(g.pods)
@@ -73,6 +75,14 @@ const (
 	plain               // dearest first
 )
 
+// style of choosing pods alike to the node. None is best for all workloads.
+type style struct {
+	reach   float64 // how many times the relation of a pod may be off that of what is left of the node, in evening it out
+	outward bool    // see nearer
+}
+
+var styles = [...]style{{1.6, true}, {4, false}, {2.5, false}}
+
 // alikeShare of a node is filled with pods like it; the rest makes things even.
 const alikeShare = 0.8
 
@@ -83,23 +93,29 @@ func (f *filler) fill(o int, how way) (value float64) {
 	if how == alike {
 		value += f.stuffAlike(o, &room)
 	}
-	if how != plain {
-		value += f.stuff(o, &room, true)
+	if how == alike {
+		value += f.stuff(o, &room, f.style.reach)
 	}
-	return value + f.stuff(o, &room, false)
+	if how != plain {
+		value += f.stuff(o, &room, math.Inf(1))
+	}
+	return value + f.stuff(o, &room, 0)
 }
 
 // stuff pods into the room of a node of an offer, beside what is there. If balanced,
 // only those that draw what is left towards the node's own relation.
-func (f *filler) stuff(o int, room *fit.Amounts, balanced bool) (value float64) {
-	own, free := relation(f.m.offers[o].room), relation(*room)
+func (f *filler) stuff(o int, room *fit.Amounts, reach float64) (value float64) {
+	own, free, brand := relation(f.m.offers[o].room), relation(*room), f.m.offers[o].brand
 	f.steps += len(f.order)
 	for at := range f.order {
 		it := &f.order[at]
-		if it.cpu > room.CPU || it.memory > room.Memory || !it.mask.has(o) {
+		if it.cpu > room.CPU || it.memory > room.Memory || !it.mask.has(brand) {
 			continue
 		}
-		if balanced && (free < own) == (it.relation > free) && math.Abs(free-own) > 0.02*own {
+		if reach > 0 && (it.relation > reach*free || it.relation*reach < free) {
+			continue
+		}
+		if reach > 0 && (free < own) == (it.relation > free) && math.Abs(free-own) > 0.02*own {
 			continue
 		}
 		if more := f.put(it.group, room); more > 0 {
@@ -117,13 +133,13 @@ func (f *filler) stuff(o int, room *fit.Amounts, balanced bool) (value float64) 
 // node's to those furthest from it.
 func (f *filler) stuffAlike(o int, room *fit.Amounts) (value float64) {
 	full := *room
-	own := relation(full)
+	own, brand := relation(full), f.m.offers[o].brand
 	up, _ := slices.BinarySearchFunc(f.byRelation, own, func(it item, own float64) int { return cmp.Compare(it.relation, own) })
 	down := up - 1
 	kept := func(left, all int64) bool { return float64(left) > (1-alikeShare)*float64(all) }
 	for (down >= 0 || up < len(f.byRelation)) && kept(room.CPU, full.CPU) && kept(room.Memory, full.Memory) && room.Pods > 0 {
 		var it *item
-		if up < len(f.byRelation) && (down < 0 || f.byRelation[up].relation*f.byRelation[down].relation < own*own) {
+		if up < len(f.byRelation) && (down < 0 || f.nearer(f.byRelation[up].relation/own, own/f.byRelation[down].relation, own)) {
 			it = &f.byRelation[up]
 			up++
 		} else {
@@ -131,11 +147,24 @@ func (f *filler) stuffAlike(o int, room *fit.Amounts) (value float64) {
 			down--
 		}
 		f.steps++
-		if it.cpu <= room.CPU && it.memory <= room.Memory && it.mask.has(o) {
+		if it.cpu <= room.CPU && it.memory <= room.Memory && it.mask.has(brand) {
 			value += f.put(it.group, room)
 		}
 	}
 	return value
+}
+
+// nearer says whether the pod above the node's relation is to come before the one below,
+// by how many times they are off. Outward, those on the side away from most pods count
+// as nearer: the others can go elsewhere too.
+func (f *filler) nearer(above, below, own float64) bool {
+	switch {
+	case !f.style.outward:
+		return above < below
+	case own < f.mean:
+		return above*above < below
+	}
+	return above < below*below
 }
 
 // put as many pods of a group as there can be on the node.
@@ -232,25 +261,13 @@ func (f *filler) sociable(i, n int) int {
 		}
 		n = min(n, h.most-there)
 	}
-	for _, port := range h.ports {
-		if f.ports[port] {
-			return 0
-		}
+	if f.refuses(h) {
+		return 0
 	}
-	for _, t := range h.anti {
-		if f.seen[t] > 0 {
-			return 0
-		}
-	}
-	for _, t := range h.forbidden {
-		if f.owners[t] > 0 {
-			return 0
-		}
+	if h.together && n < f.left[i] {
+		return 0
 	}
 	if h.together {
-		if n < f.left[i] {
-			return 0
-		}
 		return n
 	}
 	for _, t := range h.near {
@@ -259,6 +276,13 @@ func (f *filler) sociable(i, n int) int {
 		}
 	}
 	return n
+}
+
+// refuses says whether something on the node keeps pods with these rules off.
+func (f *filler) refuses(h *hostRules) bool {
+	return slices.ContainsFunc(h.ports, func(port int32) bool { return f.ports[port] }) ||
+		slices.ContainsFunc(h.anti, func(t int) bool { return f.seen[t] > 0 }) ||
+		slices.ContainsFunc(h.forbidden, func(t int) bool { return f.owners[t] > 0 })
 }
 
 func (f *filler) item(i int) item {
@@ -276,6 +300,11 @@ func (f *filler) compact() {
 func (f *filler) sort() {
 	slices.SortFunc(f.order, func(a, b item) int { return cmp.Or(cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group)) })
 	f.byRelation = append(f.byRelation[:0], f.order...)
+	var sum fit.Amounts
+	for _, it := range f.order {
+		sum.CPU, sum.Memory = sum.CPU+it.cpu*int64(f.left[it.group]), sum.Memory+it.memory*int64(f.left[it.group])
+	}
+	f.mean = relation(sum)
 	slices.SortFunc(f.byRelation, func(a, b item) int {
 		return cmp.Or(cmp.Compare(a.relation, b.relation), cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group))
 	})

@@ -91,7 +91,7 @@ func (m *model) pinned(k *mask, pin map[string]string) *mask {
 	key := fmt.Sprint(k.id, spell(pin))
 	known, ok := m.admission[key]
 	if !ok {
-		known = m.mask(func(i int) bool { return k.has(i) && labelled(m.offers[i].Node.Labels, pin) })
+		known = m.mask(func(brand int) bool { return k.has(brand) && labelled(m.brands[brand].Labels, pin) })
 		m.admission[key] = known
 	}
 	return known

@@ -3,6 +3,8 @@ package pack
 import (
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
@@ -11,7 +13,9 @@ import (
 type model struct {
 	p      Problem
 	offers []offer
-	dims   int // resources: CPU, memory, disk, pods, then the extended ones
+	keys   []string   // node labels that rules look at
+	brands []fit.Node // one empty node each of offers that no pod's rules tell apart
+	dims   int        // resources: CPU, memory, disk, pods, then the extended ones
 
 	masks     []*mask
 	byBits    map[string]*mask
@@ -23,18 +27,19 @@ type model struct {
 type offer struct {
 	Offer
 
+	brand int         // of model.brands
 	room  fit.Amounts // of an empty node, for pods
 	space []float64   // room as a vector, nothing below 0
 }
 
-// mask is a set of offers, each set once.
+// mask is a set of brands of offers, each set once.
 type mask struct {
 	id   int
 	bits []uint64
 	none bool
 }
 
-func (k *mask) has(offer int) bool { return k.bits[offer>>6]>>(offer&63)&1 == 1 }
+func (k *mask) has(brand int) bool { return k.bits[brand>>6]>>(brand&63)&1 == 1 }
 
 // Units of the vectors, so that their numbers are of one size.
 const (
@@ -48,12 +53,63 @@ func newModel(p Problem) *model {
 	for _, pod := range p.Pods {
 		m.dims = max(m.dims, fixedDims+len(p.Book.Requests(pod).Extended))
 	}
-	for i, o := range p.Offers {
-		o.Node = named(o.Node, fmt.Sprintf("offer-%d", i))
+	m.keys = m.labelKeys()
+	index := map[string]int{}
+	for _, o := range p.Offers {
 		room := o.Node.Room.Minus(o.Node.Reserved)
-		m.offers = append(m.offers, offer{Offer: o, room: room, space: m.vector(room)})
+		name := brandName(&o.Node, m.keys)
+		brand, ok := index[name]
+		if !ok {
+			brand = len(m.brands)
+			index[name] = brand
+			m.brands = append(m.brands, named(o.Node, "new"))
+		}
+		m.offers = append(m.offers, offer{Offer: o, brand: brand, room: room, space: m.vector(room)})
 	}
 	return m
+}
+
+// labelKeys are the node labels that any rule of the pods looks at.
+func (m *model) labelKeys() []string {
+	keys := map[string]bool{fit.LabelZone: true}
+	seen := map[int]bool{}
+	for _, pod := range m.p.Pods {
+		if class := m.p.Book.Class(pod); seen[class] {
+			continue
+		} else {
+			seen[class] = true
+		}
+		p := m.p.Book.Pod(pod)
+		for key := range p.GetNodeSelector() {
+			keys[key] = true
+		}
+		for _, term := range p.GetNodeAffinity() {
+			for _, r := range term.GetMatchExpressions() {
+				keys[r.GetKey()] = true
+			}
+		}
+		for _, key := range m.sharedKeys(pod) {
+			keys[key] = true
+		}
+	}
+	delete(keys, fit.LabelHostname)
+	return slices.Sorted(maps.Keys(keys))
+}
+
+// brandName is equal for offers that no rule about the keys tells apart.
+func brandName(n *fit.Node, keys []string) string {
+	name := strings.Builder{}
+	for _, key := range keys {
+		value, ok := n.Labels[key]
+		if ok {
+			name.WriteString("=")
+		}
+		name.WriteString(value + "\x00")
+	}
+	for _, t := range n.Taints {
+		name.WriteString(t.GetKey() + "\x00" + t.GetValue() + "\x00" + t.GetEffect() + "\x00")
+	}
+	return name.String()
 }
 
 // named is a copy of an empty node with a name of its own.
@@ -88,17 +144,17 @@ func (m *model) maskOf(pod int) *mask {
 	key := m.p.Book.Admission(pod)
 	k, ok := m.admission[key]
 	if !ok {
-		k = m.mask(func(i int) bool { return fit.Admits(m.p.Book.Pod(pod), &m.offers[i].Node) })
+		k = m.mask(func(brand int) bool { return fit.Admits(m.p.Book.Pod(pod), &m.brands[brand]) })
 		m.admission[key] = k
 	}
 	m.ofClass[class] = k
 	return k
 }
 
-// mask of the offers for which in holds.
-func (m *model) mask(in func(offer int) bool) *mask {
-	k := &mask{bits: make([]uint64, (len(m.offers)+63)/64), none: true}
-	for i := range m.offers {
+// mask of the brands for which in holds.
+func (m *model) mask(in func(brand int) bool) *mask {
+	k := &mask{bits: make([]uint64, (len(m.brands)+63)/64), none: true}
+	for i := range m.brands {
 		if in(i) {
 			k.bits[i>>6] |= 1 << (i & 63)
 			k.none = false
@@ -117,7 +173,7 @@ func (m *model) mask(in func(offer int) bool) *mask {
 // holds says whether the pods of a need can be on an empty node of some offer of the mask.
 func (m *model) holds(k *mask, need fit.Amounts) bool {
 	for i := range m.offers {
-		if k.has(i) && need.Within(m.offers[i].room) {
+		if k.has(m.offers[i].brand) && need.Within(m.offers[i].room) {
 			return true
 		}
 	}

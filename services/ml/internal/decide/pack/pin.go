@@ -2,11 +2,9 @@ package pack
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
@@ -48,7 +46,7 @@ func (m *model) pin(pods []int, open []int, by *prices) (pins map[int]map[string
 	if len(social) == 0 {
 		return pins, nil
 	}
-	d := m.domains(open, keys, by)
+	d := m.domains(open, by)
 	waiting := m.friendless(social)
 	for len(waiting) > 0 {
 		var stuck []int
@@ -120,62 +118,42 @@ func (m *model) friendless(pods []int) []int {
 	return sorted
 }
 
-// domains with a cell for each combination of labels that the rules look at and the
-// pods' selectors tell apart.
-func (m *model) domains(open []int, keys map[int][]string, by *prices) *domains {
+// domains with a cell for each brand of offers and each open node.
+func (m *model) domains(open []int, by *prices) *domains {
 	d := &domains{m: m}
 	if m.p.Cluster != nil {
 		d.world = m.p.Cluster.Clone()
-		for n := range d.world.Nodes() {
-			d.world.Close(n)
-		}
 	} else {
 		d.world = fit.NewCluster(m.p.Book)
 	}
 	d.world.Ignore(fit.LabelHostname)
-	var all []string
-	for _, list := range keys {
-		all = append(all, list...)
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	d.addOffers(all, by)
+	d.addOffers(by)
 	d.addOpen(open)
 	return d
 }
 
-func (d *domains) addOffers(keys []string, by *prices) {
-	index := map[string]int{}
-	for i := range d.m.offers {
-		o := &d.m.offers[i]
-		name := strings.Builder{}
-		for _, key := range keys {
-			fmt.Fprintf(&name, "%q", o.Node.Labels[key])
-		}
-		top := make([]float64, d.m.dims)
+func (d *domains) addOffers(by *prices) {
+	ofBrand := make([]int, len(d.m.brands))
+	tops := make([][]float64, len(d.m.brands))
+	for brand, node := range d.m.brands {
+		node.Labels = maps.Clone(node.Labels)
+		delete(node.Labels, fit.LabelHostname)
+		node.Room, node.Reserved, node.Ports = d.endless(), fit.Amounts{}, nil
+		ofBrand[brand] = len(d.cells)
+		d.cells = append(d.cells, cell{node: d.world.AddNode(node), dear: math.Inf(1), pods: map[int]int{}})
+		tops[brand] = make([]float64, d.m.dims)
 		for _, k := range d.m.masks {
-			if has := k.has(i); has {
-				fmt.Fprintf(&name, " %d", k.id)
+			if k.has(brand) {
 				for r, v := range by.of(k) {
-					top[r] = max(top[r], v)
+					tops[brand][r] = max(tops[brand][r], v)
 				}
 			}
 		}
-		dear := o.Price / max(valueLeast, dot(top, o.space))
-		at, ok := index[name.String()]
-		if !ok {
-			at = len(d.cells)
-			index[name.String()] = at
-			node := o.Node
-			node.Name = fmt.Sprintf("cell-%d", at)
-			node.Labels = maps.Clone(node.Labels)
-			delete(node.Labels, fit.LabelHostname)
-			node.Room = d.endless()
-			node.Reserved = fit.Amounts{}
-			node.Ports = nil
-			d.cells = append(d.cells, cell{node: d.world.AddNode(node), dear: math.Inf(1), pods: map[int]int{}})
-		}
-		d.cells[at].dear = min(d.cells[at].dear, dear)
+	}
+	for i := range d.m.offers {
+		o := &d.m.offers[i]
+		c := &d.cells[ofBrand[o.brand]]
+		c.dear = min(c.dear, o.Price/max(valueLeast, dot(tops[o.brand], o.space)))
 	}
 }
 
@@ -187,15 +165,25 @@ func (d *domains) endless() fit.Amounts {
 	return a
 }
 
-// addOpen makes each open node a cell of its own, with the room that it has.
+// addOpen makes a cell of open nodes that the rules cannot tell apart, with the room
+// that they have together.
 func (d *domains) addOpen(open []int) {
+	index := map[string]int{}
+	var nodes []fit.Node
 	for _, n := range open {
 		node := *d.m.p.Cluster.Node(n)
-		node.Name = fmt.Sprintf("open-%d", n)
-		labels := maps.Clone(node.Labels)
-		delete(labels, fit.LabelHostname)
-		node.Labels = labels
-		node.Room, node.Reserved, node.Ports = d.m.p.Cluster.Spare(n), fit.Amounts{}, nil
+		name := brandName(&node, d.m.keys)
+		at, ok := index[name]
+		if !ok {
+			at = len(nodes)
+			index[name] = at
+			labels := maps.Clone(node.Labels)
+			delete(labels, fit.LabelHostname)
+			nodes = append(nodes, fit.Node{Name: node.Name, Labels: labels, Taints: node.Taints, Closed: node.Closed})
+		}
+		nodes[at].Room = nodes[at].Room.Plus(d.m.p.Cluster.Spare(n))
+	}
+	for _, node := range nodes {
 		d.cells = append(d.cells, cell{node: d.world.AddNode(node), pods: map[int]int{}})
 	}
 }

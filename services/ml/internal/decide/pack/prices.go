@@ -70,17 +70,19 @@ const (
 
 // prices for all pods of the problem.
 func (m *model) prices() *prices {
+	count := map[int]int{} // by class
+	var first []int        // pod of each class
+	for _, pod := range m.p.Pods {
+		class := m.p.Book.Class(pod)
+		if count[class]++; count[class] == 1 {
+			first = append(first, pod)
+		}
+	}
 	byMask := map[*mask]*demand{}
 	var all []*demand
-	held := map[int]bool{} // by class
-	for _, pod := range m.p.Pods {
-		k, need, class := m.maskOf(pod), m.p.Book.Requests(pod), m.p.Book.Class(pod)
-		ok, known := held[class]
-		if !known {
-			ok = m.holds(k, need)
-			held[class] = ok
-		}
-		if !ok {
+	for _, pod := range first {
+		k, need := m.maskOf(pod), m.p.Book.Requests(pod)
+		if !m.holds(k, need) {
 			continue
 		}
 		d := byMask[k]
@@ -89,8 +91,9 @@ func (m *model) prices() *prices {
 			byMask[k] = d
 			all = append(all, d)
 		}
+		n := float64(count[m.p.Book.Class(pod)])
 		for i, v := range m.vector(need) {
-			d.sum[i] += v
+			d.sum[i] += n * v
 		}
 	}
 	return m.price(all)
@@ -132,7 +135,7 @@ func (m *model) merge(all []*demand) []*demand {
 	}
 	for len(sorted) > manyMasks {
 		a, b := sorted[len(sorted)-1], sorted[len(sorted)-2]
-		union := &demand{mask: m.mask(func(i int) bool { return a.mask.has(i) || b.mask.has(i) }), sum: slices.Clone(b.sum), of: slices.Concat(a.of, b.of)}
+		union := &demand{mask: m.mask(func(brand int) bool { return a.mask.has(brand) || b.mask.has(brand) }), sum: slices.Clone(b.sum), of: slices.Concat(a.of, b.of)}
 		for i, v := range a.sum {
 			union.sum[i] += v
 		}
@@ -157,20 +160,17 @@ type kind struct {
 }
 
 func (c *cutter) split() {
-	index := map[string]int{}
-	for i := range c.m.offers {
-		if c.m.offers[i].room.Pods <= 0 {
-			continue
-		}
+	index, ofBrand := map[string]int{}, make([]int, len(c.m.brands))
+	for brand := range c.m.brands {
 		var admits []int
 		key := strings.Builder{}
 		for d := range c.demands {
-			if c.demands[d].mask.has(i) {
+			if c.demands[d].mask.has(brand) {
 				admits = append(admits, d)
 				key.WriteByte(byte(d))
 			}
 		}
-		if len(admits) == 0 {
+		if ofBrand[brand] = -1; len(admits) == 0 {
 			continue
 		}
 		at, ok := index[key.String()]
@@ -179,20 +179,50 @@ func (c *cutter) split() {
 			index[key.String()] = at
 			c.kinds = append(c.kinds, kind{admits: admits})
 		}
-		c.kinds[at].offers = append(c.kinds[at].offers, i)
+		ofBrand[brand] = at
 	}
+	for i := range c.m.offers {
+		if at := ofBrand[c.m.offers[i].brand]; at >= 0 && c.m.offers[i].room.Pods > 0 {
+			c.kinds[at].offers = append(c.kinds[at].offers, i)
+		}
+	}
+	for i := range c.kinds {
+		c.kinds[i].offers = c.unbeaten(c.kinds[i].offers)
+	}
+}
+
+// unbeaten offers: those than which none has more of everything for less.
+func (c *cutter) unbeaten(offers []int) (front []int) {
+	slices.SortStableFunc(offers, func(a, b int) int { return cmp.Compare(c.m.offers[a].Price, c.m.offers[b].Price) })
+	for _, i := range offers {
+		beaten := slices.ContainsFunc(front, func(other int) bool {
+			for _, dim := range c.dims {
+				if c.m.offers[other].space[dim] < c.m.offers[i].space[dim] {
+					return false
+				}
+			}
+			return true
+		})
+		if !beaten {
+			front = append(front, i)
+		}
+	}
+	return front
 }
 
 // start with rows that give every worth a limit.
 func (c *cutter) start() {
 	c.table = newTableau(len(c.demands) * len(c.dims))
-	for d, demand := range c.demands {
+	for d := range c.demands {
 		for _, r := range c.dims {
 			best, least := -1, math.Inf(1)
-			for i := range c.m.offers {
-				if space := c.m.offers[i].space[r]; demand.mask.has(i) && space > 0 && c.m.offers[i].room.Pods > 0 {
-					if ratio := max(priceLeast, c.m.offers[i].Price) / space; ratio < least {
-						best, least = i, ratio
+			for _, k := range c.kinds {
+				if !slices.Contains(k.admits, d) {
+					continue
+				}
+				for _, i := range k.offers {
+					if space := c.m.offers[i].space[r]; space > 0 && max(priceLeast, c.m.offers[i].Price)/space < least {
+						best, least = i, max(priceLeast, c.m.offers[i].Price)/space
 					}
 				}
 			}

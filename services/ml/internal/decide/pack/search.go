@@ -19,6 +19,9 @@ type search struct {
 	cheap   []int // shelf by price
 	already []int // by group, on the node being added to
 	random  uint64
+	meanOf  int // nodes of which the mean price is known
+	meanIs  float64
+	heat    float64 // how much dearer a plan may become for a while, USD per hour
 }
 
 const (
@@ -27,8 +30,9 @@ const (
 	leastGain   = 1e-9
 	// stepsEach and stepsPerPod are how many groups may be looked at for the usual
 	// effort; a step takes a few nanoseconds.
-	stepsEach, stepsPerPod, stepsMost = 3e5, 300, 3e7
-	idleRounds                        = 60 // times the nodes: then there is nothing to be found any more
+	stepsEach, stepsPerPod, stepsMost = 1e6, 300, 3e7
+	idleEach, idlePerNode             = 300, 60 // steps without gain: then there is nothing to be found any more
+	heatShare                         = 0.003   // of a node's price
 )
 
 func newSearch(b *buyer, bins []*bin) *search {
@@ -58,18 +62,33 @@ func (s *search) next(n int) int {
 	return int(s.random>>1) % n
 }
 
-// run until the effort is spent or nothing more is found.
+// run until the effort is spent or nothing more is found. At first it may take a step
+// back, ever less so: what is best of all it has seen is the result.
 func (s *search) run(budget int) []*bin {
 	s.steps = 0
-	idle := 0
-	for len(s.bins) > 0 && s.steps < budget && idle < 200+idleRounds*len(s.bins) {
-		if s.step() {
-			idle = 0
+	best, cost := slices.Clone(s.bins), 0.0
+	least := cost
+	for idle := 0; len(s.bins) > 0 && s.steps < budget && idle < idleEach+idlePerNode*len(s.bins); idle++ {
+		s.heat = heatShare * s.mean() * (1 - float64(s.steps)/float64(budget))
+		cost += s.step()
+		if cost < least-leastGain {
+			best, least, idle = slices.Clone(s.bins), cost, 0
 		}
-		idle++
 		s.steps += 50 // so that steps without groups end too
 	}
-	return s.bins
+	return best
+}
+
+// mean price of a node.
+func (s *search) mean() float64 {
+	if s.meanOf != len(s.bins) {
+		sum := 0.0
+		for _, b := range s.bins {
+			sum += s.m.offers[b.offer].Price
+		}
+		s.meanOf, s.meanIs = len(s.bins), sum/float64(len(s.bins))
+	}
+	return s.meanIs
 }
 
 // pick nodes to be emptied: each is the most wasteful of a few, so that all have their turn.
@@ -90,8 +109,9 @@ func (s *search) pick() []int {
 	return picks
 }
 
-// step empties nodes and says whether what came of it is kept.
-func (s *search) step() bool {
+// step empties nodes, and keeps what came of it if that is cheaper, or hardly dearer.
+// It returns by how much the plan became dearer.
+func (s *search) step() (change float64) {
 	picks := s.pick()
 	old := s.empty(picks)
 	var added []addition
@@ -102,34 +122,40 @@ func (s *search) step() bool {
 	if s.m.p.MaxNodes > 0 {
 		allowed = s.nodes + len(picks)
 	}
-	fresh, cost, ok := s.rebuild(old, allowed)
+	fresh, cost, ok := s.rebuild(old+s.heat, allowed)
 	for _, it := range s.order {
 		s.left[it.group] = 0
 	}
 	s.order = s.order[:0]
-	if !ok || cost >= old-leastGain {
+	if !ok {
 		for _, i := range picks {
 			s.count[s.bins[i].offer]++
 		}
-		return false
+		return 0
 	}
-	for _, a := range added {
-		a.bin.loads = join(a.bin.loads, a.loads)
-		s.measure(a.bin)
-	}
+	s.keep(picks, added, fresh)
+	return cost - old
+}
+
+// keep what came of a step. Nodes are never changed, since the best plan may hold them.
+func (s *search) keep(picks []int, added []addition, fresh []*bin) {
 	s.nodes += len(picks) - len(fresh)
 	for _, b := range fresh {
 		s.count[b.offer]++
+	}
+	for _, a := range added {
+		s.bins[a.at] = &bin{offer: s.bins[a.at].offer, loads: join(s.bins[a.at].loads, a.loads)}
+		s.measure(s.bins[a.at])
+	}
+	slices.Sort(picks)
+	for i := len(picks) - 1; i >= 0; i-- {
+		s.bins[picks[i]] = s.bins[len(s.bins)-1]
+		s.bins = s.bins[:len(s.bins)-1]
+	}
+	for _, b := range fresh {
 		s.measure(b)
+		s.bins = append(s.bins, b)
 	}
-	var rest []*bin
-	for i, b := range s.bins {
-		if !slices.Contains(picks, i) {
-			rest = append(rest, b)
-		}
-	}
-	s.bins = append(rest, fresh...)
-	return true
 }
 
 // empty the nodes into what is left. It returns what they cost.
@@ -156,7 +182,7 @@ func (s *search) empty(picks []int) (cost float64) {
 
 // addition is loads for a node that stays.
 type addition struct {
-	bin   *bin
+	at    int
 	loads []load
 }
 
@@ -165,11 +191,11 @@ func (s *search) add(picks []int) (added []addition) {
 	for range min(addsMost, len(s.bins)) {
 		at := s.next(len(s.bins))
 		b := s.bins[at]
-		if slices.Contains(picks, at) || b.room.Pods <= 0 || slices.ContainsFunc(added, func(a addition) bool { return a.bin == b }) {
+		if slices.Contains(picks, at) || b.room.Pods <= 0 || slices.ContainsFunc(added, func(a addition) bool { return a.at == at }) {
 			continue
 		}
 		if loads := s.addTo(b); len(loads) > 0 {
-			added = append(added, addition{b, loads})
+			added = append(added, addition{at, loads})
 			for _, l := range loads {
 				s.left[l.group] -= l.n
 			}
@@ -181,7 +207,7 @@ func (s *search) add(picks []int) (added []addition) {
 func (s *search) addTo(b *bin) []load {
 	s.resume(b)
 	room := b.room
-	s.stuff(b.offer, &room, false)
+	s.stuff(b.offer, &room, 0)
 	loads := s.filled(b.offer).loads
 	for _, l := range b.loads {
 		s.already[l.group] = 0
@@ -272,7 +298,7 @@ func (s *search) last(limit float64) *bin {
 		if s.m.offers[o].Price >= limit-leastGain {
 			return nil
 		}
-		if admit[o>>6]>>(o&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {
+		if brand := s.m.offers[o].brand; admit[brand>>6]>>(brand&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {
 			continue
 		}
 		s.fill(o, plain)

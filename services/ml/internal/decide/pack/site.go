@@ -2,6 +2,7 @@ package pack
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
@@ -18,7 +19,6 @@ type site struct {
 	bought  []*Bought
 	count   []int // by offer
 	waiting []int
-	refused map[int]Reason
 }
 
 func newSite(m *model, by *prices) *site {
@@ -73,8 +73,9 @@ func (s *site) buy(pods []int) bool {
 		}
 	}
 	groups := s.m.groups(pods, s.pins, s.estimate(pods))
-	b := newBuyer(s.m, groups, s.count, nodes)
-	bins := s.improve(b, b.run(), len(pods))
+	b, bins := s.start(groups, nodes, len(pods))
+	bins = s.improve(b, bins, len(pods))
+	s.count = b.count
 	used := make([]int, len(groups))
 	for _, bin := range bins {
 		node := &Bought{Offer: bin.offer}
@@ -86,6 +87,30 @@ func (s *site) buy(pods []int) bool {
 		s.bought = append(s.bought, node)
 	}
 	return len(bins) > 0
+}
+
+// fewPods are packed in every style, and the search starts from the cheapest: the fewer
+// there are, the more the last nodes cost, and the less trying costs.
+const fewPods = 2000
+
+// start with the first plan.
+func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin) {
+	least := math.Inf(1)
+	for _, style := range styles {
+		b := newBuyer(s.m, groups, slices.Clone(s.count), nodes)
+		b.style = style
+		bought := b.run()
+		if best != nil && b.unplaced() > best.unplaced() {
+			continue
+		}
+		if cost := b.cost(bought); best == nil || b.unplaced() < best.unplaced() || cost < least {
+			best, bins, least = b, bought, cost
+		}
+		if s.m.p.Effort < 0 || pods > fewPods {
+			break
+		}
+	}
+	return best, bins
 }
 
 // improve what was bought.
@@ -288,10 +313,10 @@ func (s *site) reason(r *replay, pod int) Reason {
 	}
 	for i := range s.m.offers {
 		o := &s.m.offers[i]
-		if !mask.has(i) || !need.Within(o.room) || o.Max > 0 && s.count[i] >= o.Max {
+		if !mask.has(o.brand) || !need.Within(o.room) || o.Max > 0 && s.count[i] >= o.Max {
 			continue
 		}
-		at := r.world.AddNode(o.Node)
+		at := r.world.AddNode(named(o.Node, "new"))
 		refusal := r.world.Refusal(pod, at)
 		r.world.RemoveNode(at)
 		if reason, ok := why[refusal]; ok {

@@ -13,6 +13,9 @@ func kindName(field protoreflect.FieldDescriptor) string {
 		protoreflect.DoubleKind: "a number", protoreflect.Int32Kind: "a whole number", protoreflect.Int64Kind: "a whole number",
 		protoreflect.BoolKind: "true or false", protoreflect.StringKind: "a string",
 	}[field.Kind()]
+	if field.Kind() == protoreflect.MessageKind {
+		return "a list of objects, as the contract has them"
+	}
 	if field.IsList() {
 		return "a list of strings"
 	}

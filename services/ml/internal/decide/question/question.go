@@ -5,6 +5,7 @@ package question
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -22,7 +23,8 @@ import (
 // not say which field an error is about.
 func Read(name string, from *structpb.Struct, into proto.Message) error {
 	fields := into.ProtoReflect().Descriptor().Fields()
-	for key, value := range from.GetFields() {
+	for _, key := range slices.Sorted(maps.Keys(from.GetFields())) {
+		value := from.GetFields()[key]
 		if fields.ByName(protoName(key)) == nil {
 			return fault.Invalid(name+"."+key, "is not a known field")
 		}

@@ -44,7 +44,8 @@ type Column struct {
 	AsSpot      bool
 	Price       float64 // USD per hour
 	Score       float64 // 0 for on demand
-	Probability float64 // of an interruption in a month; 0 for on demand
+	Probability float64 // of an interruption in a month, or how many if above 1; 0 for on demand
+	Restart     float64 // USD that an interruption costs for each pod
 
 	Labels   map[string]string
 	Full     fit.Amounts // of an empty node
@@ -150,14 +151,15 @@ func refuse(c *Column, l Limits, architectures []string) string {
 	case float64(c.Type.VCPU) < l.LeastCPU || MemoryGiB(c.Type) < l.LeastMemoryGiB:
 		return TooSmall
 	case c.AsSpot:
-		return refuseSpot(c, l)
+		return RefuseSpot(c, l)
 	case l.NoOnDemand:
 		return Excluded
 	}
 	return ""
 }
 
-func refuseSpot(c *Column, l Limits) string {
+// RefuseSpot says which limit on spot keeps a column from being taken, empty if none.
+func RefuseSpot(c *Column, l Limits) string {
 	switch {
 	case c.Price > l.PriceRatio*c.OnDemand+granularity:
 		return PriceCeiling

@@ -6,7 +6,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
@@ -24,14 +23,7 @@ const decisionType = "spot_optimize"
 // on-demand price, a replacement with what the cluster costs today.
 func (a answer) compose(q *problem, all []*column, p plan, fresh bool) *mlv1.DecisionResponse {
 	before, after := q.w.CostPerHour(), p.CostAfter(q.w.World)
-	savings := before - after
-	if fresh {
-		savings = 0
-		for _, c := range p.Buy {
-			savings += c.OnDemand - c.Price
-		}
-	}
-	savings = figure.Cents(max(0, savings) * figure.HoursPerMonth)
+	savings := q.savings(p, fresh)
 	led := q.w.ledgerFor(p.Gone, q.l)
 	return &mlv1.DecisionResponse{
 		RequestId: a.req.GetRequestId(), Timestamp: timestamppb.New(a.now), DecisionType: decisionType,

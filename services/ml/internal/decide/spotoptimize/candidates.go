@@ -53,9 +53,11 @@ func nearness(c *column, taken map[*column]bool) int {
 // whyNot says of a column that could have been taken why it was not.
 func (q *problem) whyNot(p plan) func(*column) string {
 	small, full, largest := q.smallest(p), q.spotFull(p), q.largest(p.Gone)
+	led := q.w.ledgerFor(p.Gone, q.l)
 	dearest := 0.0 // price of a vCPU, among those taken
 	for _, c := range p.Buy {
 		dearest = max(dearest, perCPU(c))
+		led.add(c)
 	}
 	return func(c *column) string {
 		switch {
@@ -63,6 +65,8 @@ func (q *problem) whyNot(p plan) func(*column) string {
 			return shop.TooSmall
 		case c.AsSpot && full && perCPU(c) < dearest:
 			return shop.SpotShare
+		case !led.zoneOpen(c) && perCPU(c) < dearest:
+			return candidateZoneShare
 		case len(p.Gone) > 0 && float64(c.Type.VCPU) > largest:
 			return shop.PoolShare // alone it would be too much of the whole
 		}

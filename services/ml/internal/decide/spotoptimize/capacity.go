@@ -37,7 +37,7 @@ func topUp(ledger *ledger, shelf *shelf, want wants, buy []*column, spots int) (
 		}
 		best := cheapestFor(rest, all, ledger, shelf, spots)
 		if best == nil {
-			return buy, "max_pool_share"
+			return buy, ledger.shut(shelf.columns)
 		}
 		ledger.add(best)
 		buy = append(buy, best)
@@ -58,7 +58,7 @@ func cheapestFor(rest wants, all fit.Amounts, ledger *ledger, shelf *shelf, spot
 	var best *column
 	score := math.Inf(1)
 	for _, c := range shelf.columns {
-		if c.AsSpot && (!ledger.spotOpen(c, spots) || rest.nodes == 0 && tooLarge(c, all, ledger.l)) {
+		if !ledger.zoneOpen(c) || c.AsSpot && (!ledger.spotOpen(c, spots) || rest.nodes == 0 && tooLarge(c, all, ledger.l)) {
 			continue
 		}
 		gives := rest.from(c, w)
@@ -108,19 +108,27 @@ func (q *problem) fromNothing() outcome {
 	if q.want.urgent {
 		return q.urgent()
 	}
-	spots, shelf := math.MaxInt32, newShelf(q.columns, nominal)
+	shelf := newShelf(q.columns, nominal)
+	o := q.fromGuess(newGuess(0, false), shelf)
+	if !o.ok() && q.l.zoneShare < 1 {
+		o = q.fromGuess(newGuess(0, true), shelf)
+	}
+	return o
+}
+
+func (q *problem) fromGuess(g guess, shelf *shelf) outcome {
 	var o outcome
 	for range 10 {
 		ledger := q.w.ledgerFor(nil, q.l)
-		buy, limit := topUp(ledger, shelf, q.want, nil, spots)
+		g.tell(ledger, q.want.vcpu())
+		buy, limit := topUp(ledger, shelf, q.want, nil, g.spots)
 		o = outcome{plan: plan{Buy: buy}, limit: limit}
 		if limit == "" {
 			o.limit = q.w.broken(o.plan, q.l)
 		}
-		if o.limit != "max_pool_share" || spots == 1 {
+		if g.spots == 1 || !g.mend(o.limit, ledger.newSpot) {
 			break
 		}
-		spots = max(1, min(ledger.newSpot, spots-1))
 	}
 	return o
 }

@@ -19,11 +19,13 @@ func (q *problem) choose() (outcome, bool) {
 	best, found := outcome{}, false
 	all := q.w.Replaceable()
 	consider := func(o outcome) {
+		q.remember(o)
 		if o.ok() && q.saves(o.plan) && (!found || q.w.worth(o.plan) < q.w.worth(best.plan)) {
 			best, found = o, true
 		}
 	}
 	whole := q.settle(all)
+	q.stopped = whole.limit
 	consider(whole)
 	if q.partialMayBeBetter(whole) {
 		ordered := q.byWaste(q.w.Replaceable())
@@ -74,8 +76,7 @@ func (q *problem) keepNodesOf(stuck, nodes []int) []int {
 // partialMayBeBetter where a limit stopped the whole, or may have made it buy on
 // demand what might as well have stayed.
 func (q *problem) partialMayBeBetter(whole outcome) bool {
-	limited := q.l.maxSpot < 1 || q.l.floorCPU > 0 || q.l.maxNodes > 0
-	return limited || !whole.ok() || !q.saves(whole.plan)
+	return q.l.partial() || !whole.ok() || !q.saves(whole.plan)
 }
 
 // portions of n nodes to try, largest first.

@@ -11,16 +11,23 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/question"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/scene"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
 // Decide answers a request from a market snapshot. The same request, snapshot and
 // time give the same answer.
 func Decide(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (*mlv1.DecisionResponse, error) {
+	return DecideWith(req, prices, shop.Advisor{}, now)
+}
+
+// DecideWith scores the risk of pools by a model instead of the Spot Advisor's prior.
+func DecideWith(req *mlv1.DecisionRequest, prices *market.Snapshot, risk shop.PoolRisk, now time.Time) (*mlv1.DecisionResponse, error) {
 	want, l, err := decode(req)
 	if err != nil {
 		return nil, err
 	}
+	l.risk = watching(risk, l.history)
 	state := req.GetCurrentState()
 	if !prices.Known(state.GetRegion()) {
 		return nil, fault.Infeasible("region", "No prices are known for region %q", state.GetRegion())
@@ -44,9 +51,9 @@ func Decide(req *mlv1.DecisionRequest, prices *market.Snapshot, now time.Time) (
 func (a answer) capacity(want wants, l limits) (*mlv1.DecisionResponse, error) {
 	w := newWorld(a.req.GetCurrentState(), a.prices, a.now)
 	if want.urgent {
-		l.maxSpot = 1 // nothing is bought as spot, so no share of it can bind
+		l.hasty()
 	}
-	all := w.columns(want, l)
+	all := w.choices(want, l)
 	q := newProblem(w, l, want, all)
 	if len(q.columns) == 0 {
 		return nil, w.infeasible(want, l, "")
@@ -60,14 +67,15 @@ func (a answer) capacity(want wants, l limits) (*mlv1.DecisionResponse, error) {
 			n.Reason, n.Detail = scene.ReasonNoSaving, "only capacity was asked for"
 		}
 	}
-	return a.compose(q, all, o.plan, true), nil
+	return q.withBeside(a.compose(q, all, o.plan, true), o.plan, true), nil
 }
 
 // replacement of a cluster's nodes by cheaper ones.
 func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error) {
 	w := newWorld(a.req.GetCurrentState(), a.prices, a.now)
-	all := w.columns(want, l)
+	all := w.choices(want, l)
 	q := newProblem(w, l, want, all)
+	q.keepOnDemand()
 	movable := w.Replaceable()
 	if len(movable) > 0 && !q.anyUse(movable) {
 		if constraint := w.binding(want, l, movable); constraint != "" {
@@ -77,7 +85,7 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 	q.excludeImmovable()
 	o, ok := q.choose()
 	if ok {
-		o.plan = q.extend(o.plan)
+		o.plan = q.reconsider(q.extend(o.plan))
 	}
 	if broken := w.broken(plan{}, l); !ok && broken != "" && len(movable) > 0 {
 		return nil, fault.Infeasible(broken, "The cluster breaks %s today and no change that saves money mends it", broken)
@@ -86,21 +94,29 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 		o = outcome{}
 	}
 	q.explain(o.plan)
-	return a.compose(q, all, o.plan, false), nil
+	return q.withBeside(a.compose(q, all, o.plan, false), o.plan, false), nil
 }
 
 // explain the nodes that could have gone and stay.
 func (q *problem) explain(p plan) {
+	led := q.w.ledgerFor(p.Gone, q.l)
+	for _, c := range p.Buy {
+		led.add(c)
+	}
 	spotFull := q.spotFull(p)
 	for i, n := range q.w.Nodes {
 		if n.Reason != "" || slices.Contains(p.Gone, i) {
 			continue
 		}
 		switch {
-		case q.l.floorCPU > 0 && q.floorNeeds(p, n):
-			n.Reason, n.Detail = scene.ReasonFloor, "on_demand_floor_cpu"
+		case led.floor(0) > 0 && led.onDemand-n.VCPU < led.floor(0):
+			n.Reason, n.Detail = scene.ReasonFloor, led.floorLimit()
 		case spotFull:
 			n.Reason, n.Detail = scene.ReasonSpotShare, "max_spot_percentage"
+		case q.stopped == "max_zone_share":
+			n.Reason, n.Detail = reasonZoneShare, q.stopped
+		case q.stopped == "min_pools":
+			n.Reason, n.Detail = reasonMinPools, q.stopped
 		default:
 			n.Reason, n.Detail = scene.ReasonNoSaving, "no change of it saves enough"
 		}
@@ -115,13 +131,4 @@ func (q *problem) spotFull(p plan) bool {
 		led.add(c)
 	}
 	return q.l.maxSpot < 1 && float64(led.spot+1) > q.l.maxSpot*float64(led.kept+led.new)+defaultGranularity
-}
-
-// floorNeeds says whether on-demand vCPU would fall below the floor without the node.
-func (q *problem) floorNeeds(p plan, n *node) bool {
-	led := q.w.ledgerFor(p.Gone, q.l)
-	for _, c := range p.Buy {
-		led.add(c)
-	}
-	return led.onDemand-n.VCPU < q.l.floorCPU
 }

@@ -17,11 +17,18 @@ type problem struct {
 	waiting []int     // pending pods that can be placed at all
 
 	extending bool // a plan is carried on, so its new nodes are no reason to wait
+
+	light   bool      // solved quickly, to be compared with others solved so
+	stopped string    // the limit that a plan without all the nodes breaks, empty if none
+	stock   []*column // what may be bought but for ceilings; made when first needed
+	rivals  []plan    // the best that were met on the way
+	spent   int       // quick solutions that were tried beside
+	reasons []reason  // why nodes stay whatever is solved
 }
 
 func newProblem(w *world, l limits, want wants, columns []*column) *problem {
 	can := shop.Takeable(columns)
-	return &problem{w: w, l: l, want: want, columns: can, shelf: newShelf(can, free)}
+	return &problem{w: w, l: l, want: want, columns: can, shelf: newShelf(can, free), reasons: w.reasons()}
 }
 
 // outcome of trying to do without some nodes.
@@ -53,7 +60,7 @@ func (q *problem) without(gone []int) outcome {
 		if i == 0 || better(q.w, o, best) {
 			best = o
 		}
-		if o.ok() && q.w.trials() < fewTrials {
+		if o.ok() && (q.light || q.w.trials() < fewTrials) {
 			break // on a large cluster a second attempt costs more time than it saves money
 		}
 	}
@@ -78,7 +85,7 @@ func (q *problem) attempt(gone []int, slack, known float64) outcome {
 		if q.w.worth(o.plan) >= known {
 			return outcome{plan: o.plan, limit: "dearer than another plan"}
 		}
-		stuck := q.w.firstFailure(o.plan, q.waiting)
+		stuck := q.firstFailure(o.plan)
 		if len(stuck) == 0 {
 			o.limit = q.w.broken(o.plan, q.l)
 			return o
@@ -89,33 +96,39 @@ func (q *problem) attempt(gone []int, slack, known float64) outcome {
 			return outcome{plan: o.plan, stuck: stuck, limit: limit}
 		}
 	}
-	return outcome{plan: o.plan, stuck: q.w.firstFailure(o.plan, q.waiting), limit: q.w.broken(o.plan, q.l)}
+	return outcome{plan: o.plan, stuck: q.firstFailure(o.plan), limit: q.w.broken(o.plan, q.l)}
 }
 
 // pack the pods of the nodes that go. How many spot nodes there will be decides
 // how many one pool may have, so it is guessed high and lowered until it holds.
 func (q *problem) pack(gone []int, slack float64) outcome {
+	o := q.packFrom(newGuess(len(gone), false), gone, slack)
+	if !o.ok() && q.l.zoneShare < 1 {
+		o = q.packFrom(newGuess(len(gone), true), gone, slack)
+	}
+	return o
+}
+
+func (q *problem) packFrom(g guess, gone []int, slack float64) outcome {
 	pods := slices.Clone(q.waiting)
 	leaving := map[int]bool{}
 	for _, n := range gone {
 		pods = append(pods, q.w.Nodes[n].Moves...)
 		leaving[n] = true
 	}
-	spots, nodes := math.MaxInt32, max(1, len(gone)/2)
 	var o outcome
 	for range 10 {
-		o = q.packGuess(gone, leaving, pods, slack, spots, nodes)
+		o = q.packGuess(gone, leaving, pods, slack, g)
 		got := 0
 		for _, c := range o.plan.Buy {
 			if c.AsSpot {
 				got++
 			}
 		}
-		nodes = max(1, len(o.plan.Buy)+len(q.w.Nodes)-len(gone))
-		if !o.ok() || q.w.broken(o.plan, q.l) != "max_pool_share" {
+		g.nodes = max(1, len(o.plan.Buy)+len(q.w.Nodes)-len(gone))
+		if !o.ok() || !g.mend(q.w.broken(o.plan, q.l), got) {
 			break
 		}
-		spots = max(1, min(got, spots-1))
 	}
 	if o.ok() {
 		o.limit = q.w.broken(o.plan, q.l)
@@ -123,9 +136,10 @@ func (q *problem) pack(gone []int, slack float64) outcome {
 	return o
 }
 
-func (q *problem) packGuess(gone []int, leaving map[int]bool, pods []int, slack float64, spots, nodes int) outcome {
-	p := newPacker(q.shelf, q.w.groups(pods, q.shelf, leaving, nodes), q.w.ledgerFor(gone, q.l))
-	p.spots, p.slack, p.largest = spots, slack, q.largest(gone)
+func (q *problem) packGuess(gone []int, leaving map[int]bool, pods []int, slack float64, g guess) outcome {
+	p := newPacker(q.shelf, q.w.groups(pods, q.shelf, leaving, g.nodes), q.w.ledgerFor(gone, q.l))
+	p.spots, p.slack, p.largest = g.spots, slack, g.largest*q.largest(gone)
+	g.tell(p.ledger, p.demand)
 	today := q.w.Today()
 	var open []int
 	for i := range q.w.Nodes {
@@ -140,7 +154,7 @@ func (q *problem) packGuess(gone []int, leaving map[int]bool, pods []int, slack 
 		o.stuck = append(o.stuck, p.groups[g].pods[len(p.groups[g].pods)-p.left[g]:]...)
 	}
 	if o.ok() {
-		o.plan.Buy, o.limit = topUp(p.ledger, q.shelf, q.want, o.plan.Buy, spots)
+		o.plan.Buy, o.limit = topUp(p.ledger, q.shelf, q.want, o.plan.Buy, g.spots)
 	}
 	return o
 }

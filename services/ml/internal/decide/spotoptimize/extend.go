@@ -18,8 +18,9 @@ func (q *problem) extend(p plan) plan {
 			return p // the new nodes are left alone for a while, and no old ones are left
 		}
 		w := newWorld(p.After(q.w.World, p.Rehearse(q.w.World, q.waiting, change.Plain).Cluster), q.w.Market, q.w.At)
-		next := newProblem(w, q.l, q.want, w.columns(q.want, q.scope()))
-		next.extending = true
+		next := newProblem(w, q.l, q.want, w.choices(q.want, q.scope()))
+		next.extending, next.light = true, q.light
+		next.keepOnDemand()
 		next.excludeImmovable()
 		more, ok := next.choose()
 		if !ok {

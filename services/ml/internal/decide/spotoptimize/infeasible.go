@@ -1,6 +1,8 @@
 package spotoptimize
 
 import (
+	"math"
+
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
@@ -19,7 +21,12 @@ var relaxations = []struct {
 	{"max_nodes", func(l limits) bool { return l.maxNodes > 0 }, func(l *limits, _ *world) { l.maxNodes = 0 }},
 	{"on_demand_floor_cpu", func(l limits) bool { return l.floorCPU > 0 }, func(l *limits, _ *world) { l.floorCPU = 0 }},
 	{"max_spot_percentage", func(l limits) bool { return l.maxSpot < 1 }, func(l *limits, _ *world) { l.maxSpot = 1 }},
-	{"max_pool_share", func(l limits) bool { return l.poolShare < 1 }, func(l *limits, _ *world) { l.poolShare = 1 }},
+	{"on_demand_floor_share", func(l limits) bool { return l.floorShare > 0 }, func(l *limits, _ *world) { l.floorShare = 0 }},
+	{"max_zone_share", func(l limits) bool { return l.zoneShare < 1 }, func(l *limits, _ *world) { l.zoneShare = 1 }},
+	{"min_pools", func(l limits) bool { return l.minPools > 1 }, func(l *limits, _ *world) { l.setPools(l.poolGiven, 0) }},
+	{"max_price_per_node", func(l limits) bool { return !math.IsInf(l.nodePrice, 1) }, func(l *limits, _ *world) { l.nodePrice = math.Inf(1) }},
+	{"max_spot_price_per_vcpu", func(l limits) bool { return !math.IsInf(l.cpuPrice, 1) }, func(l *limits, _ *world) { l.cpuPrice = math.Inf(1) }},
+	{"max_pool_share", func(l limits) bool { return l.poolGiven < 1 }, func(l *limits, _ *world) { l.setPools(1, l.minPools) }},
 	{"max_price_ratio", func(l limits) bool { return l.priceRatio < 1 }, func(l *limits, _ *world) { l.priceRatio = 1 }},
 	{"max_risk_score", func(l limits) bool { return l.maxRisk < 1 }, func(l *limits, _ *world) { l.maxRisk = 1 }},
 }
@@ -32,7 +39,7 @@ func (w *world) infeasible(want wants, l limits, stopped string) error {
 		}
 		looser := l
 		r.relax(&looser, w)
-		q := newProblem(w, looser, want, w.columns(want, looser))
+		q := newProblem(w, looser, want, w.choices(want, looser))
 		if len(q.columns) > 0 && q.fromNothing().ok() {
 			return fault.Infeasible(r.name, "No choice of instances meets the requirements within %s", r.name)
 		}
@@ -72,7 +79,7 @@ func (w *world) binding(want wants, l limits, nodes []int) string {
 		}
 		looser := l
 		r.relax(&looser, w)
-		if newProblem(w, looser, want, w.columns(want, looser)).anyUse(nodes) {
+		if newProblem(w, looser, want, w.choices(want, looser)).anyUse(nodes) {
 			return r.name
 		}
 	}

@@ -21,6 +21,7 @@ type packer struct {
 	slack   float64 // share of a node's room that is not filled
 	largest float64 // vCPU of one new node at most
 	demand  float64 // vCPU that the pods need, memory counted in proportion
+	whole   float64 // vCPU of the cluster with so many more
 
 	w     weights
 	by    *ranking
@@ -48,6 +49,7 @@ func newPacker(shelf *shelf, groups []*group, ledger *ledger) *packer {
 		need = need.Plus(times(g.need, len(g.pods)))
 	}
 	p.demand = max(float64(need.CPU)/1000, float64(need.Memory)/gib/gibPerCPU)
+	p.whole = ledger.at.total + p.demand
 	return p
 }
 
@@ -125,7 +127,10 @@ func (p *packer) weigh() {
 		return
 	}
 	dual := p.shelf.dual(need)
-	p.w, p.by = p.shelf.duals[dual], p.shelf.ranking(dual)
+	p.w, p.by = weights{}, &ranking{} // nothing is for sale
+	if dual >= 0 {
+		p.w, p.by = p.shelf.duals[dual], p.shelf.ranking(dual)
+	}
 	p.worth = p.w.value(need)
 	p.value, p.rank = make([]float64, len(p.groups)), make([]int, len(p.groups))
 	for g := range p.groups {
@@ -138,7 +143,7 @@ func (p *packer) weigh() {
 func (p *packer) best() filling {
 	best, score := filling{}, math.Inf(1)
 	least := p.leastValue()
-	deficit := p.ledger.l.floorCPU - p.ledger.onDemand
+	deficit := p.deficit()
 	for _, i := range p.by.order {
 		if p.by.bound[i] >= score {
 			break
@@ -172,7 +177,7 @@ func (p *packer) open(c *column) bool {
 	if p.ledger.l.maxNodes > 0 && p.ledger.new >= p.ledger.l.maxNodes {
 		return false
 	}
-	if float64(c.Type.VCPU) > p.largest {
+	if float64(c.Type.VCPU) > p.largest || !p.ledger.zoneOpen(c) {
 		return false
 	}
 	if !c.AsSpot {
@@ -266,7 +271,7 @@ func (p *packer) copies(f filling) int {
 		}
 	}
 	c := p.columns[f.column]
-	if !c.AsSpot || p.ledger.l.maxSpot < 1 || p.ledger.l.maxNodes > 0 {
+	if !c.AsSpot || p.ledger.l.maxSpot < 1 || p.ledger.l.maxNodes > 0 || p.ledger.l.zoneShare < 1 || p.ledger.l.floorShare > 0 {
 		return 1
 	}
 	byCPU := int((p.ledger.l.poolShare*p.demand - p.ledger.poolCPU[c.Pool()]) / float64(c.Type.VCPU))

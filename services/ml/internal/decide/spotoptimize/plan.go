@@ -21,16 +21,18 @@ type ledger struct {
 	poolCPU   map[string]float64 // vCPU of new spot nodes
 	keptPools map[string]int
 	zones     map[string]int // new nodes
+	at        *spread
 }
 
 // ledgerFor the nodes that stay when some go.
 func (w *world) ledgerFor(gone []int, l limits) *ledger {
-	led := &ledger{l: l, pools: map[string]int{}, poolCPU: map[string]float64{}, keptPools: map[string]int{}, zones: map[string]int{}}
+	led := &ledger{l: l, pools: map[string]int{}, poolCPU: map[string]float64{}, keptPools: map[string]int{}, zones: map[string]int{}, at: newSpread()}
 	for i, n := range w.Nodes {
 		if slices.Contains(gone, i) {
 			continue
 		}
 		led.kept++
+		led.at.add(n.Metric.GetAvailabilityZone(), n.VCPU)
 		if n.Spot {
 			led.spot++
 			led.keptSpot++
@@ -45,6 +47,7 @@ func (w *world) ledgerFor(gone []int, l limits) *ledger {
 func (led *ledger) add(c *column) {
 	led.new++
 	led.zones[c.Zone]++
+	led.at.add(c.Zone, float64(c.Type.VCPU))
 	if c.AsSpot {
 		led.spot++
 		led.newSpot++
@@ -78,7 +81,8 @@ func (led *ledger) poolRoom(pool string, n int) int {
 // spotOpen says whether one more spot node of the column may be bought: the floor
 // comes first, then the share of spot and that of the pool.
 func (led *ledger) spotOpen(c *column, spots int) bool {
-	return led.onDemand >= led.l.floorCPU && led.spotAllowed() && led.poolRoom(c.Pool(), spots) > 0
+	floor := led.floor(float64(c.Type.VCPU))
+	return led.onDemand+defaultGranularity >= floor && led.spotAllowed() && led.poolRoom(c.Pool(), spots) > 0
 }
 
 // cost of one more node of the column, USD per hour: its price, its root volume,
@@ -103,29 +107,46 @@ func (w *world) broken(p plan, l limits) string {
 	if float64(led.spot) > l.maxSpot*float64(led.kept+led.new)+defaultGranularity {
 		return "max_spot_percentage"
 	}
-	if led.onDemand+defaultGranularity < l.floorCPU {
-		return "on_demand_floor_cpu"
+	if led.onDemand+defaultGranularity < led.floor(0) {
+		return led.floorLimit()
+	}
+	if w.zoneBroken(led) {
+		return "max_zone_share"
 	}
 	for _, pool := range slices.Sorted(maps.Keys(led.pools)) {
 		if led.pools[pool] > l.poolCap(led.newSpot) || led.pools[pool]+led.keptPools[pool] > l.poolCap(led.spot) {
-			return "max_pool_share"
+			return l.poolLimit()
 		}
+	}
+	if led.tooFewPools() {
+		return "min_pools"
 	}
 	return ""
 }
 
 // worth is what the plan is judged by, USD per hour: the bill, expected
 // interruptions, and a little for having all eggs in few baskets.
-func (w *world) worth(p plan) float64 {
-	sum := p.CostAfter(w.World) - nodeCost*float64(len(p.Gone))
+func (w *world) worth(p plan) float64 { return w.judge(p).sum() }
+
+// judged is what a plan is judged by, in its parts, USD per hour.
+type judged struct{ bill, restarts, crowding float64 }
+
+func (j judged) sum() float64 { return j.bill + j.restarts + j.crowding }
+
+func (w *world) judge(p plan) judged {
+	j := judged{bill: p.CostAfter(w.World) + nodeCost*float64(len(p.Buy)-len(p.Gone))}
 	if len(p.Buy) == 0 {
-		return sum
+		return j
 	}
 	podsEach := float64(p.Moved(w.World)) / float64(len(p.Buy))
 	price, vcpu := 0.0, 0.0
 	zones := map[string]float64{}
 	for _, c := range p.Buy {
-		sum += interruptionCost(c, podsEach) + nodeCost
+		pods := podsEach
+		if len(p.Gone) == 0 {
+			pods = typicalPods(c)
+		}
+		j.restarts += interruptionCost(c, pods)
 		price, vcpu = price+c.Price, vcpu+float64(c.Type.VCPU)
 	}
 	squares := 0.0
@@ -137,10 +158,11 @@ func (w *world) worth(p plan) float64 {
 	for _, zone := range slices.Sorted(maps.Keys(zones)) {
 		squares += zones[zone] * zones[zone]
 	}
-	return sum + concentration*price*squares/2
+	j.crowding = concentration * price * squares / 2
+	return j
 }
 
 // interruptionCost per hour of a node with so many pods.
 func interruptionCost(c *column, pods float64) float64 {
-	return c.Probability * pods * RestartCost / figure.HoursPerMonth
+	return c.Probability * pods * c.Restart / figure.HoursPerMonth
 }

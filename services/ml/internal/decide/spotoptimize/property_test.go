@@ -37,6 +37,7 @@ func drawConstraints(t *rapid.T) map[string]any {
 	maybe("excluded_instance_types", []any{"c6a.*", "c7i-flex.*"})
 	maybe("max_nodes", 1.0, 2.0, 5.0)
 	maybe("min_savings_ratio", 0.0, 0.2)
+	drawFiner(maybe)
 	return c
 }
 
@@ -61,6 +62,7 @@ func drawState(tb testing.TB, t *rapid.T, prices *market.Snapshot) *fleetv1.Clus
 }
 
 func TestEveryDecisionHoldsWhatItPromises(t *testing.T) {
+	t.Parallel()
 	prices := testMarket(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		state, constraints := drawState(t, rt, prices), drawConstraints(rt)
@@ -78,6 +80,7 @@ func TestEveryDecisionHoldsWhatItPromises(t *testing.T) {
 		}
 		requireLimits(rt, prices, req, answer)
 		requireAccounts(rt, prices, state, answer)
+		requireRunnerUp(rt, prices, req, answer)
 	})
 }
 
@@ -103,6 +106,7 @@ func carriedOut(t *testing.T, prices *market.Snapshot) map[string]*mlv1.Decision
 }
 
 func TestPodsFindAPlaceWhenADecisionIsCarriedOut(t *testing.T) {
+	t.Parallel()
 	prices := testMarket(t)
 	changed, replays, stuckReplays := 0, 0, 0
 	for name, req := range carriedOut(t, prices) {
@@ -130,6 +134,7 @@ func TestPodsFindAPlaceWhenADecisionIsCarriedOut(t *testing.T) {
 }
 
 func TestAskedAboutItsOwnResultItProposesNothing(t *testing.T) {
+	t.Parallel()
 	prices := testMarket(t)
 	for name, req := range carriedOut(t, prices) {
 		answer, err := Decide(req, prices, testNow)
@@ -206,6 +211,7 @@ func requireLimits(t *rapid.T, prices *market.Snapshot, req *mlv1.DecisionReques
 	if len(a.ExecutionPlan) == 0 {
 		return // nothing changes, whatever the cluster breaks today
 	}
+	requireFiner(t, prices, req, a)
 	for pool, n := range pools {
 		if n > math.Max(1, l.poolShare*freshSpot+1e-9) {
 			t.Fatalf("%v of %v new spot nodes in %s, share %v", n, freshSpot, pool, l.poolShare)
@@ -247,8 +253,12 @@ func requireAccounts(t *rapid.T, prices *market.Snapshot, state *fleetv1.Cluster
 }
 
 func TestTheOrderOfTheStateDoesNotMatter(t *testing.T) {
+	t.Parallel()
 	prices := testMarket(t)
 	rapid.Check(t, func(rt *rapid.T) {
+		if rapid.Bool().Draw(rt, "spare the time") {
+			return // fifty cases tell as much here, at two decisions each
+		}
 		state, constraints := drawState(t, rt, prices), drawConstraints(rt)
 		first, firstErr := Decide(request(state, constraints), prices, testNow)
 		mixed := proto.CloneOf(state)

@@ -30,12 +30,17 @@ type limits struct {
 	maxNodes                       int
 	zones, architectures           []string
 	types, excluded, excludedPools []string
+
+	finer
 }
 
 // decode reads the two Structs of a request strictly: an unknown key or a wrong
 // type is the caller's mistake and is named, never ignored.
 func decode(req *mlv1.DecisionRequest) (wants, limits, error) {
 	r, c := &mlv1.SpotOptimizeRequirements{}, &mlv1.SpotOptimizeConstraints{}
+	if err := checkNested(req); err != nil {
+		return wants{}, limits{}, err
+	}
 	if err := question.Read("requirements", req.GetRequirements(), r); err != nil {
 		return wants{}, limits{}, err
 	}
@@ -53,6 +58,8 @@ func decode(req *mlv1.DecisionRequest) (wants, limits, error) {
 		maxNodes: int(c.GetMaxNodes()), zones: c.GetZones(), architectures: c.GetArchitectures(),
 		types: c.GetInstanceTypes(), excluded: c.GetExcludedInstanceTypes(), excludedPools: c.GetExcludedPools(),
 	}
+	l.refine(c)
+	l.history = r.GetPoolHistory()
 	return w, l, question.CheckPatterns(
 		question.Patterns{Field: "instance_types", Given: l.types}, question.Patterns{Field: "excluded_instance_types", Given: l.excluded})
 }

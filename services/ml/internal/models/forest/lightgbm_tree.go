@@ -28,10 +28,7 @@ const (
 // readTrees, the line in hand being the first one's "Tree=0".
 func (r *lgbReader) readTrees() error {
 	sizes := strings.Fields(r.header["tree_sizes"])
-	for {
-		if string(r.line) == "end of trees" {
-			break
-		}
+	for string(r.line) != "end of trees" {
 		i := len(r.spec.Trees)
 		if string(r.line) != fmt.Sprintf("Tree=%d", i) {
 			return r.refuse("Tree", "must be Tree=%d, and is %s", i, quote(string(r.line)))
@@ -190,25 +187,14 @@ func decide(n *Node, word []byte, sets [][]uint16) error {
 
 // sets of categories, as bits in 32-bit words between cat_boundaries.
 func (t *lgbTree) sets() ([][]uint16, error) {
-	count := 0
-	if text := string(t.values["num_cat"]); text != "" && text != "0" {
-		var err error
-		if count, err = t.one("num_cat", 0, MaxNodes); err != nil {
-			return nil, err
-		}
-	}
-	if count == 0 {
+	if text := string(t.values["num_cat"]); text == "" || text == "0" {
 		return nil, nil
 	}
-	ends := make([]int, 0, min(count+1, len(t.values["cat_boundaries"])))
-	err := t.each("cat_boundaries", count+1, func(i int, word []byte) error {
-		end, err := integer(word)
-		if err == nil && (i == 0 && end != 0 || i > 0 && (end < ends[i-1] || end-ends[i-1] > (MaxCategory+1)/32)) {
-			err = fmt.Errorf("must begin with 0 and rise, by at most %d", (MaxCategory+1)/32)
-		}
-		ends = append(ends, end)
-		return err
-	})
+	count, err := t.one("num_cat", 0, MaxNodes)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := t.boundaries(count + 1)
 	if err != nil {
 		return nil, err
 	}
@@ -216,23 +202,51 @@ func (t *lgbTree) sets() ([][]uint16, error) {
 		return nil, t.refuse("cat_boundaries", "the sets of categories are too large together")
 	}
 	sets, at := make([][]uint16, count), 0
-	err = t.each("cat_threshold", ends[count], func(i int, word []byte) error {
+	err = t.each("cat_threshold", ends[count], func(i int, word []byte) (err error) {
 		for ends[at+1] <= i {
 			at++
 		}
-		mask, err := strconv.ParseUint(string(word[:min(len(word), maxDigits)]), 10, 32)
-		if err != nil {
-			return errors.New("must be a whole number of 32 bits")
-		}
-		if t.categories += bits.OnesCount64(mask); t.categories > MaxCategories {
-			err = fmt.Errorf("more than %d categories up to here", MaxCategories)
-		}
-		for ; err == nil && mask != 0; mask &= mask - 1 {
-			sets[at] = append(sets[at], uint16((i-ends[at])*32+bits.TrailingZeros64(mask)))
-		}
+		sets[at], err = t.unpack(sets[at], (i-ends[at])*32, word)
 		return err
 	})
 	return sets, err
+}
+
+// boundaries of the sets, in words: from 0, rising by no more than a set may hold.
+func (t *lgbTree) boundaries(count int) ([]int, error) {
+	const most = (MaxCategory + 1) / 32
+	ends := make([]int, 0, min(count, len(t.values["cat_boundaries"])))
+	err := t.each("cat_boundaries", count, func(i int, word []byte) error {
+		end, err := integer(word)
+		if err != nil {
+			return err
+		}
+		before := 0
+		if i > 0 {
+			before = ends[i-1]
+		}
+		if end < before || end-before > most || i == 0 && end != 0 {
+			return fmt.Errorf("must begin with 0 and rise, by at most %d", most)
+		}
+		ends = append(ends, end)
+		return nil
+	})
+	return ends, err
+}
+
+// unpack a word's bits as categories from first on.
+func (t *lgbTree) unpack(set []uint16, first int, word []byte) ([]uint16, error) {
+	mask, err := strconv.ParseUint(string(word[:min(len(word), maxDigits)]), 10, 32)
+	if err != nil {
+		return nil, errors.New("must be a whole number of 32 bits")
+	}
+	if t.categories += bits.OnesCount64(mask); t.categories > MaxCategories {
+		return nil, fmt.Errorf("more than %d categories up to here", MaxCategories)
+	}
+	for ; mask != 0; mask &= mask - 1 {
+		set = append(set, uint16(first+bits.TrailingZeros64(mask)))
+	}
+	return set, nil
 }
 
 // one whole number.
