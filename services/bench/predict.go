@@ -33,6 +33,16 @@ type scores struct {
 	ECE   float64 `json:"ece"`
 }
 
+// predictReport is what ml evaluate prints, as far as it is kept.
+type predictReport struct {
+	Rows          int      `json:"test_rows"`
+	TimeSplit     []scores `json:"time_split"`
+	WithoutProbes scores   `json:"without_probes"`
+	LeavePoolOut  scores   `json:"leave_pool_out"`
+	Shuffled      float64  `json:"shuffled_auc"`
+	TrainSeconds  float64  `json:"train_cpu_seconds"`
+}
+
 // predict measures the interruption model on the public traces, beside simpler
 // predictors on the same rows.
 func (b *bench) predict(ctx context.Context) error {
@@ -45,34 +55,9 @@ func (b *bench) predict(ctx context.Context) error {
 		fmt.Println("predict: no traces ($CLOUDOPTIM_DATA): no figures")
 		return nil
 	}
-	dir, remove, err := scratch()
+	report, err := b.evaluate(ctx, traces)
 	if err != nil {
 		return err
-	}
-	defer remove()
-	ml := filepath.Join(dir, "ml")
-	build := exec.CommandContext(ctx, "go", "build", "-o", ml, "./services/ml")
-	build.Dir, build.Stderr = b.root, os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("building ml: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, ml, "evaluate", "-json", "-data", traces, "-match", predictTraces, "-test-match", predictTest,
-		"-split", predictSplit, "-test-every", predictEvery, "-horizon-minutes", predictHorizon, "-leave-pool-out", "-shuffle")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("evaluating: %w", err)
-	}
-	var report struct {
-		Rows          int      `json:"test_rows"`
-		TimeSplit     []scores `json:"time_split"`
-		WithoutProbes scores   `json:"without_probes"`
-		LeavePoolOut  scores   `json:"leave_pool_out"`
-		Shuffled      float64  `json:"shuffled_auc"`
-		TrainSeconds  float64  `json:"train_seconds"`
-	}
-	if err := json.Unmarshal(out, &report); err != nil {
-		return fmt.Errorf("reading the report: %w", err)
 	}
 	by := map[string]scores{}
 	for _, s := range report.TimeSplit {
@@ -95,6 +80,33 @@ func (b *bench) predict(ctx context.Context) error {
 	b.note("predict.auc.without_probes", report.WithoutProbes.AUC, "", nil, "the same model where availability is not probed")
 	b.note("predict.auc.leave_pool_out", report.LeavePoolOut.AUC, "", nil, "each pool by a model that was not trained on it")
 	b.note("predict.auc.shuffled", report.Shuffled, "", nil, "0.5: outcomes dealt anew")
-	b.note("predict.train_s", report.TrainSeconds, "s", atMost(120), "")
+	b.note("predict.train_cpu_s", report.TrainSeconds, "s", atMost(120), "")
 	return nil
+}
+
+// evaluate the traces with ml, built from the tree.
+func (b *bench) evaluate(ctx context.Context, traces string) (*predictReport, error) {
+	dir, remove, err := scratch()
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	ml := filepath.Join(dir, "ml")
+	build := exec.CommandContext(ctx, "go", "build", "-o", ml, "./services/ml")
+	build.Dir, build.Stderr = b.root, os.Stderr
+	if err := build.Run(); err != nil {
+		return nil, fmt.Errorf("building ml: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, ml, "evaluate", "-json", "-data", traces, "-match", predictTraces, "-test-match", predictTest,
+		"-split", predictSplit, "-test-every", predictEvery, "-horizon-minutes", predictHorizon, "-leave-pool-out", "-shuffle")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("evaluating: %w", err)
+	}
+	report := &predictReport{}
+	if err := json.Unmarshal(out, report); err != nil {
+		return nil, fmt.Errorf("reading the report: %w", err)
+	}
+	return report, nil
 }

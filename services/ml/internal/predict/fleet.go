@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/feature"
@@ -42,10 +43,11 @@ type fleet struct {
 	records Records
 	log     *slog.Logger
 
-	mu   sync.Mutex
-	view *view
-	// tried is when the last read began.
-	tried time.Time
+	view atomic.Pointer[view]
+	// reading is held by the one caller that reads; tried is when the last read began,
+	// in Unix nanoseconds.
+	reading sync.Mutex
+	tried   atomic.Int64
 }
 
 // look at the fleet: nil if there is no database, or none that answered lately. ok
@@ -54,20 +56,32 @@ func (f *fleet) look(ctx context.Context, now time.Time) (v *view, ok bool) {
 	if f.records == nil {
 		return nil, true
 	}
-	// One reads, the others wait: what they need is what it brings.
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if now.Sub(f.tried) >= freshFor || now.Before(f.tried) {
-		f.tried = now
-		f.read(ctx, now)
+	if f.due(now) {
+		if f.view.Load() == nil {
+			f.reading.Lock() // the first ones wait: what they need is on its way
+			f.read(ctx, now)
+			f.reading.Unlock()
+		} else if f.reading.TryLock() { // one reads, the others take what there is
+			f.read(ctx, now)
+			f.reading.Unlock()
+		}
 	}
-	if f.view == nil || now.Sub(f.view.at) > keptFor {
+	v = f.view.Load()
+	if v == nil || now.Sub(v.at) > keptFor {
 		return nil, false
 	}
-	return f.view, now.Sub(f.view.at) < 2*freshFor
+	return v, now.Sub(v.at) < 2*freshFor
+}
+
+func (f *fleet) due(now time.Time) bool {
+	return now.Sub(time.Unix(0, f.tried.Load())) >= freshFor
 }
 
 func (f *fleet) read(ctx context.Context, now time.Time) {
+	if !f.due(now) {
+		return // another did, meanwhile
+	}
+	f.tried.Store(now.UnixNano())
 	// A caller that leaves must not spoil the read for the others.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readWithin)
 	defer cancel()
@@ -80,7 +94,7 @@ func (f *fleet) read(ctx context.Context, now time.Time) {
 		f.log.WarnContext(ctx, "predictions go without the fleet's record", "error", err)
 		return
 	}
-	f.view = next
+	f.view.Store(next)
 }
 
 func newView(lives []history.Life, now time.Time) (*view, error) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -299,5 +300,22 @@ func TestTheSameQuestionGetsTheSameAnswer(t *testing.T) {
 		if b := ask(t, server(t, predict.Config{Records: &fakeRecords{lives: lives}}), m5(in("us-east-1a"))); !proto.Equal(a, b) {
 			t.Fatalf("first %v, then %v", a, b)
 		}
+	}
+}
+
+func TestManyMayAskAtOnce(t *testing.T) {
+	records := &fakeRecords{lives: fleetOf("m5.large", "us-east-1a", 30, 3, 5)}
+	s := server(t, predict.Config{Records: records})
+	var wait sync.WaitGroup
+	for i := range 16 {
+		wait.Go(func() {
+			if _, err := s.PredictSpotInterruption(t.Context(), m5(in("us-east-1"+string(rune('a'+i%4))))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if records.reads != 1 {
+		t.Errorf("the database was read %d times", records.reads)
 	}
 }

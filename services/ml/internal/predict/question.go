@@ -70,24 +70,20 @@ func newQuestion(req *mlv1.PredictSpotInterruptionRequest, s *market.Snapshot, v
 // ofMarket fills in type, price and bucket.
 func (q *question) ofMarket(req *mlv1.PredictSpotInterruptionRequest, s *market.Snapshot, now time.Time) {
 	kind, known := s.Type(q.pool.Type)
+	onDemand := s.OnDemand(q.pool.Region, q.pool.Type)
+	q.familiar = known && s.Known(q.pool.Region)
 	if known {
 		feature.Kind(&q.row, kind)
 	} else {
 		q.note("unknown_instance_type")
 	}
-	if !s.Known(q.pool.Region) {
+	switch {
+	case !s.Known(q.pool.Region):
 		q.note("unknown_region")
-	} else if known && s.OnDemand(q.pool.Region, q.pool.Type) == 0 {
+	case known && onDemand == 0:
 		q.note("not_offered")
 	}
-	q.familiar = known && s.Known(q.pool.Region)
-	price, asOf := q.price(s)
-	if req.Price != nil {
-		price = req.GetPrice()
-	} else if price > 0 && now.Sub(asOf) > pricesStale {
-		q.note("prices_stale")
-	}
-	if onDemand := s.OnDemand(q.pool.Region, q.pool.Type); price > 0 && onDemand > 0 {
+	if price := q.priceNow(req, s, now); price > 0 && onDemand > 0 {
 		q.row[feature.PriceOverOnDemand] = price / onDemand
 	}
 	for _, source := range s.Sources() {
@@ -98,6 +94,18 @@ func (q *question) ofMarket(req *mlv1.PredictSpotInterruptionRequest, s *market.
 	if q.bucket = s.Bucket(q.pool.Region, q.pool.Type); q.bucket != catalogue.Unknown {
 		q.row[feature.AdvisorBucket] = float64(q.bucket)
 	}
+}
+
+// priceNow is the caller's, or else the market snapshot's.
+func (q *question) priceNow(req *mlv1.PredictSpotInterruptionRequest, s *market.Snapshot, now time.Time) float64 {
+	if req.Price != nil {
+		return req.GetPrice()
+	}
+	price, asOf := q.price(s)
+	if price > 0 && now.Sub(asOf) > pricesStale {
+		q.note("prices_stale")
+	}
+	return price
 }
 
 // price of the market snapshot in the zone; of any zone, the mean.
@@ -127,7 +135,7 @@ func (q *question) ofFleet(req *mlv1.PredictSpotInterruptionRequest, s *market.S
 		}
 	}
 	own := q.activity(req)
-	rate, _, known := priorOf(s, q.pool.Region, q.pool.Type)
+	rate, known := priorOf(s, q.pool.Region, q.pool.Type)
 	if q.inBucket = known; !known {
 		q.note("no_advisor_bucket")
 	}
@@ -138,7 +146,7 @@ func (q *question) ofFleet(req *mlv1.PredictSpotInterruptionRequest, s *market.S
 	q.estimate = shrink(rate, func(p history.Pool) float64 {
 		p.Zone = "" // the advisor's rates are of regions
 		if _, ok := rates[p]; !ok {
-			rates[p], _, _ = priorOf(s, p.Region, p.Type)
+			rates[p], _ = priorOf(s, p.Region, p.Type)
 		}
 		return rates[p]
 	}, pools, q.pool, own)

@@ -36,36 +36,19 @@ type estimate struct {
 // of interruptions to what the advisor's rates had foretold, of the whole fleet, then
 // of the family in the region, then of the pool, each drawn to the one before.
 func shrink(prior float64, rates func(history.Pool) float64, fleet map[history.Pool]record, q history.Pool, own *record) estimate {
-	var levels [3]struct{ lost, foretold float64 }
-	e := estimate{prior: prior}
-	family := catalogue.Family(q.Type)
+	var levels [3]level
+	e := estimate{prior: prior, times: 1}
 	for _, pool := range sortedPools(fleet) {
 		r := fleet[pool]
-		mine := pool == q || q.Zone == "" && pool.Type == q.Type && pool.Region == q.Region
+		mine := isOf(pool, q)
 		if mine && own != nil {
 			continue // the caller knows better
 		}
-		foretold := r.hours * rates(pool)
-		for level, in := range [...]bool{true, pool.Region == q.Region && catalogue.Family(pool.Type) == family, mine} {
-			if in {
-				levels[level].lost += r.lost
-				levels[level].foretold += foretold
-			}
-		}
-		if mine {
-			e.own.lost, e.own.hours = e.own.lost+r.lost, e.own.hours+r.hours
-		}
-		e.seen = e.seen || r.hours > 0
+		e.count(&levels, r, r.hours*rates(pool), mine, pool.Region == q.Region && catalogue.Family(pool.Type) == catalogue.Family(q.Type))
 	}
 	if own != nil {
-		e.own = *own
-		e.seen = e.seen || own.hours > 0 || own.lost > 0
-		for level := range levels {
-			levels[level].lost += own.lost
-			levels[level].foretold += own.hours * prior
-		}
+		e.count(&levels, *own, own.hours*prior, true, true)
 	}
-	e.times = 1
 	for _, l := range levels {
 		e.times = (l.lost + pull) / (l.foretold + pull/e.times)
 	}
@@ -73,6 +56,28 @@ func shrink(prior float64, rates func(history.Pool) float64, fleet map[history.P
 	e.rate, e.shape = prior*e.times, pull+pool.lost
 	e.weight = (pool.lost + pool.foretold) / (pool.lost + pool.foretold + pull)
 	return e
+}
+
+// level of the fleet: interruptions, and how many the advisor's rates had foretold.
+type level struct{ lost, foretold float64 }
+
+// isOf says whether a pool is the one in question; without a zone, any of the type in the region is.
+func isOf(pool, q history.Pool) bool {
+	return pool == q || q.Zone == "" && pool.Type == q.Type && pool.Region == q.Region
+}
+
+// count a record in at its levels: fleet, family in the region, pool.
+func (e *estimate) count(levels *[3]level, r record, foretold float64, mine, kin bool) {
+	for n, in := range [...]bool{true, kin, mine} {
+		if in {
+			levels[n].lost += r.lost
+			levels[n].foretold += foretold
+		}
+	}
+	if mine {
+		e.own.lost, e.own.hours = e.own.lost+r.lost, e.own.hours+r.hours
+	}
+	e.seen = e.seen || r.hours > 0 || r.lost > 0
 }
 
 // probability within hours, if the rate is constant.
@@ -91,9 +96,9 @@ func (e estimate) interval() (low, high float64) {
 // priorOf a type in a region: the advisor's rate of its bucket. Where it has none, the mean
 // of its family there, of the type elsewhere, of the region, of everything. known is
 // false for all of these.
-func priorOf(s *market.Snapshot, region, name string) (rate float64, bucket int, known bool) {
-	if bucket = s.Bucket(region, name); bucket != catalogue.Unknown {
-		return advisor.HourlyRate(bucket), bucket, true
+func priorOf(s *market.Snapshot, region, name string) (rate float64, known bool) {
+	if bucket := s.Bucket(region, name); bucket != catalogue.Unknown {
+		return advisor.HourlyRate(bucket), true
 	}
 	family := catalogue.Family(name)
 	for _, in := range [...]func(r, t string) bool{
@@ -103,10 +108,10 @@ func priorOf(s *market.Snapshot, region, name string) (rate float64, bucket int,
 		func(string, string) bool { return true },
 	} {
 		if mean, any := meanRate(s, in); any {
-			return mean, bucket, false
+			return mean, false
 		}
 	}
-	return advisor.HourlyRate(advisor.Buckets / 2), bucket, false
+	return advisor.HourlyRate(advisor.Buckets / 2), false
 }
 
 func meanRate(s *market.Snapshot, in func(region, name string) bool) (float64, bool) {

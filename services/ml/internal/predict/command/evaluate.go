@@ -52,15 +52,9 @@ func Evaluate(ctx context.Context, args []string, out io.Writer) error {
 	}
 	l.cfg.Context = ctx
 	say("%s", described(l.data))
-	split := splitAt(l.data, l.cfg.From, l.cfg.To, *share)
-	if *splitText != "" {
-		if split, err = time.Parse(time.RFC3339, *splitText); err != nil {
-			return fmt.Errorf("reading -split: %w", err)
-		}
-	}
-	task := evaluate.Task{Split: split, HorizonMinutes: *horizon, Every: *testEvery, End: l.cfg.To}
-	if task.Match, err = regexp.Compile(*testMatch); err != nil {
-		return fmt.Errorf("reading -test-match: %w", err)
+	task := evaluate.Task{HorizonMinutes: *horizon, Every: *testEvery, End: l.cfg.To}
+	if err := pick(&task, l, *share, *splitText, *testMatch); err != nil {
+		return err
 	}
 	report, err := evaluate.Run(l.data, l.extractor, evaluate.Options{Task: task, Train: l.cfg, LeavePoolOut: *leave, Shuffle: *shuffle})
 	if err != nil {
@@ -72,6 +66,20 @@ func Evaluate(ctx context.Context, args []string, out io.Writer) error {
 		return encoder.Encode(report)
 	}
 	return report.Print(out)
+}
+
+// pick where the test begins and what is tested on.
+func pick(task *evaluate.Task, l *loaded, share float64, split, match string) (err error) {
+	task.Split = splitAt(l.data, l.cfg.From, l.cfg.To, share)
+	if split != "" {
+		if task.Split, err = time.Parse(time.RFC3339, split); err != nil {
+			return fmt.Errorf("reading -split: %w", err)
+		}
+	}
+	if task.Match, err = regexp.Compile(match); err != nil {
+		return fmt.Errorf("reading -test-match: %w", err)
+	}
+	return nil
 }
 
 func splitAt(d *history.Data, from, to time.Time, share float64) time.Time {

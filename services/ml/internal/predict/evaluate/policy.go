@@ -99,13 +99,19 @@ func play(all []alarm, threshold float64, horizon time.Duration, hours float64) 
 	if drains > 0 {
 		p.Precision = float64(hits) / float64(drains)
 	}
-	slices.Sort(leads)
+	p.LeadMinutes = percentiles(leads)
+	return p
+}
+
+// percentiles 10, 50 and 90 by nearest rank.
+func percentiles(all []float64) (out [3]float64) {
+	slices.Sort(all)
 	for i, q := range [...]float64{0.1, 0.5, 0.9} {
-		if len(leads) > 0 {
-			p.LeadMinutes[i] = leads[int(math.Round(q*float64(len(leads)-1)))]
+		if len(all) > 0 {
+			out[i] = all[int(math.Round(q*float64(len(all)-1)))]
 		}
 	}
-	return p
+	return out
 }
 
 // atBudget is the policy with the lowest threshold that drains an instance no more

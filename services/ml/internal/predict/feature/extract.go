@@ -2,6 +2,7 @@ package feature
 
 import (
 	"math"
+	"sync"
 	"time"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market/catalogue"
@@ -34,7 +35,10 @@ type Extractor struct {
 	group   []relatives
 	kinds   Kinds
 	buckets Buckets
-	means   map[meanKey]mean
+
+	// Predictions ask at the same time.
+	mu    sync.Mutex
+	means map[meanKey]mean
 }
 
 // relatives of a series in its recording.
@@ -218,7 +222,7 @@ func (e *Extractor) probe(r *Row, i, t int) {
 	for f, window := range map[int]time.Duration{DownShare1h: Hour, DownShare6h: Hours, DownShare24h: Day, DownShare7d: Week} {
 		r[f] = x.downShare(t, window)
 	}
-	down, known := x.downs1(x.from(t, Month), t+1)
+	down, known := x.downsIn(x.from(t, Month), t+1)
 	step := x.s.Step.Hours()
 	r[DownShareSoFar] = (float64(down)*step + draw*e.mean(i, t).down) / (float64(known)*step + draw)
 	r[SameHourDownShare] = x.sameHour(t)
@@ -262,6 +266,8 @@ func (e *Extractor) average(who []int, at time.Time, of func(*index, int) float6
 func (e *Extractor) mean(i, t int) mean {
 	at := e.all[i].s.At(t)
 	key := meanKey{e.all[i].s.Set, at.Unix()}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if m, ok := e.means[key]; ok {
 		return m
 	}
@@ -273,7 +279,7 @@ func (e *Extractor) mean(i, t int) mean {
 			continue
 		}
 		l, h := x.losses(u, Month)
-		d, k := x.downs1(x.from(u, Month), u+1)
+		d, k := x.downsIn(x.from(u, Month), u+1)
 		lost, hours, down, known = lost+l, hours+h, down+float64(d), known+float64(k)
 	}
 	m := mean{rate: Rate(lost, hours)}

@@ -92,14 +92,15 @@ func (x *index) from(t int, window time.Duration) int { return max(0, t+1-x.tick
 
 // downShare of the ticks seen in the window; NaN if none was.
 func (x *index) downShare(t int, window time.Duration) float64 {
-	down, known := x.downs1(x.from(t, window), t+1)
+	down, known := x.downsIn(x.from(t, window), t+1)
 	if known == 0 {
 		return math.NaN()
 	}
 	return float64(down) / float64(known)
 }
 
-func (x *index) downs1(from, to int) (down, known int32) {
+// downsIn a range of ticks, and the ticks seen in it.
+func (x *index) downsIn(from, to int) (down, known int32) {
 	return x.down[to] - x.down[from], x.known[to] - x.known[from]
 }
 
@@ -159,7 +160,7 @@ func (x *index) sameHour(t int) float64 {
 		if from < 0 {
 			break
 		}
-		a, b := x.downs1(from, min(from+hour, t+1))
+		a, b := x.downsIn(from, min(from+hour, t+1))
 		down, known = down+a, known+b
 	}
 	if known == 0 {

@@ -90,9 +90,6 @@ const SchemaVersion = "spot-interruption/1"
 // Row is one example's features; what is not known is NaN.
 type Row [Count]float64
 
-// Missing is the value of a feature that is not known.
-func Missing() float64 { return math.NaN() }
-
 // NewRow is a row of which nothing is known yet.
 func NewRow() Row {
 	var r Row

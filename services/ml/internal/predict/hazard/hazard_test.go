@@ -54,7 +54,7 @@ func simulated(n int, seed uint64, censored float64, rate func(kind string, ageH
 	return lives
 }
 
-func dataOf(t testing.TB, lives []history.Life) *history.Data {
+func dataOf(t *testing.T, lives []history.Life) *history.Data {
 	t.Helper()
 	data, err := history.FromLives(lives, start.Add(70*24*time.Hour))
 	if err != nil {
@@ -139,7 +139,7 @@ func TestOutcomesOfAPoolByHand(t *testing.T) {
 	}
 }
 
-func trainedOn(t testing.TB, lives []history.Life, seed uint64) *Trained {
+func trainedOn(t *testing.T, lives []history.Life, seed uint64) *Trained {
 	t.Helper()
 	data := dataOf(t, lives)
 	out, err := Train(data, feature.NewExtractor(data.Series, nil, nil), Config{

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -59,14 +58,8 @@ func New(f *forest.Forest) (*Model, error) {
 		m.inputs = append(m.inputs, i)
 	}
 	notes := f.Notes()
-	if k := notes[NoteKind]; k != "" && k != kind {
-		return nil, fmt.Errorf("the file is of kind %q, want %q", k, kind)
-	}
-	if s := notes[NoteSchema]; s != "" && s != feature.SchemaVersion {
-		return nil, fmt.Errorf("the file has schema %q, want %q", s, feature.SchemaVersion)
-	}
-	if s := notes[NoteStep]; s != "" && s != strconv.Itoa(StepMinutes) {
-		return nil, fmt.Errorf("the file has steps of %s minutes, want %d", s, StepMinutes)
+	if err := checkNotes(notes); err != nil {
+		return nil, err
 	}
 	for i, horizon := range Anchors {
 		text := notes[noteCalibration+minutesName(horizon)]
@@ -82,6 +75,19 @@ func New(f *forest.Forest) (*Model, error) {
 		m.calibrated = true
 	}
 	return m, m.readImportance(notes[NoteImportance])
+}
+
+func checkNotes(notes map[string]string) error {
+	if k := notes[NoteKind]; k != "" && k != kind {
+		return fmt.Errorf("the file is of kind %q, want %q", k, kind)
+	}
+	if s := notes[NoteSchema]; s != "" && s != feature.SchemaVersion {
+		return fmt.Errorf("the file has schema %q, want %q", s, feature.SchemaVersion)
+	}
+	if s := notes[NoteStep]; s != "" && s != strconv.Itoa(StepMinutes) {
+		return fmt.Errorf("the file has steps of %s minutes, want %d", s, StepMinutes)
+	}
+	return nil
 }
 
 func (m *Model) readImportance(text string) error {
@@ -107,9 +113,6 @@ func minutesName(minutes float64) string { return strconv.FormatFloat(minutes, '
 
 // Calibrated says whether probabilities were fitted to what happened.
 func (m *Model) Calibrated() bool { return m.calibrated }
-
-// Uses says whether the trees know a feature.
-func (m *Model) Uses(f int) bool { return slices.Contains(m.inputs, f) }
 
 // Known is the share of what the model goes by that the row has: features weigh by
 // their share of the gain in training, or the same where the file does not say.
@@ -225,14 +228,6 @@ func (m *Model) Explain(row *feature.Row) (bias float64, all []Contribution) {
 		return a.Feature - b.Feature
 	})
 	return bias, all
-}
-
-// Write a trained model as a file of our own format.
-func Write(to io.Writer, s forest.Spec) error {
-	if err := forest.Write(to, s); err != nil {
-		return fmt.Errorf("writing the model: %w", err)
-	}
-	return nil
 }
 
 var errNotTrained = errors.New("no event to learn from in the training window")

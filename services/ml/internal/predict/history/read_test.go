@@ -14,7 +14,7 @@ import (
 )
 
 // archive of traces by path.
-func archive(t testing.TB, files map[string]string) *bytes.Buffer {
+func archive(t *testing.T, files map[string]string) *bytes.Buffer {
 	t.Helper()
 	var out bytes.Buffer
 	zip := gzip.NewWriter(&out)

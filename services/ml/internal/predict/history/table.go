@@ -174,7 +174,7 @@ func (b *tableBuilder) addObservation(r record, pool Pool, price float64) error 
 	if err != nil {
 		return err
 	}
-	units, err := strconv.Atoi(r[colUnits])
+	units, err := strconv.ParseInt(r[colUnits], 10, 16)
 	if err != nil || units < 0 || units > mostUnits {
 		return fmt.Errorf("%s is %q, want a count up to %d", colUnits, r[colUnits], mostUnits)
 	}

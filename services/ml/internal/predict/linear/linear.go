@@ -104,8 +104,7 @@ func standardize(d *gbdt.Data, o Options) []column {
 func newton(d *gbdt.Data, columns []column, ridge float64) []float64 {
 	const rounds = 8
 	n := len(columns) + 1
-	w, x := make([]float64, n), make([]float64, n)
-	x[0] = 1
+	w := make([]float64, n)
 	yes, all := 0.5, 1.0
 	for i, y := range d.Y {
 		yes, all = yes+d.W[i]*y, all+d.W[i]
@@ -113,45 +112,53 @@ func newton(d *gbdt.Data, columns []column, ridge float64) []float64 {
 	w[0] = gbdt.Logit(yes / all)
 	penalty := ridge * yes * (1 - yes/all)
 	for range rounds {
-		g, h := make([]float64, n), make([][]float64, n)
-		for i := range h {
-			h[i] = make([]float64, n)
-			if i > 0 {
-				h[i][i], g[i] = penalty+1e-9, penalty*w[i]
-			}
-		}
-		for r := range d.Y {
-			score := w[0]
-			for i := range columns {
-				x[i+1] = columns[i].value(d.Columns[columns[i].feature][r])
-				score += w[i+1] * x[i+1]
-			}
-			p := gbdt.Sigmoid(score)
-			residual, weight := d.W[r]*(p-d.Y[r]), d.W[r]*p*(1-p)
-			for i := range n {
-				g[i] += residual * x[i]
-				wx := weight * x[i]
-				for j := i; j < n; j++ {
-					h[i][j] += wx * x[j]
-				}
-			}
-		}
-		for i := range n {
-			for j := range i {
-				h[i][j] = h[j][i]
-			}
-		}
-		step := Solve(h, g)
+		g, h := derivatives(d, columns, w, penalty)
 		size := 0.0
-		for i := range w {
-			w[i] -= step[i]
-			size = max(size, math.Abs(step[i]))
+		for i, step := range Solve(h, g) {
+			w[i] -= step
+			size = max(size, math.Abs(step))
 		}
 		if size < 1e-6 {
 			break
 		}
 	}
 	return w
+}
+
+// derivatives of the penalized log-loss by the weights.
+func derivatives(d *gbdt.Data, columns []column, w []float64, penalty float64) (g []float64, h [][]float64) {
+	n := len(w)
+	g, h = make([]float64, n), make([][]float64, n)
+	for i := range h {
+		h[i] = make([]float64, n)
+		if i > 0 {
+			h[i][i], g[i] = penalty+1e-9, penalty*w[i]
+		}
+	}
+	x := make([]float64, n)
+	x[0] = 1
+	for r := range d.Y {
+		score := w[0]
+		for i := range columns {
+			x[i+1] = columns[i].value(d.Columns[columns[i].feature][r])
+			score += w[i+1] * x[i+1]
+		}
+		p := gbdt.Sigmoid(score)
+		residual, weight := d.W[r]*(p-d.Y[r]), d.W[r]*p*(1-p)
+		for i := range n {
+			g[i] += residual * x[i]
+			wx := weight * x[i]
+			for j := i; j < n; j++ {
+				h[i][j] += wx * x[j]
+			}
+		}
+	}
+	for i := range n {
+		for j := range i {
+			h[i][j] = h[j][i]
+		}
+	}
+	return g, h
 }
 
 // Solve h·x = g for a positive definite h, by Gauss without pivoting; h and g are
