@@ -26,12 +26,14 @@ type subject struct {
 var subjects = []subject{
 	{"pack", (*bench).pack},
 	{"consolidate", (*bench).consolidate},
+	{"predict", (*bench).predict},
 	{"rest", (*bench).rest},
 	{"interruption", (*bench).interruption},
 	{"imds", (*bench).imds},
 	{"link", (*bench).link},
 	{"gaps", (*bench).gaps},
 	{"spot", (*bench).spot},
+	{"sizing", (*bench).sizing},
 	{"demo", (*bench).demo},
 	{"test", (*bench).test},
 }
@@ -66,7 +68,7 @@ func run(ctx context.Context, args []string) error {
 	b := &bench{}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&b.root, "root", ".", "the source tree")
-	fs.StringVar(&b.only, "only", "", "measure one subject: pack, consolidate, rest, interruption, imds, link, gaps, spot, demo or test; empty: all")
+	fs.StringVar(&b.only, "only", "", "measure one subject, such as rest, pack or interruption; empty: all")
 	fs.BoolVar(&b.cold, "cold", false, "demo and test: in a clean clone of HEAD with empty caches, and once more with full ones;\ntakes about an hour and 15 GB")
 	fs.IntVar(&b.nodes, "nodes", 40, "rest: nodes of the generated cluster")
 	fs.IntVar(&b.pods, "pods", 300, "rest: pods of the generated cluster")

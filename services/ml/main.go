@@ -15,6 +15,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/observe"
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/pkg/run"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/backtest"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/command"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/replay"
@@ -26,6 +27,7 @@ var commands = map[string]func(ctx context.Context, args []string, out io.Writer
 	"train":    command.Train,
 	"evaluate": command.Evaluate,
 	"replay":   replay.Command,
+	"backtest": backtest.Command,
 }
 
 func main() {

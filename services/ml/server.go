@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -41,12 +40,12 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, acco
 	if s.Market.Refresh != "off" {
 		data.History = &market.History{Market: prices, Account: account}
 	}
-	registry := newRegistry(told.Log, database)
-	health := models.Config{Market: prices, Registry: registry}
+	uses := newTrained(told.Log, database)
+	health := models.Config{Market: prices, Registry: uses.registry}
 	if database != nil {
 		health.Database = database
 	}
-	foreteller := predict.Config{Market: prices, Log: told.Log}
+	foreteller := predict.Config{Market: prices, Models: uses, Log: told.Log}
 	if database != nil {
 		foreteller.Records = database
 	}
@@ -54,9 +53,10 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, acco
 	if err != nil {
 		return nil, fmt.Errorf("preparing predictions: %w", err)
 	}
+	uses.predictions = predictions
 	srv := rpc.NewServer(rpc.ServerConfig{Log: told.Log, Authorizer: auth.New(s.keys())})
 	mlv1.RegisterDecisionServiceServer(srv, decisions)
-	mlv1.RegisterPredictionServiceServer(srv, predictions)
+	mlv1.RegisterPredictionServiceServer(srv, watched{predictions, uses.registry})
 	mlv1.RegisterDataServiceServer(srv, gaps.New(data))
 	mlv1.RegisterModelServiceServer(srv, models.New(health))
 	mlv1.RegisterMarketServiceServer(srv, market.NewServer(prices))
@@ -73,21 +73,7 @@ func newServer(s *settings, told *observe.Telemetry, prices *market.Market, acco
 	mux.Handle("GET /metrics", told.Metrics)
 	mux.HandleFunc("GET /openapi.json", rpc.ServeJSON(openapi.ML))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	return &server{rpc: srv, http: mux, models: registry}, nil
-}
-
-// newRegistry follows the models in the database, if there is one. No predictor
-// publishes features yet, so every model is kept and none can go live.
-func newRegistry(log *slog.Logger, database *store.Store) *models.Registry {
-	replica, err := os.Hostname()
-	if err != nil {
-		replica = "unknown"
-	}
-	cfg := models.RegistryConfig{Replica: replica, Log: log}
-	if database != nil { // a nil *Store would be no nil Rows
-		cfg.Rows = database
-	}
-	return models.NewRegistry(cfg)
+	return &server{rpc: srv, http: mux, models: uses.registry}, nil
 }
 
 // gateway is the documented REST paths, an ordinary client of the gRPC server.

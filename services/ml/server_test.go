@@ -82,48 +82,68 @@ func TestBinPackAnswersOverREST(t *testing.T) {
 	}
 }
 
+// usageBody is an hour of one container.
+const usageBody = `"usage": [{"namespace": "shop", "kind": "Deployment", "name": "web", "container": "app", "replicas": 3,
+  "requests": {"cpu_millicores": "500", "memory_bytes": "1073741824"},
+  "hours": [{"start": "2025-11-28T10:00:00Z", "cpu": {"buckets": [95], "counts": [12], "max": 100, "samples": "12"}}]}],`
+
+// sizing is the guide's example as rightsize and schedule are asked: without the wishes of spot-optimize.
+func sizing(kind, usage string) string {
+	return decision(kind, `"requirements": {"cpu_required": 2.0, "node_count": 10}, "constraints": {"max_spot_percentage": 0.80},`, usage)
+}
+
 func TestDocumentedPathsAnswerAsDocumented(t *testing.T) {
 	front := httptest.NewServer(testServer(t).http)
 	defer front.Close()
 	const post, get = http.MethodPost, http.MethodGet
 	spot, pack := "/api/v1/ml/decision/spot-optimize", "/api/v1/ml/decision/bin-pack"
+	rightsize, schedule := "/api/v1/ml/decision/rightsize", "/api/v1/ml/decision/schedule"
 	for name, c := range map[string]struct {
 		method, path, key, body string
 		status                  int
 		code, field             string
 	}{
-		"spot-optimize":              {post, spot, testKey, decision("spot_optimize", "", ""), 200, "", ""},
-		"without a decision type":    {post, spot, testKey, decision("", "", ""), 200, "", ""},
-		"another decision type":      {post, spot, testKey, decision("bin_pack", "", ""), 422, "INVALID_REQUEST", "decision_type"},
-		"an unknown decision type":   {post, spot, testKey, decision("guess", "", ""), 422, "INVALID_REQUEST", "decision_type"},
-		"no key":                     {post, spot, "", decision("spot_optimize", "", ""), 401, "UNAUTHENTICATED", ""},
-		"a wrong key":                {post, spot, "wrong-key-0123456789", decision("spot_optimize", "", ""), 401, "UNAUTHENTICATED", ""},
-		"not JSON":                   {post, spot, testKey, "{", 400, "MALFORMED_REQUEST", ""},
-		"no body":                    {post, spot, testKey, "", 422, "INVALID_REQUEST", "request_id"},
-		"an unknown field":           {post, spot, testKey, decision("spot_optimize", `"metadata"`, `"metadatum"`), 400, "MALFORMED_REQUEST", ""},
-		"a field of the wrong type":  {post, spot, testKey, decision("spot_optimize", `"total_nodes": 10`, `"total_nodes": "many"`), 400, "MALFORMED_REQUEST", ""},
-		"a cluster id that is none":  {post, spot, testKey, decision("spot_optimize", "7f9c24e8-3b1a-4a6e-9d57-0c1f3a2b4d5e", "cluster-123"), 422, "INVALID_REQUEST", "cluster_id"},
-		"a share above one":          {post, spot, testKey, decision("spot_optimize", "0.80", "1.80"), 422, "INVALID_REQUEST", "constraints.max_spot_percentage"},
-		"an unknown constraint":      {post, spot, testKey, decision("spot_optimize", "max_spot_percentage", "max_spot"), 422, "INVALID_REQUEST", "constraints.max_spot"},
-		"an impossible request":      {post, spot, testKey, decision("spot_optimize", `"max_spot_percentage": 0.80`, `"max_nodes": 3`), 422, "INFEASIBLE", ""},
-		"bin-pack":                   {post, pack, testKey, binPackBody(`{"max_evictions": 2}`), 200, "", ""},
-		"bin-pack, a wrong type":     {post, pack, testKey, binPackBody(`{"max_evictions": "two"}`), 422, "INVALID_REQUEST", "constraints.max_evictions"},
-		"bin-pack of what it cannot": {post, pack, testKey, decision("bin_pack", "", ""), 422, "INVALID_REQUEST", "requirements.cpu_required"},
-		"bin-pack, no such types":    {post, pack, testKey, binPackBody(`{"instance_types": ["m99.*"]}`), 422, "INFEASIBLE", "constraints.instance_types[0]"},
-		"rightsize":                  {post, "/api/v1/ml/decision/rightsize", testKey, decision("rightsize", "", ""), 501, "UNIMPLEMENTED", ""},
-		"schedule":                   {post, "/api/v1/ml/decision/schedule", testKey, decision("schedule", "", ""), 501, "UNIMPLEMENTED", ""},
-		"bin-pack without a key":     {post, pack, "", decision("bin_pack", "", ""), 401, "UNAUTHENTICATED", ""},
-		"spot-interruption":          {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1"}`, 501, "UNIMPLEMENTED", ""},
-		"spot-interruption of what?": {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"region": "us-east-1"}`, 422, "INVALID_REQUEST", "instance_type"},
-		"fill-gaps":                  {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 30}`, 503, "UNAVAILABLE", ""},
-		"fill-gaps without a key":    {post, "/api/v1/ml/data/fill-gaps", "", `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 30}`, 401, "UNAUTHENTICATED", ""},
-		"fill-gaps of ten years":     {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 3650}`, 422, "INVALID_REQUEST", "lookback_days"},
-		"fill-gaps until never":      {post, "/api/v1/ml/data/fill-gaps", testKey, `{"lookback_days": 30}`, 422, "INVALID_REQUEST", "model_training_date"},
-		"fill-gaps of no days":       {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z"}`, 422, "INVALID_REQUEST", "lookback_days"},
-		"health needs no key":        {get, "/api/v1/ml/health", "", "", 200, "", ""},
-		"health with a body":         {get, "/api/v1/ml/health", testKey, "", 200, "", ""},
-		"an unknown path":            {get, "/api/v1/ml/nothing", testKey, "", 404, "NOT_FOUND", ""},
-		"a path by another method":   {get, spot, testKey, "", 404, "NOT_FOUND", ""},
+		"spot-optimize":                         {post, spot, testKey, decision("spot_optimize", "", ""), 200, "", ""},
+		"without a decision type":               {post, spot, testKey, decision("", "", ""), 200, "", ""},
+		"another decision type":                 {post, spot, testKey, decision("bin_pack", "", ""), 422, "INVALID_REQUEST", "decision_type"},
+		"an unknown decision type":              {post, spot, testKey, decision("guess", "", ""), 422, "INVALID_REQUEST", "decision_type"},
+		"no key":                                {post, spot, "", decision("spot_optimize", "", ""), 401, "UNAUTHENTICATED", ""},
+		"a wrong key":                           {post, spot, "wrong-key-0123456789", decision("spot_optimize", "", ""), 401, "UNAUTHENTICATED", ""},
+		"not JSON":                              {post, spot, testKey, "{", 400, "MALFORMED_REQUEST", ""},
+		"no body":                               {post, spot, testKey, "", 422, "INVALID_REQUEST", "request_id"},
+		"an unknown field":                      {post, spot, testKey, decision("spot_optimize", `"metadata"`, `"metadatum"`), 400, "MALFORMED_REQUEST", ""},
+		"a field of the wrong type":             {post, spot, testKey, decision("spot_optimize", `"total_nodes": 10`, `"total_nodes": "many"`), 400, "MALFORMED_REQUEST", ""},
+		"a cluster id that is none":             {post, spot, testKey, decision("spot_optimize", "7f9c24e8-3b1a-4a6e-9d57-0c1f3a2b4d5e", "cluster-123"), 422, "INVALID_REQUEST", "cluster_id"},
+		"a share above one":                     {post, spot, testKey, decision("spot_optimize", "0.80", "1.80"), 422, "INVALID_REQUEST", "constraints.max_spot_percentage"},
+		"an unknown constraint":                 {post, spot, testKey, decision("spot_optimize", "max_spot_percentage", "max_spot"), 422, "INVALID_REQUEST", "constraints.max_spot"},
+		"an impossible request":                 {post, spot, testKey, decision("spot_optimize", `"max_spot_percentage": 0.80`, `"max_nodes": 3`), 422, "INFEASIBLE", ""},
+		"bin-pack":                              {post, pack, testKey, binPackBody(`{"max_evictions": 2}`), 200, "", ""},
+		"bin-pack, a wrong type":                {post, pack, testKey, binPackBody(`{"max_evictions": "two"}`), 422, "INVALID_REQUEST", "constraints.max_evictions"},
+		"bin-pack of what it cannot":            {post, pack, testKey, decision("bin_pack", "", ""), 422, "INVALID_REQUEST", "requirements.cpu_required"},
+		"bin-pack, no such types":               {post, pack, testKey, binPackBody(`{"instance_types": ["m99.*"]}`), 422, "INFEASIBLE", "constraints.instance_types[0]"},
+		"rightsize":                             {post, rightsize, testKey, sizing("rightsize", usageBody), 200, "", ""},
+		"schedule":                              {post, schedule, testKey, sizing("schedule", usageBody), 200, "", ""},
+		"bin-pack without a key":                {post, pack, "", decision("bin_pack", "", ""), 401, "UNAUTHENTICATED", ""},
+		"spot-interruption":                     {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1"}`, 200, "", ""},
+		"spot-interruption of what?":            {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"region": "us-east-1"}`, 422, "INVALID_REQUEST", "instance_type"},
+		"fill-gaps":                             {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 30}`, 503, "UNAVAILABLE", ""},
+		"fill-gaps without a key":               {post, "/api/v1/ml/data/fill-gaps", "", `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 30}`, 401, "UNAUTHENTICATED", ""},
+		"fill-gaps of ten years":                {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z", "lookback_days": 3650}`, 422, "INVALID_REQUEST", "lookback_days"},
+		"fill-gaps until never":                 {post, "/api/v1/ml/data/fill-gaps", testKey, `{"lookback_days": 30}`, 422, "INVALID_REQUEST", "model_training_date"},
+		"fill-gaps of no days":                  {post, "/api/v1/ml/data/fill-gaps", testKey, `{"model_training_date": "2025-11-28T00:00:00Z"}`, 422, "INVALID_REQUEST", "lookback_days"},
+		"health needs no key":                   {get, "/api/v1/ml/health", "", "", 200, "", ""},
+		"health with a body":                    {get, "/api/v1/ml/health", testKey, "", 200, "", ""},
+		"an unknown path":                       {get, "/api/v1/ml/nothing", testKey, "", 404, "NOT_FOUND", ""},
+		"a path by another method":              {get, spot, testKey, "", 404, "NOT_FOUND", ""},
+		"spot-interruption, all":                {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1", "availability_zone": "us-east-1a", "uptime_minutes": 0, "horizon_minutes": 15, "price": 0.04, "activity": [{"hours": 24, "interruptions": 1, "instance_hours": 48, "launch_attempts": 3, "launch_failures": 1}]}`, 200, "", ""},
+		"spot-interruption, no key":             {post, "/api/v1/ml/predict/spot-interruption", "", `{"instance_type": "m5.large", "region": "us-east-1"}`, 401, "UNAUTHENTICATED", ""},
+		"spot-interruption too far":             {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1", "horizon_minutes": 99999}`, 422, "INVALID_REQUEST", "horizon_minutes"},
+		"spot-interruption of a zone elsewhere": {post, "/api/v1/ml/predict/spot-interruption", testKey, `{"instance_type": "m5.large", "region": "us-east-1", "availability_zone": "eu-west-1a"}`, 422, "INVALID_REQUEST", "availability_zone"},
+		"rightsize without usage":               {post, rightsize, testKey, sizing("rightsize", ""), 422, "INVALID_REQUEST", "usage"},
+		"rightsize of half an hour":             {post, rightsize, testKey, sizing("rightsize", strings.Replace(usageBody, "10:00:00Z", "10:30:00Z", 1)), 422, "INVALID_REQUEST", "usage[0].hours[0].start"},
+		"rightsize by a spot's wish":            {post, rightsize, testKey, decision("rightsize", "", ""), 422, "INVALID_REQUEST", "requirements.cpu_required"},
+		"schedule of nothing":                   {post, schedule, testKey, sizing("schedule", ""), 422, "INVALID_REQUEST", "requirements.calendar"},
+		"schedule, asked for sizes":             {post, schedule, testKey, sizing("rightsize", usageBody), 422, "INVALID_REQUEST", "decision_type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, answer := call(t, front, c.method, c.path, c.key, c.body)

@@ -403,13 +403,15 @@ type DecisionRequest struct {
 	// The cluster as it is, with nodes and pods.
 	CurrentState *v1.ClusterState `protobuf:"bytes,5,opt,name=current_state,json=currentState,proto3" json:"current_state,omitempty"`
 	// What must be had: fields of SpotOptimizeRequirements for spot_optimize, of
-	// BinPackRequirements for bin_pack.
+	// BinPackRequirements for bin_pack, RightsizeRequirements and ScheduleRequirements likewise.
 	Requirements *structpb.Struct `protobuf:"bytes,6,opt,name=requirements,proto3" json:"requirements,omitempty"`
 	// What must not be: fields of SpotOptimizeConstraints for spot_optimize, of
-	// BinPackConstraints for bin_pack.
+	// BinPackConstraints for bin_pack, RightsizeConstraints and ScheduleConstraints likewise.
 	Constraints *structpb.Struct `protobuf:"bytes,7,opt,name=constraints,proto3" json:"constraints,omitempty"`
 	// Context; returned, not looked at. seed (number) picks among equals.
-	Metadata      *structpb.Struct `protobuf:"bytes,8,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Metadata *structpb.Struct `protobuf:"bytes,8,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What the workloads' containers used; rightsize needs it, schedule proposes from it.
+	Usage         []*ContainerUsage `protobuf:"bytes,9,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -496,6 +498,13 @@ func (x *DecisionRequest) GetConstraints() *structpb.Struct {
 func (x *DecisionRequest) GetMetadata() *structpb.Struct {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *DecisionRequest) GetUsage() []*ContainerUsage {
+	if x != nil {
+		return x.Usage
 	}
 	return nil
 }
@@ -1011,6 +1020,16 @@ type DecisionResponse struct {
 	LimitCosts []*LimitCost `protobuf:"bytes,13,rep,name=limit_costs,json=limitCosts,proto3" json:"limit_costs,omitempty"`
 	// bin_pack: every pod that is evicted and where it is expected.
 	PodMoves []*PodMove `protobuf:"bytes,14,rep,name=pod_moves,json=podMoves,proto3" json:"pod_moves,omitempty"`
+	// rightsize: every container of the usage and what it should request.
+	RequestChanges []*RequestChange `protobuf:"bytes,15,rep,name=request_changes,json=requestChanges,proto3" json:"request_changes,omitempty"`
+	// schedule: times asleep.
+	SleepWindows []*SleepWindow `protobuf:"bytes,16,rep,name=sleep_windows,json=sleepWindows,proto3" json:"sleep_windows,omitempty"`
+	// schedule: every workload and whether it sleeps.
+	WorkloadVerdicts []*WorkloadVerdict `protobuf:"bytes,17,rep,name=workload_verdicts,json=workloadVerdicts,proto3" json:"workload_verdicts,omitempty"`
+	// schedule: what proposals rest on, by namespace.
+	Evidence []*ScheduleEvidence `protobuf:"bytes,18,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// rightsize: groups of equal nodes and the type that suits each.
+	NodeGroups []*GroupSize `protobuf:"bytes,19,rep,name=node_groups,json=nodeGroups,proto3" json:"node_groups,omitempty"`
 	// bin_pack: what the plan gains and what it disturbs.
 	Consolidation *Consolidation `protobuf:"bytes,20,opt,name=consolidation,proto3" json:"consolidation,omitempty"`
 	// bin_pack: other plans that were weighed, fewest evictions first.
@@ -1149,6 +1168,41 @@ func (x *DecisionResponse) GetLimitCosts() []*LimitCost {
 func (x *DecisionResponse) GetPodMoves() []*PodMove {
 	if x != nil {
 		return x.PodMoves
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetRequestChanges() []*RequestChange {
+	if x != nil {
+		return x.RequestChanges
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetSleepWindows() []*SleepWindow {
+	if x != nil {
+		return x.SleepWindows
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetWorkloadVerdicts() []*WorkloadVerdict {
+	if x != nil {
+		return x.WorkloadVerdicts
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetEvidence() []*ScheduleEvidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *DecisionResponse) GetNodeGroups() []*GroupSize {
+	if x != nil {
+		return x.NodeGroups
 	}
 	return nil
 }
@@ -1528,13 +1582,18 @@ type ExecutionStep struct {
 	// From 1.
 	Step int32 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
 	// launch_spot_instances, launch_on_demand_instances, wait_nodes_ready,
-	// label_node, taint_node, cordon_node, drain_node, terminate_instances, verify.
+	// label_node, taint_node, cordon_node, drain_node, terminate_instances, verify;
+	// of rightsize: set_requests (namespace, kind, name, container, cpu_millicores, memory_bytes, cpu_limit_millicores,
+	// memory_limit_bytes); of schedule: scale_workloads (workloads: namespace, kind, name, replicas, replicas_before).
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// launch: instance_type, availability_zone, node_count, max_price. The rest:
-	// node_names, instance_ids.
+	// node_names, instance_ids; of schedule, launched_by_steps where they are the nodes that earlier
+	// steps of the plan launched.
 	Parameters *structpb.Struct `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
 	// What takes it back while later steps have not begun; unset where nothing does.
-	Undo          *UndoStep `protobuf:"bytes,4,opt,name=undo,proto3" json:"undo,omitempty"`
+	Undo *UndoStep `protobuf:"bytes,4,opt,name=undo,proto3" json:"undo,omitempty"`
+	// Not before; unset: as soon as the step before it is done.
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1597,12 +1656,19 @@ func (x *ExecutionStep) GetUndo() *UndoStep {
 	return nil
 }
 
+func (x *ExecutionStep) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // UndoStep takes a step back.
 type UndoStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// terminate_instances (those that the step launched), uncordon_node, or
 	// launch_on_demand_instances and launch_spot_instances, which make room again but
-	// bring no instance back.
+	// bring no instance back; scale_workloads and set_requests back to what was.
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
 	// As those of a step with this action.
 	Parameters    *structpb.Struct `protobuf:"bytes,2,opt,name=parameters,proto3" json:"parameters,omitempty"`
@@ -1869,13 +1935,14 @@ type NodeVerdict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node.
 	NodeName string `protobuf:"bytes,1,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
-	// replace or keep.
+	// replace or keep; of schedule sleep or keep.
 	Verdict string `protobuf:"bytes,2,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	// Machine-readable: replaced, spot_already, do_not_disrupt, pod_do_not_disrupt,
 	// pdb_blocks, unmanaged_pod, local_volume, no_saving, on_demand_floor,
 	// spot_share, not_ready, not_ec2, cordoned_by_other, unschedulable_pod; of spot_optimize
 	// also on_demand_pods, zone_share, min_pools; of bin_pack also protected_namespace,
-	// max_evictions, max_nodes_disrupted.
+	// max_evictions, max_nodes_disrupted; of schedule sleeps, shared (a pod on it stays awake),
+	// no_sleeper, no_common_sleep, node_labels (a pod wants a label that a new node would lack).
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The pod, budget or limit behind it.
 	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
@@ -1954,7 +2021,7 @@ var File_cloudoptim_ml_v1_decision_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1ecloudoptim/ml/v1/binpack.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
+	"\x1fcloudoptim/ml/v1/decision.proto\x12\x10cloudoptim.ml.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1ecloudoptim/ml/v1/binpack.proto\x1a cloudoptim/ml/v1/rightsize.proto\x1a\x1fcloudoptim/ml/v1/schedule.proto\x1a\x1ccloudoptim/ml/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
 	"\x13SpotOptimizeRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"V\n" +
 	"\x14SpotOptimizeResponse\x12>\n" +
@@ -1970,7 +2037,7 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x0fScheduleRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"R\n" +
 	"\x10ScheduleResponse\x12>\n" +
-	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"\xf9\x03\n" +
+	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"\xbd\x04\n" +
 	"\x0fDecisionRequest\x12)\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\n" +
@@ -1982,7 +2049,9 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\rcurrent_state\x18\x05 \x01(\v2!.cloudoptim.fleet.v1.ClusterStateB\x06\xbaH\x03\xc8\x01\x01R\fcurrentState\x12;\n" +
 	"\frequirements\x18\x06 \x01(\v2\x17.google.protobuf.StructR\frequirements\x129\n" +
 	"\vconstraints\x18\a \x01(\v2\x17.google.protobuf.StructR\vconstraints\x123\n" +
-	"\bmetadata\x18\b \x01(\v2\x17.google.protobuf.StructR\bmetadata\"\xe0\x02\n" +
+	"\bmetadata\x18\b \x01(\v2\x17.google.protobuf.StructR\bmetadata\x12B\n" +
+	"\x05usage\x18\t \x03(\v2 .cloudoptim.ml.v1.ContainerUsageB\n" +
+	"\xbaH\a\x92\x01\x04\x10\xa0\x9c\x01R\x05usage\"\xe0\x02\n" +
 	"\x18SpotOptimizeRequirements\x121\n" +
 	"\fcpu_required\x18\x01 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\vcpuRequired\x127\n" +
 	"\x0fmemory_required\x18\x02 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00R\x0ememoryRequired\x12)\n" +
@@ -2045,7 +2114,8 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\xda\x01\xbaH\xd6\x01\x1a\xd3\x01\n" +
 	"\x13on_demand_pods.some\x12Jmust say which pods: namespaces, owner_kinds, match_labels or min_priority\x1apsize(this.namespaces) > 0 || size(this.owner_kinds) > 0 || size(this.match_labels) > 0 || has(this.min_priority)B\x0f\n" +
-	"\r_min_priority\"\x8a\b\n" +
+	"\r_min_priority\"\xe6\n" +
+	"\n" +
 	"\x10DecisionResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x128\n" +
@@ -2065,7 +2135,13 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\trunner_up\x18\f \x01(\v2\x1a.cloudoptim.ml.v1.RunnerUpR\brunnerUp\x12<\n" +
 	"\vlimit_costs\x18\r \x03(\v2\x1b.cloudoptim.ml.v1.LimitCostR\n" +
 	"limitCosts\x126\n" +
-	"\tpod_moves\x18\x0e \x03(\v2\x19.cloudoptim.ml.v1.PodMoveR\bpodMoves\x12E\n" +
+	"\tpod_moves\x18\x0e \x03(\v2\x19.cloudoptim.ml.v1.PodMoveR\bpodMoves\x12H\n" +
+	"\x0frequest_changes\x18\x0f \x03(\v2\x1f.cloudoptim.ml.v1.RequestChangeR\x0erequestChanges\x12B\n" +
+	"\rsleep_windows\x18\x10 \x03(\v2\x1d.cloudoptim.ml.v1.SleepWindowR\fsleepWindows\x12N\n" +
+	"\x11workload_verdicts\x18\x11 \x03(\v2!.cloudoptim.ml.v1.WorkloadVerdictR\x10workloadVerdicts\x12>\n" +
+	"\bevidence\x18\x12 \x03(\v2\".cloudoptim.ml.v1.ScheduleEvidenceR\bevidence\x12<\n" +
+	"\vnode_groups\x18\x13 \x03(\v2\x1b.cloudoptim.ml.v1.GroupSizeR\n" +
+	"nodeGroups\x12E\n" +
 	"\rconsolidation\x18\x14 \x01(\v2\x1f.cloudoptim.ml.v1.ConsolidationR\rconsolidation\x12A\n" +
 	"\falternatives\x18\x15 \x03(\v2\x1d.cloudoptim.ml.v1.AlternativeR\falternatives\x12<\n" +
 	"\tnew_nodes\x18\x16 \x03(\v2\x1f.cloudoptim.fleet.v1.NodeMetricR\bnewNodes\x12\x1d\n" +
@@ -2100,14 +2176,15 @@ const file_cloudoptim_ml_v1_decision_proto_rawDesc = "" +
 	"\x11availability_zone\x18\x06 \x01(\tR\x10availabilityZone\x12\x1b\n" +
 	"\tnode_type\x18\a \x01(\tR\bnodeType\x123\n" +
 	"\x16on_demand_hourly_price\x18\b \x01(\x01R\x13onDemandHourlyPrice\x12\"\n" +
-	"\farchitecture\x18\t \x01(\tR\farchitecture\"\xa4\x01\n" +
+	"\farchitecture\x18\t \x01(\tR\farchitecture\"\xd0\x01\n" +
 	"\rExecutionStep\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x05R\x04step\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x127\n" +
 	"\n" +
 	"parameters\x18\x03 \x01(\v2\x17.google.protobuf.StructR\n" +
 	"parameters\x12.\n" +
-	"\x04undo\x18\x04 \x01(\v2\x1a.cloudoptim.ml.v1.UndoStepR\x04undo\"[\n" +
+	"\x04undo\x18\x04 \x01(\v2\x1a.cloudoptim.ml.v1.UndoStepR\x04undo\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"[\n" +
 	"\bUndoStep\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x127\n" +
 	"\n" +
@@ -2189,11 +2266,17 @@ var file_cloudoptim_ml_v1_decision_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
 	(*v1.ClusterState)(nil),          // 24: cloudoptim.fleet.v1.ClusterState
 	(*structpb.Struct)(nil),          // 25: google.protobuf.Struct
-	(*PodMove)(nil),                  // 26: cloudoptim.ml.v1.PodMove
-	(*Consolidation)(nil),            // 27: cloudoptim.ml.v1.Consolidation
-	(*Alternative)(nil),              // 28: cloudoptim.ml.v1.Alternative
-	(*v1.NodeMetric)(nil),            // 29: cloudoptim.fleet.v1.NodeMetric
-	(*structpb.Value)(nil),           // 30: google.protobuf.Value
+	(*ContainerUsage)(nil),           // 26: cloudoptim.ml.v1.ContainerUsage
+	(*PodMove)(nil),                  // 27: cloudoptim.ml.v1.PodMove
+	(*RequestChange)(nil),            // 28: cloudoptim.ml.v1.RequestChange
+	(*SleepWindow)(nil),              // 29: cloudoptim.ml.v1.SleepWindow
+	(*WorkloadVerdict)(nil),          // 30: cloudoptim.ml.v1.WorkloadVerdict
+	(*ScheduleEvidence)(nil),         // 31: cloudoptim.ml.v1.ScheduleEvidence
+	(*GroupSize)(nil),                // 32: cloudoptim.ml.v1.GroupSize
+	(*Consolidation)(nil),            // 33: cloudoptim.ml.v1.Consolidation
+	(*Alternative)(nil),              // 34: cloudoptim.ml.v1.Alternative
+	(*v1.NodeMetric)(nil),            // 35: cloudoptim.fleet.v1.NodeMetric
+	(*structpb.Value)(nil),           // 36: google.protobuf.Value
 }
 var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	8,  // 0: cloudoptim.ml.v1.SpotOptimizeRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
@@ -2209,43 +2292,50 @@ var file_cloudoptim_ml_v1_decision_proto_depIdxs = []int32{
 	25, // 10: cloudoptim.ml.v1.DecisionRequest.requirements:type_name -> google.protobuf.Struct
 	25, // 11: cloudoptim.ml.v1.DecisionRequest.constraints:type_name -> google.protobuf.Struct
 	25, // 12: cloudoptim.ml.v1.DecisionRequest.metadata:type_name -> google.protobuf.Struct
-	10, // 13: cloudoptim.ml.v1.SpotOptimizeRequirements.pool_history:type_name -> cloudoptim.ml.v1.PoolHistory
-	12, // 14: cloudoptim.ml.v1.SpotOptimizeConstraints.on_demand_pods:type_name -> cloudoptim.ml.v1.OnDemandPods
-	22, // 15: cloudoptim.ml.v1.OnDemandPods.match_labels:type_name -> cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntry
-	23, // 16: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
-	16, // 17: cloudoptim.ml.v1.DecisionResponse.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	25, // 18: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
-	17, // 19: cloudoptim.ml.v1.DecisionResponse.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
-	25, // 20: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
-	20, // 21: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
-	21, // 22: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
-	14, // 23: cloudoptim.ml.v1.DecisionResponse.runner_up:type_name -> cloudoptim.ml.v1.RunnerUp
-	15, // 24: cloudoptim.ml.v1.DecisionResponse.limit_costs:type_name -> cloudoptim.ml.v1.LimitCost
-	26, // 25: cloudoptim.ml.v1.DecisionResponse.pod_moves:type_name -> cloudoptim.ml.v1.PodMove
-	27, // 26: cloudoptim.ml.v1.DecisionResponse.consolidation:type_name -> cloudoptim.ml.v1.Consolidation
-	28, // 27: cloudoptim.ml.v1.DecisionResponse.alternatives:type_name -> cloudoptim.ml.v1.Alternative
-	29, // 28: cloudoptim.ml.v1.DecisionResponse.new_nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
-	16, // 29: cloudoptim.ml.v1.RunnerUp.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	25, // 30: cloudoptim.ml.v1.RunnerUp.risk_assessment:type_name -> google.protobuf.Struct
-	30, // 31: cloudoptim.ml.v1.LimitCost.value:type_name -> google.protobuf.Value
-	30, // 32: cloudoptim.ml.v1.LimitCost.looser:type_name -> google.protobuf.Value
-	30, // 33: cloudoptim.ml.v1.LimitCost.tighter:type_name -> google.protobuf.Value
-	25, // 34: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
-	18, // 35: cloudoptim.ml.v1.ExecutionStep.undo:type_name -> cloudoptim.ml.v1.UndoStep
-	25, // 36: cloudoptim.ml.v1.UndoStep.parameters:type_name -> google.protobuf.Struct
-	0,  // 37: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
-	2,  // 38: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
-	4,  // 39: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
-	6,  // 40: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
-	1,  // 41: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
-	3,  // 42: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
-	5,  // 43: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
-	7,  // 44: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
-	41, // [41:45] is the sub-list for method output_type
-	37, // [37:41] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	26, // 13: cloudoptim.ml.v1.DecisionRequest.usage:type_name -> cloudoptim.ml.v1.ContainerUsage
+	10, // 14: cloudoptim.ml.v1.SpotOptimizeRequirements.pool_history:type_name -> cloudoptim.ml.v1.PoolHistory
+	12, // 15: cloudoptim.ml.v1.SpotOptimizeConstraints.on_demand_pods:type_name -> cloudoptim.ml.v1.OnDemandPods
+	22, // 16: cloudoptim.ml.v1.OnDemandPods.match_labels:type_name -> cloudoptim.ml.v1.OnDemandPods.MatchLabelsEntry
+	23, // 17: cloudoptim.ml.v1.DecisionResponse.timestamp:type_name -> google.protobuf.Timestamp
+	16, // 18: cloudoptim.ml.v1.DecisionResponse.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
+	25, // 19: cloudoptim.ml.v1.DecisionResponse.risk_assessment:type_name -> google.protobuf.Struct
+	17, // 20: cloudoptim.ml.v1.DecisionResponse.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
+	25, // 21: cloudoptim.ml.v1.DecisionResponse.metadata:type_name -> google.protobuf.Struct
+	20, // 22: cloudoptim.ml.v1.DecisionResponse.candidates:type_name -> cloudoptim.ml.v1.Candidate
+	21, // 23: cloudoptim.ml.v1.DecisionResponse.node_verdicts:type_name -> cloudoptim.ml.v1.NodeVerdict
+	14, // 24: cloudoptim.ml.v1.DecisionResponse.runner_up:type_name -> cloudoptim.ml.v1.RunnerUp
+	15, // 25: cloudoptim.ml.v1.DecisionResponse.limit_costs:type_name -> cloudoptim.ml.v1.LimitCost
+	27, // 26: cloudoptim.ml.v1.DecisionResponse.pod_moves:type_name -> cloudoptim.ml.v1.PodMove
+	28, // 27: cloudoptim.ml.v1.DecisionResponse.request_changes:type_name -> cloudoptim.ml.v1.RequestChange
+	29, // 28: cloudoptim.ml.v1.DecisionResponse.sleep_windows:type_name -> cloudoptim.ml.v1.SleepWindow
+	30, // 29: cloudoptim.ml.v1.DecisionResponse.workload_verdicts:type_name -> cloudoptim.ml.v1.WorkloadVerdict
+	31, // 30: cloudoptim.ml.v1.DecisionResponse.evidence:type_name -> cloudoptim.ml.v1.ScheduleEvidence
+	32, // 31: cloudoptim.ml.v1.DecisionResponse.node_groups:type_name -> cloudoptim.ml.v1.GroupSize
+	33, // 32: cloudoptim.ml.v1.DecisionResponse.consolidation:type_name -> cloudoptim.ml.v1.Consolidation
+	34, // 33: cloudoptim.ml.v1.DecisionResponse.alternatives:type_name -> cloudoptim.ml.v1.Alternative
+	35, // 34: cloudoptim.ml.v1.DecisionResponse.new_nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
+	16, // 35: cloudoptim.ml.v1.RunnerUp.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
+	25, // 36: cloudoptim.ml.v1.RunnerUp.risk_assessment:type_name -> google.protobuf.Struct
+	36, // 37: cloudoptim.ml.v1.LimitCost.value:type_name -> google.protobuf.Value
+	36, // 38: cloudoptim.ml.v1.LimitCost.looser:type_name -> google.protobuf.Value
+	36, // 39: cloudoptim.ml.v1.LimitCost.tighter:type_name -> google.protobuf.Value
+	25, // 40: cloudoptim.ml.v1.ExecutionStep.parameters:type_name -> google.protobuf.Struct
+	18, // 41: cloudoptim.ml.v1.ExecutionStep.undo:type_name -> cloudoptim.ml.v1.UndoStep
+	23, // 42: cloudoptim.ml.v1.ExecutionStep.at:type_name -> google.protobuf.Timestamp
+	25, // 43: cloudoptim.ml.v1.UndoStep.parameters:type_name -> google.protobuf.Struct
+	0,  // 44: cloudoptim.ml.v1.DecisionService.SpotOptimize:input_type -> cloudoptim.ml.v1.SpotOptimizeRequest
+	2,  // 45: cloudoptim.ml.v1.DecisionService.BinPack:input_type -> cloudoptim.ml.v1.BinPackRequest
+	4,  // 46: cloudoptim.ml.v1.DecisionService.Rightsize:input_type -> cloudoptim.ml.v1.RightsizeRequest
+	6,  // 47: cloudoptim.ml.v1.DecisionService.Schedule:input_type -> cloudoptim.ml.v1.ScheduleRequest
+	1,  // 48: cloudoptim.ml.v1.DecisionService.SpotOptimize:output_type -> cloudoptim.ml.v1.SpotOptimizeResponse
+	3,  // 49: cloudoptim.ml.v1.DecisionService.BinPack:output_type -> cloudoptim.ml.v1.BinPackResponse
+	5,  // 50: cloudoptim.ml.v1.DecisionService.Rightsize:output_type -> cloudoptim.ml.v1.RightsizeResponse
+	7,  // 51: cloudoptim.ml.v1.DecisionService.Schedule:output_type -> cloudoptim.ml.v1.ScheduleResponse
+	48, // [48:52] is the sub-list for method output_type
+	44, // [44:48] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_ml_v1_decision_proto_init() }
@@ -2254,6 +2344,9 @@ func file_cloudoptim_ml_v1_decision_proto_init() {
 		return
 	}
 	file_cloudoptim_ml_v1_binpack_proto_init()
+	file_cloudoptim_ml_v1_rightsize_proto_init()
+	file_cloudoptim_ml_v1_schedule_proto_init()
+	file_cloudoptim_ml_v1_usage_proto_init()
 	file_cloudoptim_ml_v1_decision_proto_msgTypes[11].OneofWrappers = []any{}
 	file_cloudoptim_ml_v1_decision_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}

@@ -14,6 +14,8 @@ import (
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/binpack"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/rightsize"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/schedule"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/spotoptimize"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
@@ -76,14 +78,16 @@ func (s *Server) run(ctx context.Context, name string, req *mlv1.DecisionRequest
 	return decision, nil
 }
 
-// Rightsize is not built yet.
-func (*Server) Rightsize(context.Context, *mlv1.RightsizeRequest) (*mlv1.RightsizeResponse, error) {
-	return nil, fault.Unimplemented("rightsize")
+// Rightsize sizes instances and requests.
+func (s *Server) Rightsize(ctx context.Context, req *mlv1.RightsizeRequest) (*mlv1.RightsizeResponse, error) {
+	decision, err := s.run(ctx, "rightsize", req.GetRequest(), rightsize.Decide)
+	return &mlv1.RightsizeResponse{Decision: decision}, err
 }
 
-// Schedule is not built yet.
-func (*Server) Schedule(context.Context, *mlv1.ScheduleRequest) (*mlv1.ScheduleResponse, error) {
-	return nil, fault.Unimplemented("schedule")
+// Schedule plans office hours.
+func (s *Server) Schedule(ctx context.Context, req *mlv1.ScheduleRequest) (*mlv1.ScheduleResponse, error) {
+	decision, err := s.run(ctx, "schedule", req.GetRequest(), schedule.Decide)
+	return &mlv1.ScheduleResponse{Decision: decision}, err
 }
 
 // expect the decision type of the path, or none.

@@ -37,7 +37,7 @@ type Query struct {
 // Predictor foretells by one model. Many goroutines ask it at once.
 type Predictor interface {
 	// Predict is the probability that the instance is interrupted within the horizon.
-	Predict(q Query) float64
+	Predict(ctx context.Context, q Query) float64
 }
 
 // Model is a version that was loaded and checked.
@@ -144,7 +144,7 @@ func (r *Registry) follow(ctx context.Context) {
 	rows, err := r.Rows.ModelsInUse(ctx)
 	if err != nil {
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			r.note("the database does not answer: the models in use stay", false)
+			r.note("the models in use cannot be read from the database: those before stay", false)
 			r.Log.WarnContext(ctx, "models in use are not known", "error", err)
 		}
 		return

@@ -111,7 +111,9 @@ func file(t *testing.T, spec forest.Spec) []byte {
 // asks is a predictor of a forest alone.
 type asks struct{ *forest.Forest }
 
-func (a asks) Predict(q models.Query) float64 { return a.Probability([]float64{q.UptimeMinutes}) }
+func (a asks) Predict(_ context.Context, q models.Query) float64 {
+	return a.Probability([]float64{q.UptimeMinutes})
+}
 
 func build(f *forest.Forest) (models.Predictor, error) { return asks{f}, nil }
 
@@ -263,7 +265,7 @@ func TestWithTheDatabaseAwayTheLastModelStays(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		wantLive(t, r, version)
 		loaded, source := modelHealth(t, r)
-		if !loaded || !source.GetStale() || source.GetError() != "the database does not answer: the models in use stay" {
+		if !loaded || !source.GetStale() || source.GetError() != "the models in use cannot be read from the database: those before stay" {
 			t.Errorf("loaded %v, %v", loaded, source)
 		}
 		rows.fail(nil)
@@ -311,7 +313,7 @@ func TestModelsAreSwappedUnderPredictions(t *testing.T) {
 						t.Error("for a moment no model was live")
 						return
 					}
-					p := live.Predictor.Predict(models.Query{UptimeMinutes: 5})
+					p := live.Predictor.Predict(t.Context(), models.Query{UptimeMinutes: 5})
 					if math.Abs(p-0.25) > 1e-9 && math.Abs(p-0.75) > 1e-9 {
 						t.Errorf("half a model said %v", p)
 					}
@@ -402,7 +404,7 @@ func TestPredictionsMadeByBothModelsAreComparedToo(t *testing.T) {
 // stuck predicts when it is let.
 type stuck struct{ let chan struct{} }
 
-func (s stuck) Predict(models.Query) float64 { <-s.let; return 0.5 }
+func (s stuck) Predict(context.Context, models.Query) float64 { <-s.let; return 0.5 }
 
 func TestAShadowThatIsSlowHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -64,7 +64,7 @@ func (r *Registry) watchShadow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case o := <-r.queue:
-			o.pair.tally.compared(o.live, o.pair.shadow.Predictor.Predict(o.query))
+			o.pair.tally.compared(o.live, o.pair.shadow.Predictor.Predict(ctx, o.query))
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (r *Registry) foretell(ctx context.Context) {
 	}
 	made := batch{pair: now, at: time.Now(), said: make(map[string]said, len(up))}
 	for _, instance := range up {
-		made.said[instance.ID] = now.say(r.about(instance, made.at))
+		made.said[instance.ID] = now.say(ctx, r.about(instance, made.at))
 	}
 	if len(up) > 0 {
 		r.pending = append(r.pending, made)
@@ -121,10 +121,10 @@ func (r *Registry) about(i store.SpotInstance, at time.Time) Query {
 	}
 }
 
-func (p *pair) say(q Query) said {
-	s := said{live: p.live.Predictor.Predict(q), shadow: math.NaN()}
+func (p *pair) say(ctx context.Context, q Query) said {
+	s := said{live: p.live.Predictor.Predict(ctx, q), shadow: math.NaN()}
 	if p.shadow != nil {
-		s.shadow = p.shadow.Predictor.Predict(q)
+		s.shadow = p.shadow.Predictor.Predict(ctx, q)
 	}
 	return s
 }

@@ -27,6 +27,7 @@ type inputs struct {
 	every                 time.Duration
 	seed                  uint64
 	robust                bool
+	trees                 int
 }
 
 func (in *inputs) flags(fs *flag.FlagSet) {
@@ -36,6 +37,7 @@ func (in *inputs) flags(fs *flag.FlagSet) {
 	fs.StringVar(&in.to, "to", "", "leave out what was later, RFC 3339; empty: all")
 	fs.DurationVar(&in.every, "every", 10*time.Minute, "time between training examples of a probed pool")
 	fs.Uint64Var(&in.seed, "seed", 1, "seed of all draws; the same input and seed give the same model")
+	fs.IntVar(&in.trees, "trees", 300, "trees of each of the model's three sums at most")
 	fs.BoolVar(&in.robust, "robust", true, "also learn from examples with the features taken out that a fleet without probes lacks")
 }
 
@@ -53,6 +55,9 @@ func (in *inputs) load(say func(string, ...any)) (*loaded, error) {
 	if in.every < time.Minute || in.every > 24*time.Hour {
 		return nil, errors.New("-every must be 1m to 24h")
 	}
+	if in.trees < 1 || in.trees > 2000 {
+		return nil, errors.New("-trees must be 1 to 2000")
+	}
 	match, err := regexp.Compile(in.match)
 	if err != nil {
 		return nil, fmt.Errorf("reading -match: %w", err)
@@ -61,7 +66,7 @@ func (in *inputs) load(say func(string, ...any)) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := hazard.Config{Every: in.every, Seed: in.seed, Robust: in.robust, Say: say, DataSHA256: data.SHA256}
+	cfg := hazard.Config{Every: in.every, Seed: in.seed, Robust: in.robust, Trees: in.trees, Say: say, DataSHA256: data.SHA256}
 	for _, t := range []struct {
 		name, text string
 		to         *time.Time

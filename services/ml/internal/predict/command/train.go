@@ -73,7 +73,6 @@ func save(t *hazard.Trained, path string, say func(string, ...any)) error {
 		return err
 	}
 	sum := sha256.Sum256(file.Bytes())
-	say("picked %d trees of up to %d leaves", t.Trees, t.Picked.Leaves)
 	say("what it goes by: %s", leading(t.Importance, 8))
 	say("wrote %s, %d bytes, sha256 %s", path, file.Len(), hex.EncodeToString(sum[:]))
 	return nil

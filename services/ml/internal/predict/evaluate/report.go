@@ -48,8 +48,10 @@ type Report struct {
 	TrainRows int     `json:"train_rows"`
 	TestRows  int     `json:"test_rows"`
 	Positive  float64 `json:"positive_share"`
-	// Model was picked and calibrated within the training window.
+	// Model was tuned and calibrated within the training window.
 	Model string `json:"model"`
+	// TrainSeconds it took to train, on one core.
+	TrainSeconds float64 `json:"train_seconds"`
 	// TimeSplit has the model and the baselines, trained before the split, tested after.
 	TimeSplit []Scores `json:"time_split"`
 	// WithoutProbes is the model where a pool's availability is not probed, and
@@ -91,7 +93,9 @@ func Run(data *history.Data, x *feature.Extractor, o Options) (*Report, error) {
 	if o.Train.From.IsZero() {
 		o.Train.From, _ = hazard.Span(data)
 	}
+	began := time.Now()
 	trained, err := hazard.Train(data, x, o.Train)
+	took := time.Since(began)
 	if err != nil {
 		return nil, fmt.Errorf("training before the split: %w", err)
 	}
@@ -99,12 +103,11 @@ func Run(data *history.Data, x *feature.Extractor, o Options) (*Report, error) {
 	if len(p.known) == 0 {
 		return nil, errNoRows
 	}
-	r := &Report{Task: o.Task, TrainRows: len(p.train), TestRows: len(p.known), Importance: map[string]float64{}}
+	r := &Report{Task: o.Task, TrainRows: len(p.train), TestRows: len(p.known), TrainSeconds: took.Seconds(), Importance: map[string]float64{}}
 	for i, share := range trained.Importance {
 		r.Importance[feature.Schema[i].Name] = share
 	}
-	r.Model = fmt.Sprintf("%d trees of up to %d leaves, rate %v, each leaf at least %v of the information, linear start %v", trained.Trees, trained.Picked.Leaves,
-		trained.Picked.Rate, trained.Picked.MinShare, trained.Picked.Linear)
+	r.Model = fmt.Sprintf("mean of %d sums of %v trees", len(trained.Trees), trained.Trees)
 	p.measure(r, trained.Model)
 	if math.IsNaN(r.TimeSplit[0].AUC) {
 		return nil, errNoRows
@@ -125,6 +128,7 @@ func Run(data *history.Data, x *feature.Extractor, o Options) (*Report, error) {
 // parts of an evaluation: examples before and after the split.
 type parts struct {
 	o           Options
+	data        *history.Data
 	train, test []hazard.Example
 	// trainKnown and known are those whose outcome at the horizon is known.
 	trainKnown, known []hazard.Certain
@@ -132,7 +136,7 @@ type parts struct {
 }
 
 func newParts(data *history.Data, x *feature.Extractor, o Options) *parts {
-	p := &parts{o: o}
+	p := &parts{o: o, data: data}
 	split := o.Task.Split
 	p.train = hazard.Examples(data, x, hazard.Window{From: o.Train.From, To: split, Until: split, Every: o.Train.Every})
 	end := o.Task.End
@@ -190,8 +194,8 @@ func ScoresOf(name string, all []Scored) Scores {
 	return Scores{Name: name, AUC: AUC(all), AveragePrecision: AveragePrecision(all), Brier: Brier(all), LogLoss: LogLoss(all), ECE: ECE(all)}
 }
 
-// mostFolds of the pools: more pools share folds.
-const mostFolds = 10
+// mostFolds of the pools: more pools share folds, for the time it takes.
+const mostFolds = 3
 
 // leavePoolOut trains, for each fold of the pools, on the others, with the trees
 // that were chosen on all; their raw probabilities are put together.
@@ -214,7 +218,7 @@ func (p *parts) leavePoolOut(r *Report, t *hazard.Trained) error {
 			}
 		}
 		var err error
-		if models[n], err = t.Fit(rest, p.o.Train); err != nil {
+		if models[n], err = t.Fit(rest, p.data, p.o.Train); err != nil {
 			return fmt.Errorf("training without fold %d of the pools: %w", n, err)
 		}
 	}
@@ -229,7 +233,7 @@ func (p *parts) leavePoolOut(r *Report, t *hazard.Trained) error {
 // rows, trains as before and scores.
 func (p *parts) shuffled(r *Report, t *hazard.Trained) error {
 	dealt := hazard.Shuffled(p.train, p.o.Train.Seed)
-	m, err := t.Fit(dealt, p.o.Train)
+	m, err := t.Fit(dealt, p.data, p.o.Train)
 	if err != nil {
 		return fmt.Errorf("training on shuffled outcomes: %w", err)
 	}

@@ -29,14 +29,15 @@ type split struct {
 }
 
 // grow one tree, best leaf first.
-func (t *trainer) grow() (Tree, []*leaf) {
-	features := t.draw()
+func (t *trainer) grow() Tree {
+	t.drawn = t.draw()
+	t.splits = t.splits[:0]
 	root := &leaf{rows: t.sample(), least: math.Inf(-1), most: math.Inf(1)}
 	for _, i := range root.rows {
 		root.total = root.total.plus(sums{t.grad[i], t.hess[i]})
 	}
 	t.fill(root)
-	t.search(root, features)
+	t.search(root)
 	tree := Tree{{Value: t.value(root.total, root), Cover: root.total.h}}
 	leaves := []*leaf{root}
 	for len(leaves) < t.opts.Leaves {
@@ -51,8 +52,8 @@ func (t *trainer) grow() (Tree, []*leaf) {
 		}
 		left, right := t.part(&tree, leaves[pick])
 		if len(leaves)+1 < t.opts.Leaves {
-			t.search(left, features)
-			t.search(right, features)
+			t.search(left)
+			t.search(right)
 		}
 		leaves[pick] = left
 		leaves = append(leaves, right)
@@ -63,7 +64,7 @@ func (t *trainer) grow() (Tree, []*leaf) {
 	for i := range tree {
 		tree[i].Value *= t.opts.Rate
 	}
-	return tree, leaves
+	return tree
 }
 
 // draw the features of a tree; at least one.
@@ -115,12 +116,11 @@ func (t *trainer) fill(l *leaf) {
 	l.hist = t.take()
 	for _, i := range l.rows {
 		g, h := t.grad[i], t.hess[i]
-		at := 0
-		for _, b := range t.table.row(i) {
-			s := &l.hist[at+int(b)]
+		bins := t.table.row(i)
+		for _, f := range t.drawn {
+			s := &l.hist[f*width+int(bins[f])]
 			s.g += g
 			s.h += h
-			at += width
 		}
 	}
 }
@@ -136,11 +136,11 @@ func (t *trainer) value(s sums, l *leaf) float64 {
 // worth is how much the loss falls, to second order, when the rows get value v.
 func (t *trainer) worth(s sums, v float64) float64 { return -(s.g*v + (s.h+t.opts.L2)*v*v/2) }
 
-// search the best split of a leaf over the features.
-func (t *trainer) search(l *leaf, features []int) {
+// search the best split of a leaf over the features drawn.
+func (t *trainer) search(l *leaf) {
 	l.best = split{}
 	base := t.worth(l.total, t.value(l.total, l))
-	for _, f := range features {
+	for _, f := range t.drawn {
 		bins := l.hist[f*width : (f+1)*width]
 		last := len(t.table.cuts[f]) + 1
 		lacking := bins[missing]
@@ -208,21 +208,25 @@ func (t *trainer) part(tree *Tree, l *leaf) (left, right *leaf) {
 	}
 	t.fill(small)
 	large.hist, l.hist = l.hist, nil
-	for i, x := range small.hist {
-		large.hist[i] = large.hist[i].minus(x)
-	}
-	t.clean(large)
+	t.subtract(large, small)
+	t.splits = append(t.splits, place{node: l.node, bin: s.bin})
 	return left, right
 }
 
-// clean takes out of a histogram that was subtracted what rounding left of empty bins.
-func (t *trainer) clean(l *leaf) {
-	for i := range l.hist {
-		if l.hist[i].h < 1e-12 {
-			l.hist[i] = sums{}
+// subtract the smaller child, and what rounding leaves of empty bins.
+func (t *trainer) subtract(large, small *leaf) {
+	for _, f := range t.drawn {
+		from, less := large.hist[f*width:(f+1)*width], small.hist[f*width:(f+1)*width]
+		for i := range from {
+			if from[i] = from[i].minus(less[i]); from[i].h < 1e-12 {
+				from[i] = sums{}
+			}
 		}
 	}
 }
+
+// place of a split: by bin, as the training rows are walked.
+type place struct{ node, bin int }
 
 // threshold of a split: between its bin and the next; after the last bin, above all.
 func (t *trainer) threshold(s split) float64 {

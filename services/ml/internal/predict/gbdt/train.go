@@ -25,6 +25,9 @@ type trainer struct {
 	scores     []float64
 	rng        *rand.Rand
 	pool       [][]sums
+	// drawn are the features of the tree under growth, splits its splits so far.
+	drawn  []int
+	splits []place
 }
 
 // Train on data; held, if not nil, is later data that decides when to stop.
@@ -52,9 +55,9 @@ func Train(data, held *Data, opts Options) (*Ensemble, *Progress, error) {
 	best, bestLoss := 0, watch.loss()
 	for n := 1; n <= opts.Trees; n++ {
 		t.derive()
-		tree, leaves := t.grow()
+		tree := t.grow()
 		e.Trees = append(e.Trees, tree)
-		t.apply(tree, leaves)
+		t.apply(tree)
 		progress.Train = append(progress.Train, logLoss(data, t.scores))
 		if held == nil {
 			best = n
@@ -97,19 +100,24 @@ func (t *trainer) derive() {
 	}
 }
 
-// apply a tree to all rows. Those it was grown on are known by leaf; the others
-// walk down.
-func (t *trainer) apply(tree Tree, leaves []*leaf) {
-	if t.opts.RowShare >= 1 {
-		for _, l := range leaves {
-			for _, i := range l.rows {
-				t.scores[i] += tree[l.node].Value
-			}
-		}
-		return
+// apply a tree to all rows, which are walked by their bins.
+func (t *trainer) apply(tree Tree) {
+	bins := make([]int, len(tree))
+	for _, s := range t.splits {
+		bins[s.node] = s.bin
 	}
 	for i := range t.scores {
-		t.scores[i] += tree.value(func(f int) float64 { return t.data.Columns[f][i] })
+		row := t.table.row(int32(i))
+		at := 0
+		for tree[at].Left != 0 {
+			n := &tree[at]
+			if b := int(row[n.Feature]); b == missing && n.MissingLeft || b != missing && b <= bins[at] {
+				at = n.Left
+			} else {
+				at = n.Right
+			}
+		}
+		t.scores[i] += tree[at].Value
 	}
 }
 

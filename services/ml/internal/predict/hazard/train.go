@@ -31,7 +31,7 @@ type Config struct {
 	Robust bool
 	// Trees at most; 0: 300.
 	Trees int
-	// Candidates to choose from on the held part; nil: Grid.
+	// Candidates whose mean is the model; nil: Grid.
 	Candidates []Candidate
 	// Say reports progress; nil: not.
 	Say func(format string, args ...any)
@@ -55,11 +55,12 @@ type Candidate struct {
 }
 
 // folds of the training window: trained on what is before the first share of its
-// examples by time, judged on what is until the second. They decide how many trees there are, which
-// candidate wins, and the calibration; nothing outside of the window has a say.
+// examples by time, judged on what is until the second. They decide how many trees each candidate has
+// and the calibration; nothing outside of the window has a say.
 var folds = [...][2]float64{{0.5, 2.0 / 3}, {2.0 / 3, 5.0 / 6}, {5.0 / 6, 1}}
 
-// Grid of candidates.
+// Grid of candidates. They err in different ways, so their mean is better than
+// whichever seemed best.
 var Grid = []Candidate{
 	{Leaves: 8, Rate: 0.03, MinShare: 0.05, Linear: true},
 	{Leaves: 8, Rate: 0.03, MinShare: 0.05},
@@ -119,12 +120,8 @@ type Trained struct {
 	Spec forest.Spec
 	// Model is it, ready to be asked.
 	Model *Model
-	// Picked is the candidate that won, Trees how many there are.
-	Picked Candidate
-	Trees  int
-	at     int
-	// HeldLoss is the log-loss of hazards on the held parts.
-	HeldLoss float64
+	// Trees of each candidate, not counting those of its start.
+	Trees []int
 	// Importance of each feature, as a share of all gains.
 	Importance []float64
 }
@@ -138,8 +135,8 @@ type fold struct {
 	losses     [][]float64
 }
 
-// Train on data until cfg.To: first on the folds, to choose a candidate and the
-// number of trees and to calibrate; then on the whole window with what was chosen.
+// Train on data until cfg.To: first on the folds, to find how many trees are enough and
+// to calibrate; then on the whole window with as many.
 func Train(data *history.Data, x *feature.Extractor, cfg Config) (*Trained, error) {
 	cfg = cfg.filled(data)
 	parts := cfg.split(data, x)
@@ -158,7 +155,7 @@ func Train(data *history.Data, x *feature.Extractor, cfg Config) (*Trained, erro
 		return nil, err
 	}
 	rows := cfg.rows(all, cfg.Robust)
-	ensemble, _, err := out.Picked.fit(rows, nil, out.Trees, cfg.Seed)
+	ensemble, err := out.fit(rows, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("training on the whole window: %w", err)
 	}
@@ -238,9 +235,9 @@ func (f *fold) train(cfg Config) error {
 	return nil
 }
 
-// choose the candidate and number of trees with the least mean loss over the folds.
+// choose the number of trees of each candidate with the least mean loss over the folds.
 func choose(parts []*fold, cfg Config) *Trained {
-	out := &Trained{HeldLoss: math.Inf(1)}
+	out := &Trained{}
 	for k, c := range cfg.Candidates {
 		best, trees := math.Inf(1), 0
 		for n := range cfg.Trees {
@@ -253,11 +250,25 @@ func choose(parts []*fold, cfg Config) *Trained {
 			}
 		}
 		cfg.Say("linear start %v, %d leaves of at least %v, rate %v: %d trees, held-out loss %.5f", c.Linear, c.Leaves, c.MinShare, c.Rate, trees, best)
-		if best < out.HeldLoss {
-			out.Picked, out.at, out.Trees, out.HeldLoss = c, k, trees, best
-		}
+		out.Trees = append(out.Trees, trees)
 	}
 	return out
+}
+
+// fit all candidates to rows and take their mean.
+func (t *Trained) fit(rows *gbdt.Data, cfg Config) (*gbdt.Ensemble, error) {
+	var all []*gbdt.Ensemble
+	for k, c := range cfg.Candidates {
+		if err := cfg.Context.Err(); err != nil {
+			return nil, err
+		}
+		e, _, err := c.fit(rows, nil, t.Trees[k], cfg.Seed)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return gbdt.Average(all), nil
 }
 
 // calibrate on what the folds' models said of what came after them.
@@ -265,7 +276,7 @@ func (t *Trained) calibrate(parts []*fold, cfg Config, notes map[string]string) 
 	for _, anchor := range Anchors {
 		var cases []calibrate.Case
 		for _, f := range parts {
-			m, err := modelOf(f.ensembles[t.at].Cut(t.Trees), nil)
+			m, err := modelOf(f.mean(t.Trees), nil)
 			if err != nil {
 				return err
 			}
@@ -279,6 +290,15 @@ func (t *Trained) calibrate(parts []*fold, cfg Config, notes map[string]string) 
 		notes[noteCalibration+minutesName(anchor)] = string(text)
 	}
 	return nil
+}
+
+// mean of the fold's candidates with so many trees each.
+func (f *fold) mean(trees []int) *gbdt.Ensemble {
+	var all []*gbdt.Ensemble
+	for k, e := range f.ensembles {
+		all = append(all, e.Cut(trees[k]))
+	}
+	return gbdt.Average(all)
 }
 
 // cases are the fold's late examples whose outcome at the horizon is known.
@@ -403,11 +423,10 @@ func toTree(t gbdt.Tree) forest.Tree {
 	return out
 }
 
-// Fit what was chosen anew to other examples of the same window; the model is not
-// calibrated.
-func (t *Trained) Fit(all []Example, cfg Config) (*Model, error) {
-	rows := cfg.rows(all, cfg.Robust)
-	e, _, err := t.Picked.fit(rows, nil, t.Trees, cfg.Seed)
+// Fit as many trees to other examples of the same window; the model is not calibrated.
+func (t *Trained) Fit(all []Example, data *history.Data, cfg Config) (*Model, error) {
+	cfg = cfg.filled(data)
+	e, err := t.fit(cfg.rows(all, cfg.Robust), cfg)
 	if err != nil {
 		return nil, err
 	}
