@@ -11,8 +11,6 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/store"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
-
 // The guide's own request, on a database with a hole of five minutes.
 func TestFillGapsCountsAsDocumentedAndWritesNothing(t *testing.T) {
 	db := pgtest.New(t)
