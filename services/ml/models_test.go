@@ -44,7 +44,7 @@ func replica(t *testing.T, db *pgtest.DB) (*server, *httptest.Server) {
 	}
 	var s settings
 	s.Auth.APIKeys = []string{testKey}
-	srv, err := newServer(&s, told, prices, rows)
+	srv, err := newServer(&s, told, prices, &market.Account{Log: told.Log}, rows)
 	if err != nil {
 		t.Fatal(err)
 	}
