@@ -86,13 +86,7 @@ func (c *check) run() []Violation {
 // nodes and protected namespaces, by the state decided on.
 func CheckLimits(state *fleetv1.ClusterState, decision *mlv1.DecisionResponse, l *mlv1.BinPackConstraints) []Violation {
 	c := newCheck(state, decision, nil)
-	for _, pod := range c.leaving {
-		for _, pattern := range l.GetProtectedNamespaces() {
-			if ok, err := path.Match(pattern, pod.GetNamespace()); ok && err == nil {
-				c.report(RuleProtected, pod.GetNodeName(), pod, "matches "+pattern)
-			}
-		}
-	}
+	c.protected(l.GetProtectedNamespaces())
 	all := 0
 	for _, pod := range state.GetPods() {
 		if !finished(pod) && !staysBehind(pod) && pod.GetNodeName() != "" {
@@ -117,6 +111,17 @@ func CheckLimits(state *fleetv1.ClusterState, decision *mlv1.DecisionResponse, l
 		}
 	}
 	return c.found
+}
+
+// protected namespaces must not lose a pod.
+func (c *check) protected(patterns []string) {
+	for _, pod := range c.leaving {
+		for _, pattern := range patterns {
+			if ok, err := path.Match(pattern, pod.GetNamespace()); ok && err == nil {
+				c.report(RuleProtected, pod.GetNodeName(), pod, "matches "+pattern)
+			}
+		}
+	}
 }
 
 func disrupted(text string, nodes int) (most float64, given bool) {

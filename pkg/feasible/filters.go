@@ -79,14 +79,18 @@ func holds(r *fleetv1.LabelRequirement, labels map[string]string) bool {
 		return has && slices.Contains(r.GetValues(), have)
 	case "NotIn":
 		return !has || !slices.Contains(r.GetValues(), have)
-	case "Gt":
-		have, want, ok := numbers(have, r.GetValues())
-		return has && ok && have > want
-	case "Lt":
-		have, want, ok := numbers(have, r.GetValues())
-		return has && ok && have < want
+	case "Gt", "Lt":
+		return has && compares(r, have)
 	}
 	return false
+}
+
+func compares(r *fleetv1.LabelRequirement, value string) bool {
+	have, want, ok := numbers(value, r.GetValues())
+	if r.GetOperator() == "Gt" {
+		return ok && have > want
+	}
+	return ok && have < want
 }
 
 func numbers(value string, values []string) (have, want int64, ok bool) {

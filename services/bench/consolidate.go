@@ -122,7 +122,7 @@ func awaitHealth(ctx context.Context, child *proc.Child, url string) error {
 		}
 		resp, err := http.DefaultClient.Do(req)
 		if err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
 				return nil
 			}
