@@ -156,6 +156,10 @@ func TestReplicasPredictByTheModelThatTheDatabaseSaysIsLive(t *testing.T) {
 			t.Errorf("health: %v", health)
 		}
 	}
+	decided := fetch(t, http.MethodPost, a.URL+"/api/v1/ml/decision/spot-optimize", decision("spot_optimize", "", ""))
+	if decided["risk_model"] != "model/"+first {
+		t.Errorf("decided by %v, want model/%s", decided["risk_model"], first)
+	}
 	second := use(t, db, "live", hazards(t, 1, -4))
 	until(t, a, second)
 	until(t, b, second)

@@ -32,11 +32,11 @@ type server struct {
 }
 
 func newServer(s *settings, told *observe.Telemetry, prices *market.Market, account *market.Account, database *store.Store) (*server, error) {
-	decisions, err := decide.New(decide.Config{Market: prices, Log: told.Log})
+	uses := newTrained(told.Log, database)
+	decisions, err := decide.New(decide.Config{Market: prices, Log: told.Log, Risk: uses.risk})
 	if err != nil {
 		return nil, fmt.Errorf("preparing decisions: %w", err)
 	}
-	uses := newTrained(told.Log, database)
 	data := gaps.Config{Store: database, Log: told.Log}
 	if s.Market.Refresh != "off" {
 		data.History = &market.History{Market: prices, Account: account}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"time"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/models"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/models/forest"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict"
@@ -57,6 +59,17 @@ func hazardOf(m *models.Model) (*hazard.Model, string) {
 		return nil, ""
 	}
 	return f.model, m.Version
+}
+
+// lookWithin bounds the look at the fleet's record before a decision; without it the
+// decision is made by the model and the Spot Advisor alone.
+const lookWithin = 2 * time.Second
+
+// risk of spot pools for one decision.
+func (t *trained) risk() shop.PoolRisk {
+	ctx, cancel := context.WithTimeout(context.Background(), lookWithin)
+	defer cancel()
+	return t.predictions.Pools(ctx)
 }
 
 // foreteller is a model with what the predictor knows of the market and the fleet.
