@@ -96,6 +96,7 @@ func tellFlow(t *testing.T, s *stage.Stage, optimization string) {
 	t.Logf("%d → %d nodes, %d spot, $%.3f → $%.3f an hour, %s", before.TotalNodes, after.TotalNodes, after.SpotNodes,
 		before.CurrentCostPerHour, after.CurrentCostPerHour, done.ErrorMessage)
 
+	requireDecisionKept(t, s, done, before)
 	requireInstances(t, s, before, done)
 	requireNodesAreInstances(t, s)
 	requireEveryPodRuns(t, s)
@@ -121,6 +122,30 @@ func requireCompleted(t *testing.T, o stage.Optimization) {
 	}
 	if o.ActualSavings <= 0 || o.EstimatedSavings <= 0 {
 		t.Errorf("savings: estimated %.2f, actual %.2f; want both above 0", o.EstimatedSavings, o.ActualSavings)
+	}
+}
+
+// requireDecisionKept: REST tells why, for every node there was.
+func requireDecisionKept(t *testing.T, s *stage.Stage, o stage.Optimization, before stage.State) {
+	t.Helper()
+	var decision struct {
+		Type     string `json:"decision_type"`
+		Verdicts []struct {
+			Node    string `json:"node_name"`
+			Verdict string `json:"verdict"`
+			Reason  string `json:"reason"`
+		} `json:"node_verdicts"`
+	}
+	if err := s.Admin.Get(t.Context(), "/api/v1/admin/optimizations/"+o.ID+"/decision", &decision); err != nil {
+		t.Fatal(err)
+	}
+	if decision.Type != o.Type || len(decision.Verdicts) != before.TotalNodes {
+		t.Errorf("the decision is a %s with %d verdicts, want %s and %d", decision.Type, len(decision.Verdicts), o.Type, before.TotalNodes)
+	}
+	for _, v := range decision.Verdicts {
+		if v.Node == "" || v.Verdict == "" || v.Reason == "" {
+			t.Errorf("verdict %+v", v)
+		}
 	}
 }
 

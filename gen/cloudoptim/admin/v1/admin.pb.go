@@ -3352,6 +3352,96 @@ func (x *GetOptimizationResponse) GetOptimization() *Optimization {
 	return nil
 }
 
+type GetOptimizationDecisionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optimization.
+	OptimizationId string `protobuf:"bytes,1,opt,name=optimization_id,json=optimizationId,proto3" json:"optimization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *GetOptimizationDecisionRequest) Reset() {
+	*x = GetOptimizationDecisionRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOptimizationDecisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOptimizationDecisionRequest) ProtoMessage() {}
+
+func (x *GetOptimizationDecisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOptimizationDecisionRequest.ProtoReflect.Descriptor instead.
+func (*GetOptimizationDecisionRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *GetOptimizationDecisionRequest) GetOptimizationId() string {
+	if x != nil {
+		return x.OptimizationId
+	}
+	return ""
+}
+
+type GetOptimizationDecisionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The decision.
+	Decision      *v11.DecisionResponse `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOptimizationDecisionResponse) Reset() {
+	*x = GetOptimizationDecisionResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOptimizationDecisionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOptimizationDecisionResponse) ProtoMessage() {}
+
+func (x *GetOptimizationDecisionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOptimizationDecisionResponse.ProtoReflect.Descriptor instead.
+func (*GetOptimizationDecisionResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *GetOptimizationDecisionResponse) GetDecision() *v11.DecisionResponse {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
 type ListSpotEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One cluster; empty: all of the caller's.
@@ -3364,7 +3454,7 @@ type ListSpotEventsRequest struct {
 
 func (x *ListSpotEventsRequest) Reset() {
 	*x = ListSpotEventsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3466,7 @@ func (x *ListSpotEventsRequest) String() string {
 func (*ListSpotEventsRequest) ProtoMessage() {}
 
 func (x *ListSpotEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3479,7 @@ func (x *ListSpotEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListSpotEventsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListSpotEventsRequest) GetClusterId() string {
@@ -3416,7 +3506,7 @@ type ListSpotEventsResponse struct {
 
 func (x *ListSpotEventsResponse) Reset() {
 	*x = ListSpotEventsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3428,7 +3518,7 @@ func (x *ListSpotEventsResponse) String() string {
 func (*ListSpotEventsResponse) ProtoMessage() {}
 
 func (x *ListSpotEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3441,7 +3531,7 @@ func (x *ListSpotEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListSpotEventsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListSpotEventsResponse) GetSpotEvents() []*v1.SpotEvent {
@@ -3731,7 +3821,11 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x16GetOptimizationRequest\x121\n" +
 	"\x0foptimization_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0eoptimizationId\"`\n" +
 	"\x17GetOptimizationResponse\x12E\n" +
-	"\foptimization\x18\x01 \x01(\v2!.cloudoptim.admin.v1.OptimizationR\foptimization\"l\n" +
+	"\foptimization\x18\x01 \x01(\v2!.cloudoptim.admin.v1.OptimizationR\foptimization\"S\n" +
+	"\x1eGetOptimizationDecisionRequest\x121\n" +
+	"\x0foptimization_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0eoptimizationId\"a\n" +
+	"\x1fGetOptimizationDecisionResponse\x12>\n" +
+	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"l\n" +
 	"\x15ListSpotEventsRequest\x12*\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x12'\n" +
@@ -3739,7 +3833,7 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"Y\n" +
 	"\x16ListSpotEventsResponse\x12?\n" +
 	"\vspot_events\x18\x01 \x03(\v2\x1e.cloudoptim.fleet.v1.SpotEventR\n" +
-	"spotEvents2\x98\x1c\n" +
+	"spotEvents2\xf3\x1d\n" +
 	"\fAdminService\x12\x97\x01\n" +
 	"\fListClusters\x12(.cloudoptim.admin.v1.ListClustersRequest\x1a).cloudoptim.admin.v1.ListClustersResponse\"2\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02\"b\bclusters\x12\x16/api/v1/admin/clusters\x12\x91\x01\n" +
@@ -3755,7 +3849,9 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x11ListOptimizations\x12-.cloudoptim.admin.v1.ListOptimizationsRequest\x1a..cloudoptim.admin.v1.ListOptimizationsResponse\"<\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02,b\roptimizations\x12\x1b/api/v1/admin/optimizations\x12\xbb\x01\n" +
 	"\x0fGetOptimization\x12+.cloudoptim.admin.v1.GetOptimizationRequest\x1a,.cloudoptim.admin.v1.GetOptimizationResponse\"M\xea\xe0\x18\x06\n" +
-	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02=b\foptimization\x12-/api/v1/admin/optimizations/{optimization_id}\x12\xa3\x01\n" +
+	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02=b\foptimization\x12-/api/v1/admin/optimizations/{optimization_id}\x12\xd8\x01\n" +
+	"\x17GetOptimizationDecision\x123.cloudoptim.admin.v1.GetOptimizationDecisionRequest\x1a4.cloudoptim.admin.v1.GetOptimizationDecisionResponse\"R\xea\xe0\x18\x06\n" +
+	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02Bb\bdecision\x126/api/v1/admin/optimizations/{optimization_id}/decision\x12\xa3\x01\n" +
 	"\x0eListSpotEvents\x12*.cloudoptim.admin.v1.ListSpotEventsRequest\x1a+.cloudoptim.admin.v1.ListSpotEventsResponse\"8\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02(b\vspot_events\x12\x19/api/v1/admin/spot-events\x12\x91\x01\n" +
 	"\vUploadModel\x12'.cloudoptim.admin.v1.UploadModelRequest\x1a(.cloudoptim.admin.v1.UploadModelResponse\"-\xea\xe0\x18\x03\n" +
@@ -3803,171 +3899,176 @@ func file_cloudoptim_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_admin_v1_admin_proto_rawDescData
 }
 
-var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
-	(*ListClustersRequest)(nil),         // 0: cloudoptim.admin.v1.ListClustersRequest
-	(*ListClustersResponse)(nil),        // 1: cloudoptim.admin.v1.ListClustersResponse
-	(*Cluster)(nil),                     // 2: cloudoptim.admin.v1.Cluster
-	(*CreateClusterRequest)(nil),        // 3: cloudoptim.admin.v1.CreateClusterRequest
-	(*LaunchSettings)(nil),              // 4: cloudoptim.admin.v1.LaunchSettings
-	(*CreateClusterResponse)(nil),       // 5: cloudoptim.admin.v1.CreateClusterResponse
-	(*GetClusterStateRequest)(nil),      // 6: cloudoptim.admin.v1.GetClusterStateRequest
-	(*GetClusterStateResponse)(nil),     // 7: cloudoptim.admin.v1.GetClusterStateResponse
-	(*GetSavingsRequest)(nil),           // 8: cloudoptim.admin.v1.GetSavingsRequest
-	(*GetSavingsResponse)(nil),          // 9: cloudoptim.admin.v1.GetSavingsResponse
-	(*ClusterSavings)(nil),              // 10: cloudoptim.admin.v1.ClusterSavings
-	(*UploadModelRequest)(nil),          // 11: cloudoptim.admin.v1.UploadModelRequest
-	(*ModelFile)(nil),                   // 12: cloudoptim.admin.v1.ModelFile
-	(*UploadModelResponse)(nil),         // 13: cloudoptim.admin.v1.UploadModelResponse
-	(*Model)(nil),                       // 14: cloudoptim.admin.v1.Model
-	(*ListModelsRequest)(nil),           // 15: cloudoptim.admin.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),          // 16: cloudoptim.admin.v1.ListModelsResponse
-	(*ShadowModelRequest)(nil),          // 17: cloudoptim.admin.v1.ShadowModelRequest
-	(*ShadowModelResponse)(nil),         // 18: cloudoptim.admin.v1.ShadowModelResponse
-	(*PromoteModelRequest)(nil),         // 19: cloudoptim.admin.v1.PromoteModelRequest
-	(*PromoteModelResponse)(nil),        // 20: cloudoptim.admin.v1.PromoteModelResponse
-	(*RollBackModelRequest)(nil),        // 21: cloudoptim.admin.v1.RollBackModelRequest
-	(*RollBackModelResponse)(nil),       // 22: cloudoptim.admin.v1.RollBackModelResponse
-	(*RetireModelRequest)(nil),          // 23: cloudoptim.admin.v1.RetireModelRequest
-	(*RetireModelResponse)(nil),         // 24: cloudoptim.admin.v1.RetireModelResponse
-	(*AnalyzeGapsRequest)(nil),          // 25: cloudoptim.admin.v1.AnalyzeGapsRequest
-	(*AnalyzeGapsResponse)(nil),         // 26: cloudoptim.admin.v1.AnalyzeGapsResponse
-	(*DataGap)(nil),                     // 27: cloudoptim.admin.v1.DataGap
-	(*FillGapsRequest)(nil),             // 28: cloudoptim.admin.v1.FillGapsRequest
-	(*FillGapsResponse)(nil),            // 29: cloudoptim.admin.v1.FillGapsResponse
-	(*StreamRequest)(nil),               // 30: cloudoptim.admin.v1.StreamRequest
-	(*StreamResponse)(nil),              // 31: cloudoptim.admin.v1.StreamResponse
-	(*ProxyDecisionRequest)(nil),        // 32: cloudoptim.admin.v1.ProxyDecisionRequest
-	(*ProxyDecisionResponse)(nil),       // 33: cloudoptim.admin.v1.ProxyDecisionResponse
-	(*GetMLHealthRequest)(nil),          // 34: cloudoptim.admin.v1.GetMLHealthRequest
-	(*GetMLHealthResponse)(nil),         // 35: cloudoptim.admin.v1.GetMLHealthResponse
-	(*CreateCustomerRequest)(nil),       // 36: cloudoptim.admin.v1.CreateCustomerRequest
-	(*CreateCustomerResponse)(nil),      // 37: cloudoptim.admin.v1.CreateCustomerResponse
-	(*CreateAPIKeyRequest)(nil),         // 38: cloudoptim.admin.v1.CreateAPIKeyRequest
-	(*CreateAPIKeyResponse)(nil),        // 39: cloudoptim.admin.v1.CreateAPIKeyResponse
-	(*ListAPIKeysRequest)(nil),          // 40: cloudoptim.admin.v1.ListAPIKeysRequest
-	(*ListAPIKeysResponse)(nil),         // 41: cloudoptim.admin.v1.ListAPIKeysResponse
-	(*APIKey)(nil),                      // 42: cloudoptim.admin.v1.APIKey
-	(*RevokeAPIKeyRequest)(nil),         // 43: cloudoptim.admin.v1.RevokeAPIKeyRequest
-	(*RevokeAPIKeyResponse)(nil),        // 44: cloudoptim.admin.v1.RevokeAPIKeyResponse
-	(*TriggerOptimizationRequest)(nil),  // 45: cloudoptim.admin.v1.TriggerOptimizationRequest
-	(*TriggerOptimizationResponse)(nil), // 46: cloudoptim.admin.v1.TriggerOptimizationResponse
-	(*ListOptimizationsRequest)(nil),    // 47: cloudoptim.admin.v1.ListOptimizationsRequest
-	(*ListOptimizationsResponse)(nil),   // 48: cloudoptim.admin.v1.ListOptimizationsResponse
-	(*GetOptimizationRequest)(nil),      // 49: cloudoptim.admin.v1.GetOptimizationRequest
-	(*GetOptimizationResponse)(nil),     // 50: cloudoptim.admin.v1.GetOptimizationResponse
-	(*ListSpotEventsRequest)(nil),       // 51: cloudoptim.admin.v1.ListSpotEventsRequest
-	(*ListSpotEventsResponse)(nil),      // 52: cloudoptim.admin.v1.ListSpotEventsResponse
-	nil,                                 // 53: cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
-	nil,                                 // 54: cloudoptim.admin.v1.Model.TrainingMetricsEntry
-	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
-	(*v1.ClusterState)(nil),             // 56: cloudoptim.fleet.v1.ClusterState
-	(*v11.ModelMetrics)(nil),            // 57: cloudoptim.ml.v1.ModelMetrics
-	(*v11.SeriesCoverage)(nil),          // 58: cloudoptim.ml.v1.SeriesCoverage
-	(*v1.SpotEvent)(nil),                // 59: cloudoptim.fleet.v1.SpotEvent
-	(*v11.DecisionRequest)(nil),         // 60: cloudoptim.ml.v1.DecisionRequest
-	(*v11.DecisionResponse)(nil),        // 61: cloudoptim.ml.v1.DecisionResponse
-	(*OptimizationOptions)(nil),         // 62: cloudoptim.admin.v1.OptimizationOptions
-	(*Optimization)(nil),                // 63: cloudoptim.admin.v1.Optimization
+	(*ListClustersRequest)(nil),             // 0: cloudoptim.admin.v1.ListClustersRequest
+	(*ListClustersResponse)(nil),            // 1: cloudoptim.admin.v1.ListClustersResponse
+	(*Cluster)(nil),                         // 2: cloudoptim.admin.v1.Cluster
+	(*CreateClusterRequest)(nil),            // 3: cloudoptim.admin.v1.CreateClusterRequest
+	(*LaunchSettings)(nil),                  // 4: cloudoptim.admin.v1.LaunchSettings
+	(*CreateClusterResponse)(nil),           // 5: cloudoptim.admin.v1.CreateClusterResponse
+	(*GetClusterStateRequest)(nil),          // 6: cloudoptim.admin.v1.GetClusterStateRequest
+	(*GetClusterStateResponse)(nil),         // 7: cloudoptim.admin.v1.GetClusterStateResponse
+	(*GetSavingsRequest)(nil),               // 8: cloudoptim.admin.v1.GetSavingsRequest
+	(*GetSavingsResponse)(nil),              // 9: cloudoptim.admin.v1.GetSavingsResponse
+	(*ClusterSavings)(nil),                  // 10: cloudoptim.admin.v1.ClusterSavings
+	(*UploadModelRequest)(nil),              // 11: cloudoptim.admin.v1.UploadModelRequest
+	(*ModelFile)(nil),                       // 12: cloudoptim.admin.v1.ModelFile
+	(*UploadModelResponse)(nil),             // 13: cloudoptim.admin.v1.UploadModelResponse
+	(*Model)(nil),                           // 14: cloudoptim.admin.v1.Model
+	(*ListModelsRequest)(nil),               // 15: cloudoptim.admin.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),              // 16: cloudoptim.admin.v1.ListModelsResponse
+	(*ShadowModelRequest)(nil),              // 17: cloudoptim.admin.v1.ShadowModelRequest
+	(*ShadowModelResponse)(nil),             // 18: cloudoptim.admin.v1.ShadowModelResponse
+	(*PromoteModelRequest)(nil),             // 19: cloudoptim.admin.v1.PromoteModelRequest
+	(*PromoteModelResponse)(nil),            // 20: cloudoptim.admin.v1.PromoteModelResponse
+	(*RollBackModelRequest)(nil),            // 21: cloudoptim.admin.v1.RollBackModelRequest
+	(*RollBackModelResponse)(nil),           // 22: cloudoptim.admin.v1.RollBackModelResponse
+	(*RetireModelRequest)(nil),              // 23: cloudoptim.admin.v1.RetireModelRequest
+	(*RetireModelResponse)(nil),             // 24: cloudoptim.admin.v1.RetireModelResponse
+	(*AnalyzeGapsRequest)(nil),              // 25: cloudoptim.admin.v1.AnalyzeGapsRequest
+	(*AnalyzeGapsResponse)(nil),             // 26: cloudoptim.admin.v1.AnalyzeGapsResponse
+	(*DataGap)(nil),                         // 27: cloudoptim.admin.v1.DataGap
+	(*FillGapsRequest)(nil),                 // 28: cloudoptim.admin.v1.FillGapsRequest
+	(*FillGapsResponse)(nil),                // 29: cloudoptim.admin.v1.FillGapsResponse
+	(*StreamRequest)(nil),                   // 30: cloudoptim.admin.v1.StreamRequest
+	(*StreamResponse)(nil),                  // 31: cloudoptim.admin.v1.StreamResponse
+	(*ProxyDecisionRequest)(nil),            // 32: cloudoptim.admin.v1.ProxyDecisionRequest
+	(*ProxyDecisionResponse)(nil),           // 33: cloudoptim.admin.v1.ProxyDecisionResponse
+	(*GetMLHealthRequest)(nil),              // 34: cloudoptim.admin.v1.GetMLHealthRequest
+	(*GetMLHealthResponse)(nil),             // 35: cloudoptim.admin.v1.GetMLHealthResponse
+	(*CreateCustomerRequest)(nil),           // 36: cloudoptim.admin.v1.CreateCustomerRequest
+	(*CreateCustomerResponse)(nil),          // 37: cloudoptim.admin.v1.CreateCustomerResponse
+	(*CreateAPIKeyRequest)(nil),             // 38: cloudoptim.admin.v1.CreateAPIKeyRequest
+	(*CreateAPIKeyResponse)(nil),            // 39: cloudoptim.admin.v1.CreateAPIKeyResponse
+	(*ListAPIKeysRequest)(nil),              // 40: cloudoptim.admin.v1.ListAPIKeysRequest
+	(*ListAPIKeysResponse)(nil),             // 41: cloudoptim.admin.v1.ListAPIKeysResponse
+	(*APIKey)(nil),                          // 42: cloudoptim.admin.v1.APIKey
+	(*RevokeAPIKeyRequest)(nil),             // 43: cloudoptim.admin.v1.RevokeAPIKeyRequest
+	(*RevokeAPIKeyResponse)(nil),            // 44: cloudoptim.admin.v1.RevokeAPIKeyResponse
+	(*TriggerOptimizationRequest)(nil),      // 45: cloudoptim.admin.v1.TriggerOptimizationRequest
+	(*TriggerOptimizationResponse)(nil),     // 46: cloudoptim.admin.v1.TriggerOptimizationResponse
+	(*ListOptimizationsRequest)(nil),        // 47: cloudoptim.admin.v1.ListOptimizationsRequest
+	(*ListOptimizationsResponse)(nil),       // 48: cloudoptim.admin.v1.ListOptimizationsResponse
+	(*GetOptimizationRequest)(nil),          // 49: cloudoptim.admin.v1.GetOptimizationRequest
+	(*GetOptimizationResponse)(nil),         // 50: cloudoptim.admin.v1.GetOptimizationResponse
+	(*GetOptimizationDecisionRequest)(nil),  // 51: cloudoptim.admin.v1.GetOptimizationDecisionRequest
+	(*GetOptimizationDecisionResponse)(nil), // 52: cloudoptim.admin.v1.GetOptimizationDecisionResponse
+	(*ListSpotEventsRequest)(nil),           // 53: cloudoptim.admin.v1.ListSpotEventsRequest
+	(*ListSpotEventsResponse)(nil),          // 54: cloudoptim.admin.v1.ListSpotEventsResponse
+	nil,                                     // 55: cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
+	nil,                                     // 56: cloudoptim.admin.v1.Model.TrainingMetricsEntry
+	(*timestamppb.Timestamp)(nil),           // 57: google.protobuf.Timestamp
+	(*v1.ClusterState)(nil),                 // 58: cloudoptim.fleet.v1.ClusterState
+	(*v11.ModelMetrics)(nil),                // 59: cloudoptim.ml.v1.ModelMetrics
+	(*v11.SeriesCoverage)(nil),              // 60: cloudoptim.ml.v1.SeriesCoverage
+	(*v1.SpotEvent)(nil),                    // 61: cloudoptim.fleet.v1.SpotEvent
+	(*v11.DecisionRequest)(nil),             // 62: cloudoptim.ml.v1.DecisionRequest
+	(*v11.DecisionResponse)(nil),            // 63: cloudoptim.ml.v1.DecisionResponse
+	(*OptimizationOptions)(nil),             // 64: cloudoptim.admin.v1.OptimizationOptions
+	(*Optimization)(nil),                    // 65: cloudoptim.admin.v1.Optimization
 }
 var file_cloudoptim_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: cloudoptim.admin.v1.ListClustersResponse.clusters:type_name -> cloudoptim.admin.v1.Cluster
-	55, // 1: cloudoptim.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
-	55, // 2: cloudoptim.admin.v1.Cluster.last_seen_at:type_name -> google.protobuf.Timestamp
+	57, // 1: cloudoptim.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
+	57, // 2: cloudoptim.admin.v1.Cluster.last_seen_at:type_name -> google.protobuf.Timestamp
 	4,  // 3: cloudoptim.admin.v1.CreateClusterRequest.launch:type_name -> cloudoptim.admin.v1.LaunchSettings
-	53, // 4: cloudoptim.admin.v1.LaunchSettings.subnet_ids:type_name -> cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
+	55, // 4: cloudoptim.admin.v1.LaunchSettings.subnet_ids:type_name -> cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
 	2,  // 5: cloudoptim.admin.v1.CreateClusterResponse.cluster:type_name -> cloudoptim.admin.v1.Cluster
-	56, // 6: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	58, // 6: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
 	10, // 7: cloudoptim.admin.v1.GetSavingsResponse.clusters:type_name -> cloudoptim.admin.v1.ClusterSavings
-	55, // 8: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	57, // 8: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
 	12, // 9: cloudoptim.admin.v1.UploadModelRequest.file:type_name -> cloudoptim.admin.v1.ModelFile
 	14, // 10: cloudoptim.admin.v1.UploadModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	54, // 11: cloudoptim.admin.v1.Model.training_metrics:type_name -> cloudoptim.admin.v1.Model.TrainingMetricsEntry
-	55, // 12: cloudoptim.admin.v1.Model.created_at:type_name -> google.protobuf.Timestamp
-	55, // 13: cloudoptim.admin.v1.Model.promoted_at:type_name -> google.protobuf.Timestamp
-	55, // 14: cloudoptim.admin.v1.Model.retired_at:type_name -> google.protobuf.Timestamp
-	57, // 15: cloudoptim.admin.v1.Model.metrics:type_name -> cloudoptim.ml.v1.ModelMetrics
+	56, // 11: cloudoptim.admin.v1.Model.training_metrics:type_name -> cloudoptim.admin.v1.Model.TrainingMetricsEntry
+	57, // 12: cloudoptim.admin.v1.Model.created_at:type_name -> google.protobuf.Timestamp
+	57, // 13: cloudoptim.admin.v1.Model.promoted_at:type_name -> google.protobuf.Timestamp
+	57, // 14: cloudoptim.admin.v1.Model.retired_at:type_name -> google.protobuf.Timestamp
+	59, // 15: cloudoptim.admin.v1.Model.metrics:type_name -> cloudoptim.ml.v1.ModelMetrics
 	14, // 16: cloudoptim.admin.v1.ListModelsResponse.models:type_name -> cloudoptim.admin.v1.Model
 	14, // 17: cloudoptim.admin.v1.ShadowModelResponse.model:type_name -> cloudoptim.admin.v1.Model
 	14, // 18: cloudoptim.admin.v1.PromoteModelResponse.model:type_name -> cloudoptim.admin.v1.Model
 	14, // 19: cloudoptim.admin.v1.RollBackModelResponse.model:type_name -> cloudoptim.admin.v1.Model
 	14, // 20: cloudoptim.admin.v1.RetireModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	55, // 21: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	57, // 21: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
 	27, // 22: cloudoptim.admin.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.admin.v1.DataGap
-	58, // 23: cloudoptim.admin.v1.AnalyzeGapsResponse.series:type_name -> cloudoptim.ml.v1.SeriesCoverage
-	55, // 24: cloudoptim.admin.v1.AnalyzeGapsResponse.start:type_name -> google.protobuf.Timestamp
-	55, // 25: cloudoptim.admin.v1.AnalyzeGapsResponse.end:type_name -> google.protobuf.Timestamp
-	55, // 26: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
-	55, // 27: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
-	55, // 28: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	55, // 29: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
-	56, // 30: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
-	59, // 31: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
-	60, // 32: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	61, // 33: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	55, // 34: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
+	60, // 23: cloudoptim.admin.v1.AnalyzeGapsResponse.series:type_name -> cloudoptim.ml.v1.SeriesCoverage
+	57, // 24: cloudoptim.admin.v1.AnalyzeGapsResponse.start:type_name -> google.protobuf.Timestamp
+	57, // 25: cloudoptim.admin.v1.AnalyzeGapsResponse.end:type_name -> google.protobuf.Timestamp
+	57, // 26: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
+	57, // 27: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
+	57, // 28: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	57, // 29: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
+	58, // 30: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	61, // 31: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
+	62, // 32: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
+	63, // 33: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	57, // 34: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
 	42, // 35: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
 	42, // 36: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
-	55, // 37: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
-	55, // 38: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
-	55, // 39: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
-	55, // 40: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
-	62, // 41: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
-	63, // 42: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	63, // 43: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
-	63, // 44: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	59, // 45: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
-	0,  // 46: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
-	3,  // 47: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
-	6,  // 48: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
-	8,  // 49: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
-	45, // 50: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
-	47, // 51: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
-	49, // 52: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
-	51, // 53: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
-	11, // 54: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
-	15, // 55: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
-	17, // 56: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
-	19, // 57: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
-	21, // 58: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
-	23, // 59: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
-	25, // 60: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
-	28, // 61: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
-	30, // 62: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
-	32, // 63: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
-	34, // 64: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
-	36, // 65: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
-	38, // 66: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
-	40, // 67: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
-	43, // 68: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
-	1,  // 69: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
-	5,  // 70: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
-	7,  // 71: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
-	9,  // 72: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
-	46, // 73: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
-	48, // 74: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
-	50, // 75: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
-	52, // 76: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
-	13, // 77: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
-	16, // 78: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
-	18, // 79: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
-	20, // 80: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
-	22, // 81: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
-	24, // 82: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
-	26, // 83: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
-	29, // 84: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
-	31, // 85: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
-	33, // 86: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
-	35, // 87: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
-	37, // 88: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
-	39, // 89: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
-	41, // 90: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
-	44, // 91: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
-	69, // [69:92] is the sub-list for method output_type
-	46, // [46:69] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	57, // 37: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
+	57, // 38: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
+	57, // 39: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
+	57, // 40: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
+	64, // 41: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
+	65, // 42: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	65, // 43: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
+	65, // 44: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	63, // 45: cloudoptim.admin.v1.GetOptimizationDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	61, // 46: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
+	0,  // 47: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
+	3,  // 48: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
+	6,  // 49: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
+	8,  // 50: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
+	45, // 51: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
+	47, // 52: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
+	49, // 53: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
+	51, // 54: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:input_type -> cloudoptim.admin.v1.GetOptimizationDecisionRequest
+	53, // 55: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
+	11, // 56: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
+	15, // 57: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
+	17, // 58: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
+	19, // 59: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
+	21, // 60: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
+	23, // 61: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
+	25, // 62: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
+	28, // 63: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
+	30, // 64: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
+	32, // 65: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
+	34, // 66: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
+	36, // 67: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
+	38, // 68: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
+	40, // 69: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
+	43, // 70: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
+	1,  // 71: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
+	5,  // 72: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
+	7,  // 73: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
+	9,  // 74: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
+	46, // 75: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
+	48, // 76: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
+	50, // 77: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
+	52, // 78: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:output_type -> cloudoptim.admin.v1.GetOptimizationDecisionResponse
+	54, // 79: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
+	13, // 80: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
+	16, // 81: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
+	18, // 82: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
+	20, // 83: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
+	22, // 84: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
+	24, // 85: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
+	26, // 86: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
+	29, // 87: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
+	31, // 88: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
+	33, // 89: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
+	35, // 90: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
+	37, // 91: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
+	39, // 92: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
+	41, // 93: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
+	44, // 94: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
+	71, // [71:95] is the sub-list for method output_type
+	47, // [47:71] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_admin_v1_admin_proto_init() }
@@ -3987,7 +4088,7 @@ func file_cloudoptim_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_admin_v1_admin_proto_rawDesc), len(file_cloudoptim_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   55,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

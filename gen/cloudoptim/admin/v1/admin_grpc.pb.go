@@ -21,29 +21,30 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_ListClusters_FullMethodName        = "/cloudoptim.admin.v1.AdminService/ListClusters"
-	AdminService_CreateCluster_FullMethodName       = "/cloudoptim.admin.v1.AdminService/CreateCluster"
-	AdminService_GetClusterState_FullMethodName     = "/cloudoptim.admin.v1.AdminService/GetClusterState"
-	AdminService_GetSavings_FullMethodName          = "/cloudoptim.admin.v1.AdminService/GetSavings"
-	AdminService_TriggerOptimization_FullMethodName = "/cloudoptim.admin.v1.AdminService/TriggerOptimization"
-	AdminService_ListOptimizations_FullMethodName   = "/cloudoptim.admin.v1.AdminService/ListOptimizations"
-	AdminService_GetOptimization_FullMethodName     = "/cloudoptim.admin.v1.AdminService/GetOptimization"
-	AdminService_ListSpotEvents_FullMethodName      = "/cloudoptim.admin.v1.AdminService/ListSpotEvents"
-	AdminService_UploadModel_FullMethodName         = "/cloudoptim.admin.v1.AdminService/UploadModel"
-	AdminService_ListModels_FullMethodName          = "/cloudoptim.admin.v1.AdminService/ListModels"
-	AdminService_ShadowModel_FullMethodName         = "/cloudoptim.admin.v1.AdminService/ShadowModel"
-	AdminService_PromoteModel_FullMethodName        = "/cloudoptim.admin.v1.AdminService/PromoteModel"
-	AdminService_RollBackModel_FullMethodName       = "/cloudoptim.admin.v1.AdminService/RollBackModel"
-	AdminService_RetireModel_FullMethodName         = "/cloudoptim.admin.v1.AdminService/RetireModel"
-	AdminService_AnalyzeGaps_FullMethodName         = "/cloudoptim.admin.v1.AdminService/AnalyzeGaps"
-	AdminService_FillGaps_FullMethodName            = "/cloudoptim.admin.v1.AdminService/FillGaps"
-	AdminService_Stream_FullMethodName              = "/cloudoptim.admin.v1.AdminService/Stream"
-	AdminService_ProxyDecision_FullMethodName       = "/cloudoptim.admin.v1.AdminService/ProxyDecision"
-	AdminService_GetMLHealth_FullMethodName         = "/cloudoptim.admin.v1.AdminService/GetMLHealth"
-	AdminService_CreateCustomer_FullMethodName      = "/cloudoptim.admin.v1.AdminService/CreateCustomer"
-	AdminService_CreateAPIKey_FullMethodName        = "/cloudoptim.admin.v1.AdminService/CreateAPIKey"
-	AdminService_ListAPIKeys_FullMethodName         = "/cloudoptim.admin.v1.AdminService/ListAPIKeys"
-	AdminService_RevokeAPIKey_FullMethodName        = "/cloudoptim.admin.v1.AdminService/RevokeAPIKey"
+	AdminService_ListClusters_FullMethodName            = "/cloudoptim.admin.v1.AdminService/ListClusters"
+	AdminService_CreateCluster_FullMethodName           = "/cloudoptim.admin.v1.AdminService/CreateCluster"
+	AdminService_GetClusterState_FullMethodName         = "/cloudoptim.admin.v1.AdminService/GetClusterState"
+	AdminService_GetSavings_FullMethodName              = "/cloudoptim.admin.v1.AdminService/GetSavings"
+	AdminService_TriggerOptimization_FullMethodName     = "/cloudoptim.admin.v1.AdminService/TriggerOptimization"
+	AdminService_ListOptimizations_FullMethodName       = "/cloudoptim.admin.v1.AdminService/ListOptimizations"
+	AdminService_GetOptimization_FullMethodName         = "/cloudoptim.admin.v1.AdminService/GetOptimization"
+	AdminService_GetOptimizationDecision_FullMethodName = "/cloudoptim.admin.v1.AdminService/GetOptimizationDecision"
+	AdminService_ListSpotEvents_FullMethodName          = "/cloudoptim.admin.v1.AdminService/ListSpotEvents"
+	AdminService_UploadModel_FullMethodName             = "/cloudoptim.admin.v1.AdminService/UploadModel"
+	AdminService_ListModels_FullMethodName              = "/cloudoptim.admin.v1.AdminService/ListModels"
+	AdminService_ShadowModel_FullMethodName             = "/cloudoptim.admin.v1.AdminService/ShadowModel"
+	AdminService_PromoteModel_FullMethodName            = "/cloudoptim.admin.v1.AdminService/PromoteModel"
+	AdminService_RollBackModel_FullMethodName           = "/cloudoptim.admin.v1.AdminService/RollBackModel"
+	AdminService_RetireModel_FullMethodName             = "/cloudoptim.admin.v1.AdminService/RetireModel"
+	AdminService_AnalyzeGaps_FullMethodName             = "/cloudoptim.admin.v1.AdminService/AnalyzeGaps"
+	AdminService_FillGaps_FullMethodName                = "/cloudoptim.admin.v1.AdminService/FillGaps"
+	AdminService_Stream_FullMethodName                  = "/cloudoptim.admin.v1.AdminService/Stream"
+	AdminService_ProxyDecision_FullMethodName           = "/cloudoptim.admin.v1.AdminService/ProxyDecision"
+	AdminService_GetMLHealth_FullMethodName             = "/cloudoptim.admin.v1.AdminService/GetMLHealth"
+	AdminService_CreateCustomer_FullMethodName          = "/cloudoptim.admin.v1.AdminService/CreateCustomer"
+	AdminService_CreateAPIKey_FullMethodName            = "/cloudoptim.admin.v1.AdminService/CreateAPIKey"
+	AdminService_ListAPIKeys_FullMethodName             = "/cloudoptim.admin.v1.AdminService/ListAPIKeys"
+	AdminService_RevokeAPIKey_FullMethodName            = "/cloudoptim.admin.v1.AdminService/RevokeAPIKey"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -67,6 +68,9 @@ type AdminServiceClient interface {
 	ListOptimizations(ctx context.Context, in *ListOptimizationsRequest, opts ...grpc.CallOption) (*ListOptimizationsResponse, error)
 	// GetOptimization returns one with its steps.
 	GetOptimization(ctx context.Context, in *GetOptimizationRequest, opts ...grpc.CallOption) (*GetOptimizationResponse, error)
+	// GetOptimizationDecision returns ml's whole answer: what becomes of every node and
+	// why, where pods were to land, what was weighed, which model scored the risk.
+	GetOptimizationDecision(ctx context.Context, in *GetOptimizationDecisionRequest, opts ...grpc.CallOption) (*GetOptimizationDecisionResponse, error)
 	// ListSpotEvents says what AWS said about the clusters' instances and what was
 	// done, newest first.
 	ListSpotEvents(ctx context.Context, in *ListSpotEventsRequest, opts ...grpc.CallOption) (*ListSpotEventsResponse, error)
@@ -187,6 +191,16 @@ func (c *adminServiceClient) GetOptimization(ctx context.Context, in *GetOptimiz
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetOptimizationResponse)
 	err := c.cc.Invoke(ctx, AdminService_GetOptimization_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetOptimizationDecision(ctx context.Context, in *GetOptimizationDecisionRequest, opts ...grpc.CallOption) (*GetOptimizationDecisionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOptimizationDecisionResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetOptimizationDecision_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -386,6 +400,9 @@ type AdminServiceServer interface {
 	ListOptimizations(context.Context, *ListOptimizationsRequest) (*ListOptimizationsResponse, error)
 	// GetOptimization returns one with its steps.
 	GetOptimization(context.Context, *GetOptimizationRequest) (*GetOptimizationResponse, error)
+	// GetOptimizationDecision returns ml's whole answer: what becomes of every node and
+	// why, where pods were to land, what was weighed, which model scored the risk.
+	GetOptimizationDecision(context.Context, *GetOptimizationDecisionRequest) (*GetOptimizationDecisionResponse, error)
 	// ListSpotEvents says what AWS said about the clusters' instances and what was
 	// done, newest first.
 	ListSpotEvents(context.Context, *ListSpotEventsRequest) (*ListSpotEventsResponse, error)
@@ -462,6 +479,9 @@ func (UnimplementedAdminServiceServer) ListOptimizations(context.Context, *ListO
 }
 func (UnimplementedAdminServiceServer) GetOptimization(context.Context, *GetOptimizationRequest) (*GetOptimizationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOptimization not implemented")
+}
+func (UnimplementedAdminServiceServer) GetOptimizationDecision(context.Context, *GetOptimizationDecisionRequest) (*GetOptimizationDecisionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOptimizationDecision not implemented")
 }
 func (UnimplementedAdminServiceServer) ListSpotEvents(context.Context, *ListSpotEventsRequest) (*ListSpotEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSpotEvents not implemented")
@@ -654,6 +674,24 @@ func _AdminService_GetOptimization_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetOptimization(ctx, req.(*GetOptimizationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetOptimizationDecision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOptimizationDecisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetOptimizationDecision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetOptimizationDecision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetOptimizationDecision(ctx, req.(*GetOptimizationDecisionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -962,6 +1000,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetOptimization",
 			Handler:    _AdminService_GetOptimization_Handler,
+		},
+		{
+			MethodName: "GetOptimizationDecision",
+			Handler:    _AdminService_GetOptimizationDecision_Handler,
 		},
 		{
 			MethodName: "ListSpotEvents",

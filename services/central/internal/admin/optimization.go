@@ -44,6 +44,26 @@ func (s *Server) ListOptimizations(ctx context.Context, req *adminv1.ListOptimiz
 	return &adminv1.ListOptimizationsResponse{Optimizations: found}, nil
 }
 
+// GetOptimizationDecision returns ml's whole answer; not found before it has answered.
+func (s *Server) GetOptimizationDecision(ctx context.Context, req *adminv1.GetOptimizationDecisionRequest) (*adminv1.GetOptimizationDecisionResponse, error) {
+	id, err := parse("optimization_id", req.GetOptimizationId())
+	if err != nil {
+		return nil, err
+	}
+	customer, err := auth.Customer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Store.Optimization(ctx, id, customer); err != nil { // somebody else's is not found either
+		return nil, err
+	}
+	decision, err := s.Store.Decision(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.GetOptimizationDecisionResponse{Decision: decision}, nil
+}
+
 // GetOptimization returns one with its steps.
 func (s *Server) GetOptimization(ctx context.Context, req *adminv1.GetOptimizationRequest) (*adminv1.GetOptimizationResponse, error) {
 	id, err := parse("optimization_id", req.GetOptimizationId())
