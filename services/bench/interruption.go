@@ -30,9 +30,27 @@ const (
 	burstNodes = 40
 )
 
-// interruption warns 1, 50 and 200 spot nodes of one cluster at once, and then puts
-// a region's burst into the queue. It looks from outside: at Kubernetes and SQS.
+// interruption warns 1, 50 and 200 spot nodes of one cluster at once. It looks from
+// outside: at Kubernetes and SQS.
 func (b *bench) interruption(ctx context.Context) error {
+	return b.onSpot(ctx, func(ctx context.Context, s *stage.Stage, client kubernetes.Interface) error {
+		if err := b.bareCordons(ctx, client); err != nil {
+			return err
+		}
+		for _, n := range []int{1, 50, 200} {
+			if err := b.wave(ctx, s, client, n); err != nil {
+				return fmt.Errorf("%d interruptions: %w", n, err)
+			}
+		}
+		return nil
+	})
+}
+
+// regional puts a region's burst into the queue of such a cluster.
+func (b *bench) regional(ctx context.Context) error { return b.onSpot(ctx, b.burst) }
+
+// onSpot has a cluster of spot nodes on the stage, whose queue central listens to.
+func (b *bench) onSpot(ctx context.Context, measure func(context.Context, *stage.Stage, kubernetes.Interface) error) error {
 	dir, remove, err := scratch()
 	if err != nil {
 		return err
@@ -53,9 +71,6 @@ func (b *bench) interruption(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.bareCordons(ctx, client); err != nil {
-		return err
-	}
 	// Central listens to a queue some seconds after it was named: not a part of any wave.
 	hello, err := s.Message("EC2 Instance State-change Notification", map[string]any{"instance-id": "i-0bad0000000000000", "state": "terminated"})
 	if err != nil {
@@ -64,12 +79,7 @@ func (b *bench) interruption(ctx context.Context) error {
 	if err := errors.Join(s.Send(ctx, hello), emptyQueue(ctx, s)); err != nil {
 		return err
 	}
-	for _, n := range []int{1, 50, 200} {
-		if err := b.wave(ctx, s, client, n); err != nil {
-			return fmt.Errorf("%d interruptions: %w", n, err)
-		}
-	}
-	return b.burst(ctx, s, client)
+	return measure(ctx, s, client)
 }
 
 // wave warns n nodes at once and notes how long each took.

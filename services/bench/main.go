@@ -29,6 +29,7 @@ var subjects = []subject{
 	{"predict", (*bench).predict},
 	{"rest", (*bench).rest},
 	{"interruption", (*bench).interruption},
+	{"burst", (*bench).regional},
 	{"imds", (*bench).imds},
 	{"link", (*bench).link},
 	{"gaps", (*bench).gaps},
