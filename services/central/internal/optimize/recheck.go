@@ -23,16 +23,27 @@ func (r *run) stillFeasible(ctx context.Context, state *fleetv1.ClusterState, no
 		return err
 	}
 	stays := blamed(feasible.CheckJoined(state, decision, joined(decision, state, ready, types)), state)
+	// All or none: the plan is not checked again once a node is no longer pending.
+	err = r.Store.InTx(ctx, func(tx *store.Store) error {
+		for _, node := range nodes {
+			why := stays[node.Node]
+			if why == "" {
+				continue
+			}
+			r.Log.WarnContext(ctx, "a node is kept", "optimization_id", r.story.ID, "node", node.Node, "reason", why)
+			if err := tx.SetReplaced(ctx, r.story.ID, "kept", why, node.Node); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	for i, node := range nodes {
-		why := stays[node.Node]
-		if why == "" {
-			continue
+		if stays[node.Node] != "" {
+			nodes[i].Status = "kept"
 		}
-		r.Log.WarnContext(ctx, "a node is kept", "optimization_id", r.story.ID, "node", node.Node, "reason", why)
-		if err := r.Store.SetReplaced(ctx, r.story.ID, "kept", why, node.Node); err != nil {
-			return err
-		}
-		nodes[i].Status = "kept"
 	}
 	return nil
 }
