@@ -172,4 +172,6 @@ var shapes = map[faultv1.Reason]shape{
 	faultv1.Reason_REASON_CANCELLED:              {codes.Canceled, 499},
 	faultv1.Reason_REASON_TOO_LARGE:              {codes.InvalidArgument, 413},
 	faultv1.Reason_REASON_UNSUPPORTED_MEDIA_TYPE: {codes.InvalidArgument, 415},
+	faultv1.Reason_REASON_STOPPED:                {codes.FailedPrecondition, 409},
+	faultv1.Reason_REASON_NOT_ALLOWED_BY_POLICY:  {codes.PermissionDenied, 403},
 }

@@ -21,7 +21,10 @@ import (
 // MaxBodyBytes bounds a REST body.
 const MaxBodyBytes = 64 << 20
 
-const statusKey = "x-http-status"
+const (
+	statusKey   = "x-http-status"
+	nextPageKey = "x-next-page-token"
+)
 
 // JSON is how REST writes and reads messages: documented names, every field
 // present, unknown fields refused.
@@ -45,6 +48,15 @@ func NewMux() *runtime.ServeMux {
 // SetHTTPStatus makes REST answer this call with code instead of 200.
 func SetHTTPStatus(ctx context.Context, code int) error {
 	return grpc.SetHeader(ctx, metadata.Pairs(statusKey, strconv.Itoa(code)))
+}
+
+// SetNextPage tells REST, whose lists are bare arrays, where the next page begins: in
+// header Next-Page-Token. An empty token is the last page.
+func SetNextPage(ctx context.Context, token string) error {
+	if token == "" {
+		return nil
+	}
+	return grpc.SetHeader(ctx, metadata.Pairs(nextPageKey, token))
 }
 
 // HTTPStatus is what SetHTTPStatus asked for in a call's header, or else 200.
@@ -135,6 +147,9 @@ func forwardStatus(ctx context.Context, w http.ResponseWriter, _ proto.Message) 
 	md, ok := runtime.ServerMetadataFromContext(ctx)
 	if !ok {
 		return nil
+	}
+	if token := md.HeaderMD.Get(nextPageKey); len(token) > 0 {
+		w.Header().Set("Next-Page-Token", token[0])
 	}
 	if codes := md.HeaderMD.Get(statusKey); len(codes) > 0 {
 		code, err := strconv.Atoi(codes[0])

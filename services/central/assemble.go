@@ -10,7 +10,6 @@ import (
 	"github.com/riverqueue/river"
 	"google.golang.org/grpc"
 
-	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/observe"
@@ -132,10 +131,10 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	})
 	server.BeforeStop(lines.Leave)
 	agentv1.RegisterAgentServiceServer(server, lines)
-	adminv1.RegisterAdminServiceServer(server, admin.New(admin.Config{
+	admin.New(admin.Config{
 		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(),
 		MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
-	}))
+	}).Register(server)
 	return c.listen(ctx, cfg, telemetry, server, d.store.Ping, keys)
 }
 

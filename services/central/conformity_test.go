@@ -98,7 +98,7 @@ const (
 const spotEventAnswer = `{
 	"event_id": "<uuid>", "event_type": "interruption_warning", "instance_id": "i-1234abcd", "region": "us-east-1",
 	"availability_zone": "us-east-1a", "received_at": "<time>", "interruption_time": "<time>", "cluster_id": "{cluster}",
-	"node_name": "ip-10-0-1-23", "action_taken": "draining, replacement_pending", "state": "draining",
+	"node_name": "ip-10-0-1-23", "action_taken": "<draining>", "state": "draining",
 	"metadata": {"sources": ["imds"]}
 }`
 

@@ -281,6 +281,11 @@ func until(t *testing.T, ws *websocket.Conn, field, value string) map[string]any
 var shapes = map[string]func(any) bool{
 	"<uuid>":   matches(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
 	"<string>": func(v any) bool { _, ok := v.(string); return ok },
+	// Whether a replacement was looked for by now is a job's business.
+	"<draining>": func(v any) bool {
+		said, _ := v.(string)
+		return said == "draining, replacement_pending" || said == "draining, replacement_unneeded"
+	},
 	"<number>": func(v any) bool { _, ok := v.(float64); return ok },
 	"<object>": func(v any) bool { _, ok := v.(map[string]any); return ok },
 	"<list>":   func(v any) bool { _, ok := v.([]any); return ok },

@@ -30,7 +30,19 @@ const (
 )
 
 type ListClustersRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One customer's; empty: all that the caller may see.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Only with this in their name.
+	Search string `protobuf:"bytes,2,opt,name=search,proto3" json:"search,omitempty"`
+	// pending, active, offline, disconnected; empty: all but disconnected.
+	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	// cluster_name, current_cost_per_hour, node_count, last_seen_at; " desc" behind turns it round. Empty: cluster_name.
+	OrderBy string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// At most so many; 0: all, as long as there is no other limit.
+	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the last page ended: its Next-Page-Token header, or next_page_token in gRPC.
+	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -65,10 +77,54 @@ func (*ListClustersRequest) Descriptor() ([]byte, []int) {
 	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{0}
 }
 
+func (x *ListClustersRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *ListClustersRequest) GetSearch() string {
+	if x != nil {
+		return x.Search
+	}
+	return ""
+}
+
+func (x *ListClustersRequest) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ListClustersRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *ListClustersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListClustersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 type ListClustersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// By name.
-	Clusters      []*Cluster `protobuf:"bytes,1,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	Clusters []*Cluster `protobuf:"bytes,1,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	// Asks for the next page; empty: this is the last. REST has it as header Next-Page-Token.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -110,158 +166,11 @@ func (x *ListClustersResponse) GetClusters() []*Cluster {
 	return nil
 }
 
-// Cluster is a registered cluster.
-type Cluster struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id.
-	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	// Owner.
-	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
-	// Unique per customer.
-	ClusterName string `protobuf:"bytes,3,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
-	// AWS region.
-	Region string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
-	// Kubernetes version as the agent saw it.
-	K8SVersion string `protobuf:"bytes,5,opt,name=k8s_version,json=k8sVersion,proto3" json:"k8s_version,omitempty"`
-	// Nodes.
-	NodeCount int32 `protobuf:"varint,6,opt,name=node_count,json=nodeCount,proto3" json:"node_count,omitempty"`
-	// Pods that have not finished.
-	PodCount int32 `protobuf:"varint,7,opt,name=pod_count,json=podCount,proto3" json:"pod_count,omitempty"`
-	// pending (never seen), active, offline.
-	Status string `protobuf:"bytes,8,opt,name=status,proto3" json:"status,omitempty"`
-	// GREEN, YELLOW, RED: see ClusterState.
-	HealthStatus string `protobuf:"bytes,9,opt,name=health_status,json=healthStatus,proto3" json:"health_status,omitempty"`
-	// Registered.
-	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// Last word of its agent.
-	LastSeenAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last_seen_at,json=lastSeenAt,proto3" json:"last_seen_at,omitempty"`
-	// USD per hour now.
-	CurrentCostPerHour float64 `protobuf:"fixed64,12,opt,name=current_cost_per_hour,json=currentCostPerHour,proto3" json:"current_cost_per_hour,omitempty"`
-	// USD per hour without CloudOptim.
-	BaselineCostPerHour float64 `protobuf:"fixed64,13,opt,name=baseline_cost_per_hour,json=baselineCostPerHour,proto3" json:"baseline_cost_per_hour,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
-}
-
-func (x *Cluster) Reset() {
-	*x = Cluster{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Cluster) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Cluster) ProtoMessage() {}
-
-func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[2]
+func (x *ListClustersResponse) GetNextPageToken() string {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
-func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Cluster) GetClusterId() string {
-	if x != nil {
-		return x.ClusterId
+		return x.NextPageToken
 	}
 	return ""
-}
-
-func (x *Cluster) GetCustomerId() string {
-	if x != nil {
-		return x.CustomerId
-	}
-	return ""
-}
-
-func (x *Cluster) GetClusterName() string {
-	if x != nil {
-		return x.ClusterName
-	}
-	return ""
-}
-
-func (x *Cluster) GetRegion() string {
-	if x != nil {
-		return x.Region
-	}
-	return ""
-}
-
-func (x *Cluster) GetK8SVersion() string {
-	if x != nil {
-		return x.K8SVersion
-	}
-	return ""
-}
-
-func (x *Cluster) GetNodeCount() int32 {
-	if x != nil {
-		return x.NodeCount
-	}
-	return 0
-}
-
-func (x *Cluster) GetPodCount() int32 {
-	if x != nil {
-		return x.PodCount
-	}
-	return 0
-}
-
-func (x *Cluster) GetStatus() string {
-	if x != nil {
-		return x.Status
-	}
-	return ""
-}
-
-func (x *Cluster) GetHealthStatus() string {
-	if x != nil {
-		return x.HealthStatus
-	}
-	return ""
-}
-
-func (x *Cluster) GetCreatedAt() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreatedAt
-	}
-	return nil
-}
-
-func (x *Cluster) GetLastSeenAt() *timestamppb.Timestamp {
-	if x != nil {
-		return x.LastSeenAt
-	}
-	return nil
-}
-
-func (x *Cluster) GetCurrentCostPerHour() float64 {
-	if x != nil {
-		return x.CurrentCostPerHour
-	}
-	return 0
-}
-
-func (x *Cluster) GetBaselineCostPerHour() float64 {
-	if x != nil {
-		return x.BaselineCostPerHour
-	}
-	return 0
 }
 
 type CreateClusterRequest struct {
@@ -273,14 +182,16 @@ type CreateClusterRequest struct {
 	// AWS region.
 	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	// How to launch its nodes; may be left out for a cluster that is only looked at.
-	Launch        *LaunchSettings `protobuf:"bytes,4,opt,name=launch,proto3" json:"launch,omitempty"`
+	Launch *LaunchSettings `protobuf:"bytes,4,opt,name=launch,proto3" json:"launch,omitempty"`
+	// Mode that its policy begins with; empty: it inherits, read_only unless the customer has another.
+	Mode          string `protobuf:"bytes,5,opt,name=mode,proto3" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateClusterRequest) Reset() {
 	*x = CreateClusterRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +203,7 @@ func (x *CreateClusterRequest) String() string {
 func (*CreateClusterRequest) ProtoMessage() {}
 
 func (x *CreateClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +216,7 @@ func (x *CreateClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateClusterRequest.ProtoReflect.Descriptor instead.
 func (*CreateClusterRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateClusterRequest) GetCustomerId() string {
@@ -336,60 +247,11 @@ func (x *CreateClusterRequest) GetLaunch() *LaunchSettings {
 	return nil
 }
 
-// LaunchSettings say how CloudOptim launches nodes of a cluster.
-type LaunchSettings struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// EC2 launch template with image, security groups, instance profile and user
-	// data that joins the cluster.
-	LaunchTemplateId string `protobuf:"bytes,1,opt,name=launch_template_id,json=launchTemplateId,proto3" json:"launch_template_id,omitempty"`
-	// Subnet by zone; nodes are launched in these zones alone.
-	SubnetIds     map[string]string `protobuf:"bytes,2,rep,name=subnet_ids,json=subnetIds,proto3" json:"subnet_ids,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *LaunchSettings) Reset() {
-	*x = LaunchSettings{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *LaunchSettings) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*LaunchSettings) ProtoMessage() {}
-
-func (x *LaunchSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[4]
+func (x *CreateClusterRequest) GetMode() string {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use LaunchSettings.ProtoReflect.Descriptor instead.
-func (*LaunchSettings) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *LaunchSettings) GetLaunchTemplateId() string {
-	if x != nil {
-		return x.LaunchTemplateId
+		return x.Mode
 	}
 	return ""
-}
-
-func (x *LaunchSettings) GetSubnetIds() map[string]string {
-	if x != nil {
-		return x.SubnetIds
-	}
-	return nil
 }
 
 type CreateClusterResponse struct {
@@ -404,7 +266,7 @@ type CreateClusterResponse struct {
 
 func (x *CreateClusterResponse) Reset() {
 	*x = CreateClusterResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +278,7 @@ func (x *CreateClusterResponse) String() string {
 func (*CreateClusterResponse) ProtoMessage() {}
 
 func (x *CreateClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +291,7 @@ func (x *CreateClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateClusterResponse.ProtoReflect.Descriptor instead.
 func (*CreateClusterResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateClusterResponse) GetCluster() *Cluster {
@@ -456,7 +318,7 @@ type GetClusterStateRequest struct {
 
 func (x *GetClusterStateRequest) Reset() {
 	*x = GetClusterStateRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +330,7 @@ func (x *GetClusterStateRequest) String() string {
 func (*GetClusterStateRequest) ProtoMessage() {}
 
 func (x *GetClusterStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,7 +343,7 @@ func (x *GetClusterStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterStateRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterStateRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetClusterStateRequest) GetClusterId() string {
@@ -501,7 +363,7 @@ type GetClusterStateResponse struct {
 
 func (x *GetClusterStateResponse) Reset() {
 	*x = GetClusterStateResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +375,7 @@ func (x *GetClusterStateResponse) String() string {
 func (*GetClusterStateResponse) ProtoMessage() {}
 
 func (x *GetClusterStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +388,7 @@ func (x *GetClusterStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterStateResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterStateResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetClusterStateResponse) GetState() *v1.ClusterState {
@@ -546,7 +408,7 @@ type GetSavingsRequest struct {
 
 func (x *GetSavingsRequest) Reset() {
 	*x = GetSavingsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +420,7 @@ func (x *GetSavingsRequest) String() string {
 func (*GetSavingsRequest) ProtoMessage() {}
 
 func (x *GetSavingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +433,7 @@ func (x *GetSavingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSavingsRequest.ProtoReflect.Descriptor instead.
 func (*GetSavingsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetSavingsRequest) GetClusterId() string {
@@ -603,7 +465,7 @@ type GetSavingsResponse struct {
 
 func (x *GetSavingsResponse) Reset() {
 	*x = GetSavingsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +477,7 @@ func (x *GetSavingsResponse) String() string {
 func (*GetSavingsResponse) ProtoMessage() {}
 
 func (x *GetSavingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +490,7 @@ func (x *GetSavingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSavingsResponse.ProtoReflect.Descriptor instead.
 func (*GetSavingsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetSavingsResponse) GetCurrentCostPerHour() float64 {
@@ -699,7 +561,7 @@ type ClusterSavings struct {
 
 func (x *ClusterSavings) Reset() {
 	*x = ClusterSavings{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +573,7 @@ func (x *ClusterSavings) String() string {
 func (*ClusterSavings) ProtoMessage() {}
 
 func (x *ClusterSavings) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +586,7 @@ func (x *ClusterSavings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterSavings.ProtoReflect.Descriptor instead.
 func (*ClusterSavings) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ClusterSavings) GetClusterId() string {
@@ -777,7 +639,7 @@ type UploadModelRequest struct {
 
 func (x *UploadModelRequest) Reset() {
 	*x = UploadModelRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +651,7 @@ func (x *UploadModelRequest) String() string {
 func (*UploadModelRequest) ProtoMessage() {}
 
 func (x *UploadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +664,7 @@ func (x *UploadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadModelRequest.ProtoReflect.Descriptor instead.
 func (*UploadModelRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UploadModelRequest) GetPart() isUploadModelRequest_Part {
@@ -863,7 +725,7 @@ type ModelFile struct {
 
 func (x *ModelFile) Reset() {
 	*x = ModelFile{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +737,7 @@ func (x *ModelFile) String() string {
 func (*ModelFile) ProtoMessage() {}
 
 func (x *ModelFile) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +750,7 @@ func (x *ModelFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelFile.ProtoReflect.Descriptor instead.
 func (*ModelFile) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ModelFile) GetName() string {
@@ -926,7 +788,7 @@ type UploadModelResponse struct {
 
 func (x *UploadModelResponse) Reset() {
 	*x = UploadModelResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +800,7 @@ func (x *UploadModelResponse) String() string {
 func (*UploadModelResponse) ProtoMessage() {}
 
 func (x *UploadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +813,7 @@ func (x *UploadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadModelResponse.ProtoReflect.Descriptor instead.
 func (*UploadModelResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UploadModelResponse) GetModelVersion() string {
@@ -1027,7 +889,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +901,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +914,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Model) GetModelVersion() string {
@@ -1205,14 +1067,16 @@ func (x *Model) GetMetrics() *v11.ModelMetrics {
 type ListModelsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most so many; 0: 50.
-	PageSize      int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the last page ended: its Next-Page-Token header, or next_page_token in gRPC.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1088,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1101,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListModelsRequest) GetPageSize() int32 {
@@ -1247,17 +1111,26 @@ func (x *ListModelsRequest) GetPageSize() int32 {
 	return 0
 }
 
+func (x *ListModelsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 type ListModelsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Newest first.
-	Models        []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	Models []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	// Asks for the next page; empty: this is the last. REST has it as header Next-Page-Token.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1142,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1155,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -1290,6 +1163,13 @@ func (x *ListModelsResponse) GetModels() []*Model {
 		return x.Models
 	}
 	return nil
+}
+
+func (x *ListModelsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 type ShadowModelRequest struct {
@@ -1302,7 +1182,7 @@ type ShadowModelRequest struct {
 
 func (x *ShadowModelRequest) Reset() {
 	*x = ShadowModelRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1194,7 @@ func (x *ShadowModelRequest) String() string {
 func (*ShadowModelRequest) ProtoMessage() {}
 
 func (x *ShadowModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1207,7 @@ func (x *ShadowModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowModelRequest.ProtoReflect.Descriptor instead.
 func (*ShadowModelRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ShadowModelRequest) GetModelVersion() string {
@@ -1347,7 +1227,7 @@ type ShadowModelResponse struct {
 
 func (x *ShadowModelResponse) Reset() {
 	*x = ShadowModelResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1239,7 @@ func (x *ShadowModelResponse) String() string {
 func (*ShadowModelResponse) ProtoMessage() {}
 
 func (x *ShadowModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1252,7 @@ func (x *ShadowModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowModelResponse.ProtoReflect.Descriptor instead.
 func (*ShadowModelResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ShadowModelResponse) GetModel() *Model {
@@ -1395,7 +1275,7 @@ type PromoteModelRequest struct {
 
 func (x *PromoteModelRequest) Reset() {
 	*x = PromoteModelRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1287,7 @@ func (x *PromoteModelRequest) String() string {
 func (*PromoteModelRequest) ProtoMessage() {}
 
 func (x *PromoteModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1300,7 @@ func (x *PromoteModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteModelRequest.ProtoReflect.Descriptor instead.
 func (*PromoteModelRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PromoteModelRequest) GetModelVersion() string {
@@ -1447,7 +1327,7 @@ type PromoteModelResponse struct {
 
 func (x *PromoteModelResponse) Reset() {
 	*x = PromoteModelResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1339,7 @@ func (x *PromoteModelResponse) String() string {
 func (*PromoteModelResponse) ProtoMessage() {}
 
 func (x *PromoteModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1352,7 @@ func (x *PromoteModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteModelResponse.ProtoReflect.Descriptor instead.
 func (*PromoteModelResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PromoteModelResponse) GetModel() *Model {
@@ -1492,7 +1372,7 @@ type RollBackModelRequest struct {
 
 func (x *RollBackModelRequest) Reset() {
 	*x = RollBackModelRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1384,7 @@ func (x *RollBackModelRequest) String() string {
 func (*RollBackModelRequest) ProtoMessage() {}
 
 func (x *RollBackModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1397,7 @@ func (x *RollBackModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollBackModelRequest.ProtoReflect.Descriptor instead.
 func (*RollBackModelRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RollBackModelRequest) GetExpectedLiveVersion() string {
@@ -1537,7 +1417,7 @@ type RollBackModelResponse struct {
 
 func (x *RollBackModelResponse) Reset() {
 	*x = RollBackModelResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1429,7 @@ func (x *RollBackModelResponse) String() string {
 func (*RollBackModelResponse) ProtoMessage() {}
 
 func (x *RollBackModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1442,7 @@ func (x *RollBackModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollBackModelResponse.ProtoReflect.Descriptor instead.
 func (*RollBackModelResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RollBackModelResponse) GetModel() *Model {
@@ -1582,7 +1462,7 @@ type RetireModelRequest struct {
 
 func (x *RetireModelRequest) Reset() {
 	*x = RetireModelRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +1474,7 @@ func (x *RetireModelRequest) String() string {
 func (*RetireModelRequest) ProtoMessage() {}
 
 func (x *RetireModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +1487,7 @@ func (x *RetireModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireModelRequest.ProtoReflect.Descriptor instead.
 func (*RetireModelRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetireModelRequest) GetModelVersion() string {
@@ -1627,7 +1507,7 @@ type RetireModelResponse struct {
 
 func (x *RetireModelResponse) Reset() {
 	*x = RetireModelResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1519,7 @@ func (x *RetireModelResponse) String() string {
 func (*RetireModelResponse) ProtoMessage() {}
 
 func (x *RetireModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1532,7 @@ func (x *RetireModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireModelResponse.ProtoReflect.Descriptor instead.
 func (*RetireModelResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RetireModelResponse) GetModel() *Model {
@@ -1678,7 +1558,7 @@ type AnalyzeGapsRequest struct {
 
 func (x *AnalyzeGapsRequest) Reset() {
 	*x = AnalyzeGapsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1570,7 @@ func (x *AnalyzeGapsRequest) String() string {
 func (*AnalyzeGapsRequest) ProtoMessage() {}
 
 func (x *AnalyzeGapsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +1583,7 @@ func (x *AnalyzeGapsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnalyzeGapsRequest.ProtoReflect.Descriptor instead.
 func (*AnalyzeGapsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AnalyzeGapsRequest) GetModelTrainingDate() *timestamppb.Timestamp {
@@ -1761,7 +1641,7 @@ type AnalyzeGapsResponse struct {
 
 func (x *AnalyzeGapsResponse) Reset() {
 	*x = AnalyzeGapsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1653,7 @@ func (x *AnalyzeGapsResponse) String() string {
 func (*AnalyzeGapsResponse) ProtoMessage() {}
 
 func (x *AnalyzeGapsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1666,7 @@ func (x *AnalyzeGapsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnalyzeGapsResponse.ProtoReflect.Descriptor instead.
 func (*AnalyzeGapsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AnalyzeGapsResponse) GetGaps() []*DataGap {
@@ -1877,7 +1757,7 @@ type DataGap struct {
 
 func (x *DataGap) Reset() {
 	*x = DataGap{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1889,7 +1769,7 @@ func (x *DataGap) String() string {
 func (*DataGap) ProtoMessage() {}
 
 func (x *DataGap) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1902,7 +1782,7 @@ func (x *DataGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataGap.ProtoReflect.Descriptor instead.
 func (*DataGap) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DataGap) GetSeries() string {
@@ -1975,7 +1855,7 @@ type FillGapsRequest struct {
 
 func (x *FillGapsRequest) Reset() {
 	*x = FillGapsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +1867,7 @@ func (x *FillGapsRequest) String() string {
 func (*FillGapsRequest) ProtoMessage() {}
 
 func (x *FillGapsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +1880,7 @@ func (x *FillGapsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FillGapsRequest.ProtoReflect.Descriptor instead.
 func (*FillGapsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FillGapsRequest) GetModelTrainingDate() *timestamppb.Timestamp {
@@ -2045,7 +1925,7 @@ type FillGapsResponse struct {
 
 func (x *FillGapsResponse) Reset() {
 	*x = FillGapsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +1937,7 @@ func (x *FillGapsResponse) String() string {
 func (*FillGapsResponse) ProtoMessage() {}
 
 func (x *FillGapsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +1950,7 @@ func (x *FillGapsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FillGapsResponse.ProtoReflect.Descriptor instead.
 func (*FillGapsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FillGapsResponse) GetGapsFilled() int32 {
@@ -2118,14 +1998,19 @@ func (x *FillGapsResponse) GetComplete() bool {
 type StreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One cluster; empty: all of the caller's.
-	ClusterId     string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Go on behind this sequence: what was missed comes first, if it is still kept
+	// (a day, 10,000 messages); else a reset comes. Unset: only what happens from now on.
+	AfterSequence *int64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3,oneof" json:"after_sequence,omitempty"`
+	// Only these types; heartbeat, reset and bye come always. Empty: all.
+	Types         []string `protobuf:"bytes,3,rep,name=types,proto3" json:"types,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2022,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2035,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StreamRequest) GetClusterId() string {
@@ -2160,11 +2045,30 @@ func (x *StreamRequest) GetClusterId() string {
 	return ""
 }
 
+func (x *StreamRequest) GetAfterSequence() int64 {
+	if x != nil && x.AfterSequence != nil {
+		return *x.AfterSequence
+	}
+	return 0
+}
+
+func (x *StreamRequest) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
 // StreamResponse is one thing that happened.
 type StreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// optimization_started, optimization_step, optimization_complete,
-	// cluster_state, task_update, heartbeat, spot_event.
+	// optimization_waiting (for approval, a window, a budget, a stop),
+	// optimization_decided (approved, rejected, snoozed), cluster_state, task_update,
+	// spot_event, stop, policy, schedule, cluster, model, and of the stream itself:
+	// heartbeat; reset (messages are missing: read the state again, then go on from
+	// its sequence); bye (the stream ends, message says why, e.g. slow_reader,
+	// signed_out, draining: connect again unless signed_out).
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// optimization_complete: USD per month.
 	Savings *float64 `protobuf:"fixed64,2,opt,name=savings,proto3,oneof" json:"savings,omitempty"`
@@ -2183,14 +2087,24 @@ type StreamResponse struct {
 	// cluster_state: the numbers, without nodes and pods.
 	State *v1.ClusterState `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"`
 	// spot_event: the event as it is now, each time its state or action changes.
-	SpotEvent     *v1.SpotEvent `protobuf:"bytes,10,opt,name=spot_event,json=spotEvent,proto3" json:"spot_event,omitempty"`
+	SpotEvent *v1.SpotEvent `protobuf:"bytes,10,opt,name=spot_event,json=spotEvent,proto3" json:"spot_event,omitempty"`
+	// Grows with every message that is kept, in the order of commits; gaps are those
+	// that the reader may not see. 0: not kept (cluster_state, task_update). A
+	// heartbeat has the newest.
+	Sequence int64 `protobuf:"varint,11,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// info, warning or error.
+	Severity string `protobuf:"bytes,12,opt,name=severity,proto3" json:"severity,omitempty"`
+	// Who did it, as in the audit log; empty: AWS or nobody.
+	Actor string `protobuf:"bytes,13,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What it is about where it is no optimization: node, instance, stop, schedule, …
+	Subject       string `protobuf:"bytes,14,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamResponse) Reset() {
 	*x = StreamResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2116,7 @@ func (x *StreamResponse) String() string {
 func (*StreamResponse) ProtoMessage() {}
 
 func (x *StreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2129,7 @@ func (x *StreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResponse.ProtoReflect.Descriptor instead.
 func (*StreamResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StreamResponse) GetType() string {
@@ -2286,6 +2200,178 @@ func (x *StreamResponse) GetSpotEvent() *v1.SpotEvent {
 		return x.SpotEvent
 	}
 	return nil
+}
+
+func (x *StreamResponse) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *StreamResponse) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *StreamResponse) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *StreamResponse) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+type ListActivityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One cluster; empty: all of the caller's.
+	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Only these types; empty: all that are kept.
+	Types []string `protobuf:"bytes,2,rep,name=types,proto3" json:"types,omitempty"`
+	// info, warning or error: this and worse.
+	MinSeverity string `protobuf:"bytes,3,opt,name=min_severity,json=minSeverity,proto3" json:"min_severity,omitempty"`
+	// Of one optimization.
+	OptimizationId string `protobuf:"bytes,4,opt,name=optimization_id,json=optimizationId,proto3" json:"optimization_id,omitempty"`
+	// At most so many; 0: 50.
+	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the last page ended: its Next-Page-Token header, or next_page_token in gRPC.
+	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListActivityRequest) Reset() {
+	*x = ListActivityRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListActivityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListActivityRequest) ProtoMessage() {}
+
+func (x *ListActivityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListActivityRequest.ProtoReflect.Descriptor instead.
+func (*ListActivityRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListActivityRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *ListActivityRequest) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *ListActivityRequest) GetMinSeverity() string {
+	if x != nil {
+		return x.MinSeverity
+	}
+	return ""
+}
+
+func (x *ListActivityRequest) GetOptimizationId() string {
+	if x != nil {
+		return x.OptimizationId
+	}
+	return ""
+}
+
+func (x *ListActivityRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListActivityRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListActivityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Activity []*StreamResponse `protobuf:"bytes,1,rep,name=activity,proto3" json:"activity,omitempty"`
+	// Asks for the next page; empty: this is the last. REST has it as header Next-Page-Token.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListActivityResponse) Reset() {
+	*x = ListActivityResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListActivityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListActivityResponse) ProtoMessage() {}
+
+func (x *ListActivityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListActivityResponse.ProtoReflect.Descriptor instead.
+func (*ListActivityResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListActivityResponse) GetActivity() []*StreamResponse {
+	if x != nil {
+		return x.Activity
+	}
+	return nil
+}
+
+func (x *ListActivityResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 type ProxyDecisionRequest struct {
@@ -2760,7 +2846,15 @@ func (x *CreateAPIKeyResponse) GetSecret() string {
 type ListAPIKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Customer; empty: the caller's own.
-	CustomerId    string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// One scope; empty: all.
+	Scope string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Also those that have ended.
+	IncludeEnded bool `protobuf:"varint,3,opt,name=include_ended,json=includeEnded,proto3" json:"include_ended,omitempty"`
+	// At most so many; 0: 50.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the last page ended: its Next-Page-Token header, or next_page_token in gRPC.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2802,10 +2896,40 @@ func (x *ListAPIKeysRequest) GetCustomerId() string {
 	return ""
 }
 
+func (x *ListAPIKeysRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *ListAPIKeysRequest) GetIncludeEnded() bool {
+	if x != nil {
+		return x.IncludeEnded
+	}
+	return false
+}
+
+func (x *ListAPIKeysRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAPIKeysRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 type ListAPIKeysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Newest first.
-	ApiKeys       []*APIKey `protobuf:"bytes,1,rep,name=api_keys,json=apiKeys,proto3" json:"api_keys,omitempty"`
+	ApiKeys []*APIKey `protobuf:"bytes,1,rep,name=api_keys,json=apiKeys,proto3" json:"api_keys,omitempty"`
+	// Asks for the next page; empty: this is the last. REST has it as header Next-Page-Token.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2845,6 +2969,13 @@ func (x *ListAPIKeysResponse) GetApiKeys() []*APIKey {
 		return x.ApiKeys
 	}
 	return nil
+}
+
+func (x *ListAPIKeysResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // APIKey without its secret.
@@ -3062,7 +3193,11 @@ type TriggerOptimizationRequest struct {
 	// Which engine.
 	OptimizationType string `protobuf:"bytes,2,opt,name=optimization_type,json=optimizationType,proto3" json:"optimization_type,omitempty"`
 	// Only what the engine's requirements and constraints know; see DecisionRequest.
-	Options       *OptimizationOptions `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	Options *OptimizationOptions `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	// Only make the plan: nothing is changed, whatever the policy.
+	DryRun bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Why; kept in the audit log.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3118,6 +3253,20 @@ func (x *TriggerOptimizationRequest) GetOptions() *OptimizationOptions {
 	return nil
 }
 
+func (x *TriggerOptimizationRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *TriggerOptimizationRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type TriggerOptimizationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The optimization.
@@ -3168,7 +3317,19 @@ type ListOptimizationsRequest struct {
 	// One cluster; empty: all of the caller's.
 	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// At most so many; 0: 50.
-	PageSize      int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the last page ended: its Next-Page-Token header, or next_page_token in gRPC.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// One status; empty: all.
+	Status string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// One engine; empty: all.
+	OptimizationType string `protobuf:"bytes,5,opt,name=optimization_type,json=optimizationType,proto3" json:"optimization_type,omitempty"`
+	// One state of approval, see Optimization.approval; empty: all.
+	Approval string `protobuf:"bytes,6,opt,name=approval,proto3" json:"approval,omitempty"`
+	// Dry runs, too.
+	IncludeDryRuns bool `protobuf:"varint,7,opt,name=include_dry_runs,json=includeDryRuns,proto3" json:"include_dry_runs,omitempty"`
+	// created_at desc, estimated_savings desc; empty: created_at desc.
+	OrderBy       string `protobuf:"bytes,8,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3217,10 +3378,54 @@ func (x *ListOptimizationsRequest) GetPageSize() int32 {
 	return 0
 }
 
+func (x *ListOptimizationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListOptimizationsRequest) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ListOptimizationsRequest) GetOptimizationType() string {
+	if x != nil {
+		return x.OptimizationType
+	}
+	return ""
+}
+
+func (x *ListOptimizationsRequest) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
+func (x *ListOptimizationsRequest) GetIncludeDryRuns() bool {
+	if x != nil {
+		return x.IncludeDryRuns
+	}
+	return false
+}
+
+func (x *ListOptimizationsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 type ListOptimizationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Newest first, without steps.
 	Optimizations []*Optimization `protobuf:"bytes,1,rep,name=optimizations,proto3" json:"optimizations,omitempty"`
+	// Asks for the next page; empty: this is the last. REST has it as header Next-Page-Token.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3260,6 +3465,13 @@ func (x *ListOptimizationsResponse) GetOptimizations() []*Optimization {
 		return x.Optimizations
 	}
 	return nil
+}
+
+func (x *ListOptimizationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 type GetOptimizationRequest struct {
@@ -3447,7 +3659,13 @@ type ListSpotEventsRequest struct {
 	// One cluster; empty: all of the caller's.
 	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// At most so many; 0: 50.
-	PageSize      int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the last page ended: its Next-Page-Token header, or next_page_token in gRPC.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// One type of event; empty: all.
+	EventType string `protobuf:"bytes,4,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// One instance.
+	InstanceId    string `protobuf:"bytes,5,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3496,10 +3714,33 @@ func (x *ListSpotEventsRequest) GetPageSize() int32 {
 	return 0
 }
 
+func (x *ListSpotEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListSpotEventsRequest) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *ListSpotEventsRequest) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
 type ListSpotEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Newest first.
-	SpotEvents    []*v1.SpotEvent `protobuf:"bytes,1,rep,name=spot_events,json=spotEvents,proto3" json:"spot_events,omitempty"`
+	SpotEvents []*v1.SpotEvent `protobuf:"bytes,1,rep,name=spot_events,json=spotEvents,proto3" json:"spot_events,omitempty"`
+	// Asks for the next page; empty: this is the last. REST has it as header Next-Page-Token.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3541,50 +3782,39 @@ func (x *ListSpotEventsResponse) GetSpotEvents() []*v1.SpotEvent {
 	return nil
 }
 
+func (x *ListSpotEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_cloudoptim_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/admin/v1/admin.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a&cloudoptim/admin/v1/optimization.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1bcloudoptim/ml/v1/data.proto\x1a\x1fcloudoptim/ml/v1/decision.proto\x1a\x1ccloudoptim/ml/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
-	"\x13ListClustersRequest\"P\n" +
+	"\x1fcloudoptim/admin/v1/admin.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/admin/v1/cluster.proto\x1a&cloudoptim/admin/v1/optimization.proto\x1a!cloudoptim/fleet/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1bcloudoptim/ml/v1/data.proto\x1a\x1fcloudoptim/ml/v1/decision.proto\x1a\x1ccloudoptim/ml/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x02\n" +
+	"\x13ListClustersRequest\x12,\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\n" +
+	"customerId\x12 \n" +
+	"\x06search\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06search\x12H\n" +
+	"\x06status\x18\x03 \x01(\tB0\xbaH-\xd8\x01\x01r(R\apendingR\x06activeR\aofflineR\fdisconnectedR\x06status\x12k\n" +
+	"\border_by\x18\x04 \x01(\tBP\xbaHMrK2I^$|^(cluster_name|current_cost_per_hour|node_count|last_seen_at)( desc)?$R\aorderBy\x12'\n" +
+	"\tpage_size\x18\x05 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"x\n" +
 	"\x14ListClustersResponse\x128\n" +
-	"\bclusters\x18\x01 \x03(\v2\x1c.cloudoptim.admin.v1.ClusterR\bclusters\"\xff\x03\n" +
-	"\aCluster\x12\x1d\n" +
-	"\n" +
-	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1f\n" +
-	"\vcustomer_id\x18\x02 \x01(\tR\n" +
-	"customerId\x12!\n" +
-	"\fcluster_name\x18\x03 \x01(\tR\vclusterName\x12\x16\n" +
-	"\x06region\x18\x04 \x01(\tR\x06region\x12\x1f\n" +
-	"\vk8s_version\x18\x05 \x01(\tR\n" +
-	"k8sVersion\x12\x1d\n" +
-	"\n" +
-	"node_count\x18\x06 \x01(\x05R\tnodeCount\x12\x1b\n" +
-	"\tpod_count\x18\a \x01(\x05R\bpodCount\x12\x16\n" +
-	"\x06status\x18\b \x01(\tR\x06status\x12#\n" +
-	"\rhealth_status\x18\t \x01(\tR\fhealthStatus\x129\n" +
-	"\n" +
-	"created_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12<\n" +
-	"\flast_seen_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"lastSeenAt\x121\n" +
-	"\x15current_cost_per_hour\x18\f \x01(\x01R\x12currentCostPerHour\x123\n" +
-	"\x16baseline_cost_per_hour\x18\r \x01(\x01R\x13baselineCostPerHour\"\xeb\x01\n" +
+	"\bclusters\x18\x01 \x03(\v2\x1c.cloudoptim.admin.v1.ClusterR\bclusters\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x02\n" +
 	"\x14CreateClusterRequest\x12,\n" +
 	"\vcustomer_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\n" +
 	"customerId\x12-\n" +
 	"\fcluster_name\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xff\x01R\vclusterName\x129\n" +
 	"\x06region\x18\x03 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z]{2}(-[a-z]+)+-[0-9]$R\x06region\x12;\n" +
-	"\x06launch\x18\x04 \x01(\v2#.cloudoptim.admin.v1.LaunchSettingsR\x06launch\"\xf2\x01\n" +
-	"\x0eLaunchSettings\x12C\n" +
-	"\x12launch_template_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^lt-[0-9a-f]+$R\x10launchTemplateId\x12]\n" +
-	"\n" +
-	"subnet_ids\x18\x02 \x03(\v22.cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntryB\n" +
-	"\xbaH\a\x9a\x01\x04\b\x01\x10\x10R\tsubnetIds\x1a<\n" +
-	"\x0eSubnetIdsEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"s\n" +
+	"\x06launch\x18\x04 \x01(\v2#.cloudoptim.admin.v1.LaunchSettingsR\x06launch\x12F\n" +
+	"\x04mode\x18\x05 \x01(\tB2\xbaH/\xd8\x01\x01r*R\tread_onlyR\trecommendR\aapproveR\tautomaticR\x04mode\"s\n" +
 	"\x15CreateClusterResponse\x126\n" +
 	"\acluster\x18\x01 \x01(\v2\x1c.cloudoptim.admin.v1.ClusterR\acluster\x12\"\n" +
 	"\ragent_api_key\x18\x02 \x01(\tR\vagentApiKey\"A\n" +
@@ -3656,12 +3886,15 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\ametrics\x18\x15 \x01(\v2\x1e.cloudoptim.ml.v1.ModelMetricsR\ametrics\x1aB\n" +
 	"\x14TrainingMetricsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"<\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"e\n" +
 	"\x11ListModelsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"H\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"p\n" +
 	"\x12ListModelsResponse\x122\n" +
-	"\x06models\x18\x01 \x03(\v2\x1a.cloudoptim.admin.v1.ModelR\x06models\"P\n" +
+	"\x06models\x18\x01 \x03(\v2\x1a.cloudoptim.admin.v1.ModelR\x06models\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"P\n" +
 	"\x12ShadowModelRequest\x12:\n" +
 	"\rmodel_version\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{16}$R\fmodelVersion\"G\n" +
 	"\x13ShadowModelResponse\x120\n" +
@@ -3720,10 +3953,13 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12$\n" +
 	"\x0egaps_left_open\x18\x04 \x01(\x05R\fgapsLeftOpen\x12%\n" +
 	"\x0efailed_sources\x18\x05 \x03(\tR\rfailedSources\x12\x1a\n" +
-	"\bcomplete\x18\x06 \x01(\bR\bcomplete\";\n" +
+	"\bcomplete\x18\x06 \x01(\bR\bcomplete\"\xb7\x01\n" +
 	"\rStreamRequest\x12*\n" +
 	"\n" +
-	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\"\x8f\x03\n" +
+	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x123\n" +
+	"\x0eafter_sequence\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00H\x00R\rafterSequence\x88\x01\x01\x122\n" +
+	"\x05types\x18\x03 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10 \"\x12r\x102\x0e^[a-z_]{1,32}$R\x05typesB\x11\n" +
+	"\x0f_after_sequence\"\xf7\x03\n" +
 	"\x0eStreamResponse\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n" +
 	"\asavings\x18\x02 \x01(\x01H\x00R\asavings\x88\x01\x01\x12\x16\n" +
@@ -3737,9 +3973,26 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x05state\x18\t \x01(\v2!.cloudoptim.fleet.v1.ClusterStateR\x05state\x12=\n" +
 	"\n" +
 	"spot_event\x18\n" +
-	" \x01(\v2\x1e.cloudoptim.fleet.v1.SpotEventR\tspotEventB\n" +
+	" \x01(\v2\x1e.cloudoptim.fleet.v1.SpotEventR\tspotEvent\x12\x1a\n" +
+	"\bsequence\x18\v \x01(\x03R\bsequence\x12\x1a\n" +
+	"\bseverity\x18\f \x01(\tR\bseverity\x12\x14\n" +
+	"\x05actor\x18\r \x01(\tR\x05actor\x12\x18\n" +
+	"\asubject\x18\x0e \x01(\tR\asubjectB\n" +
 	"\n" +
-	"\b_savings\"[\n" +
+	"\b_savings\"\xc2\x02\n" +
+	"\x13ListActivityRequest\x12*\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x122\n" +
+	"\x05types\x18\x02 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10 \"\x12r\x102\x0e^[a-z_]{1,32}$R\x05types\x12C\n" +
+	"\fmin_severity\x18\x03 \x01(\tB \xbaH\x1dr\x1b2\x19^$|^(info|warning|error)$R\vminSeverity\x124\n" +
+	"\x0foptimization_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\x0eoptimizationId\x12'\n" +
+	"\tpage_size\x18\x05 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x7f\n" +
+	"\x14ListActivityResponse\x12?\n" +
+	"\bactivity\x18\x01 \x03(\v2#.cloudoptim.admin.v1.StreamResponseR\bactivity\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"[\n" +
 	"\x14ProxyDecisionRequest\x12C\n" +
 	"\arequest\x18\x01 \x01(\v2!.cloudoptim.ml.v1.DecisionRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"W\n" +
 	"\x15ProxyDecisionResponse\x12>\n" +
@@ -3775,12 +4028,19 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"d\n" +
 	"\x14CreateAPIKeyResponse\x124\n" +
 	"\aapi_key\x18\x01 \x01(\v2\x1b.cloudoptim.admin.v1.APIKeyR\x06apiKey\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"B\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"\xd8\x01\n" +
 	"\x12ListAPIKeysRequest\x12,\n" +
 	"\vcustomer_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\n" +
-	"customerId\"M\n" +
+	"customerId\x12\x1d\n" +
+	"\x05scope\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\x05scope\x12#\n" +
+	"\rinclude_ended\x18\x03 \x01(\bR\fincludeEnded\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"u\n" +
 	"\x13ListAPIKeysResponse\x126\n" +
-	"\bapi_keys\x18\x01 \x03(\v2\x1b.cloudoptim.admin.v1.APIKeyR\aapiKeys\"\xa5\x03\n" +
+	"\bapi_keys\x18\x01 \x03(\v2\x1b.cloudoptim.admin.v1.APIKeyR\aapiKeys\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x03\n" +
 	"\x06APIKey\x12\x1c\n" +
 	"\n" +
 	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\x12\x16\n" +
@@ -3803,21 +4063,31 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x13RevokeAPIKeyRequest\x12&\n" +
 	"\n" +
 	"api_key_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bapiKeyId\"\x16\n" +
-	"\x14RevokeAPIKeyResponse\"\xeb\x01\n" +
+	"\x14RevokeAPIKeyResponse\"\xa6\x02\n" +
 	"\x1aTriggerOptimizationRequest\x12'\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tclusterId\x12`\n" +
 	"\x11optimization_type\x18\x02 \x01(\tB3\xbaH0r.R\rspot_optimizeR\bbin_packR\trightsizeR\bscheduleR\x10optimizationType\x12B\n" +
-	"\aoptions\x18\x03 \x01(\v2(.cloudoptim.admin.v1.OptimizationOptionsR\aoptions\"d\n" +
+	"\aoptions\x18\x03 \x01(\v2(.cloudoptim.admin.v1.OptimizationOptionsR\aoptions\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\x12 \n" +
+	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"d\n" +
 	"\x1bTriggerOptimizationResponse\x12E\n" +
-	"\foptimization\x18\x01 \x01(\v2!.cloudoptim.admin.v1.OptimizationR\foptimization\"o\n" +
+	"\foptimization\x18\x01 \x01(\v2!.cloudoptim.admin.v1.OptimizationR\foptimization\"\x8d\x03\n" +
 	"\x18ListOptimizationsRequest\x12*\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"d\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12\x1f\n" +
+	"\x06status\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\x06status\x124\n" +
+	"\x11optimization_type\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18 R\x10optimizationType\x12#\n" +
+	"\bapproval\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\bapproval\x12(\n" +
+	"\x10include_dry_runs\x18\a \x01(\bR\x0eincludeDryRuns\x12M\n" +
+	"\border_by\x18\b \x01(\tB2\xbaH/r-2+^$|^(created_at|estimated_savings)( desc)?$R\aorderBy\"\x8c\x01\n" +
 	"\x19ListOptimizationsResponse\x12G\n" +
-	"\roptimizations\x18\x01 \x03(\v2!.cloudoptim.admin.v1.OptimizationR\roptimizations\"K\n" +
+	"\roptimizations\x18\x01 \x03(\v2!.cloudoptim.admin.v1.OptimizationR\roptimizations\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"K\n" +
 	"\x16GetOptimizationRequest\x121\n" +
 	"\x0foptimization_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0eoptimizationId\"`\n" +
 	"\x17GetOptimizationResponse\x12E\n" +
@@ -3825,15 +4095,22 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x1eGetOptimizationDecisionRequest\x121\n" +
 	"\x0foptimization_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0eoptimizationId\"a\n" +
 	"\x1fGetOptimizationDecisionResponse\x12>\n" +
-	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"l\n" +
+	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"\xe7\x01\n" +
 	"\x15ListSpotEventsRequest\x12*\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"Y\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12&\n" +
+	"\n" +
+	"event_type\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x182R\teventType\x12(\n" +
+	"\vinstance_id\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x182R\n" +
+	"instanceId\"\x81\x01\n" +
 	"\x16ListSpotEventsResponse\x12?\n" +
 	"\vspot_events\x18\x01 \x03(\v2\x1e.cloudoptim.fleet.v1.SpotEventR\n" +
-	"spotEvents2\xf3\x1d\n" +
+	"spotEvents\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8d\x1f\n" +
 	"\fAdminService\x12\x97\x01\n" +
 	"\fListClusters\x12(.cloudoptim.admin.v1.ListClustersRequest\x1a).cloudoptim.admin.v1.ListClustersResponse\"2\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02\"b\bclusters\x12\x16/api/v1/admin/clusters\x12\x91\x01\n" +
@@ -3873,7 +4150,9 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x01\x06\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/api/v1/admin/gap-filler/fill\x12_\n" +
 	"\x06Stream\x12\".cloudoptim.admin.v1.StreamRequest\x1a#.cloudoptim.admin.v1.StreamResponse\"\n" +
 	"\xea\xe0\x18\x06\n" +
-	"\x04\x03\x04\x05\x060\x01\x12\xa6\x01\n" +
+	"\x04\x03\x04\x05\x060\x01\x12\x97\x01\n" +
+	"\fListActivity\x12(.cloudoptim.admin.v1.ListActivityRequest\x1a).cloudoptim.admin.v1.ListActivityResponse\"2\xea\xe0\x18\x06\n" +
+	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02\"b\bactivity\x12\x16/api/v1/admin/activity\x12\xa6\x01\n" +
 	"\rProxyDecision\x12).cloudoptim.admin.v1.ProxyDecisionRequest\x1a*.cloudoptim.admin.v1.ProxyDecisionResponse\">\xea\xe0\x18\x06\n" +
 	"\x04\x04\x05\x06\a\x82\xd3\xe4\x93\x02.:\arequestb\bdecision\"\x19/api/v1/ml/proxy/decision\x12\x86\x01\n" +
 	"\vGetMLHealth\x12'.cloudoptim.admin.v1.GetMLHealthRequest\x1a(.cloudoptim.admin.v1.GetMLHealthResponse\"$\xea\xe0\x18\a\n" +
@@ -3899,40 +4178,40 @@ func file_cloudoptim_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_admin_v1_admin_proto_rawDescData
 }
 
-var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*ListClustersRequest)(nil),             // 0: cloudoptim.admin.v1.ListClustersRequest
 	(*ListClustersResponse)(nil),            // 1: cloudoptim.admin.v1.ListClustersResponse
-	(*Cluster)(nil),                         // 2: cloudoptim.admin.v1.Cluster
-	(*CreateClusterRequest)(nil),            // 3: cloudoptim.admin.v1.CreateClusterRequest
-	(*LaunchSettings)(nil),                  // 4: cloudoptim.admin.v1.LaunchSettings
-	(*CreateClusterResponse)(nil),           // 5: cloudoptim.admin.v1.CreateClusterResponse
-	(*GetClusterStateRequest)(nil),          // 6: cloudoptim.admin.v1.GetClusterStateRequest
-	(*GetClusterStateResponse)(nil),         // 7: cloudoptim.admin.v1.GetClusterStateResponse
-	(*GetSavingsRequest)(nil),               // 8: cloudoptim.admin.v1.GetSavingsRequest
-	(*GetSavingsResponse)(nil),              // 9: cloudoptim.admin.v1.GetSavingsResponse
-	(*ClusterSavings)(nil),                  // 10: cloudoptim.admin.v1.ClusterSavings
-	(*UploadModelRequest)(nil),              // 11: cloudoptim.admin.v1.UploadModelRequest
-	(*ModelFile)(nil),                       // 12: cloudoptim.admin.v1.ModelFile
-	(*UploadModelResponse)(nil),             // 13: cloudoptim.admin.v1.UploadModelResponse
-	(*Model)(nil),                           // 14: cloudoptim.admin.v1.Model
-	(*ListModelsRequest)(nil),               // 15: cloudoptim.admin.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),              // 16: cloudoptim.admin.v1.ListModelsResponse
-	(*ShadowModelRequest)(nil),              // 17: cloudoptim.admin.v1.ShadowModelRequest
-	(*ShadowModelResponse)(nil),             // 18: cloudoptim.admin.v1.ShadowModelResponse
-	(*PromoteModelRequest)(nil),             // 19: cloudoptim.admin.v1.PromoteModelRequest
-	(*PromoteModelResponse)(nil),            // 20: cloudoptim.admin.v1.PromoteModelResponse
-	(*RollBackModelRequest)(nil),            // 21: cloudoptim.admin.v1.RollBackModelRequest
-	(*RollBackModelResponse)(nil),           // 22: cloudoptim.admin.v1.RollBackModelResponse
-	(*RetireModelRequest)(nil),              // 23: cloudoptim.admin.v1.RetireModelRequest
-	(*RetireModelResponse)(nil),             // 24: cloudoptim.admin.v1.RetireModelResponse
-	(*AnalyzeGapsRequest)(nil),              // 25: cloudoptim.admin.v1.AnalyzeGapsRequest
-	(*AnalyzeGapsResponse)(nil),             // 26: cloudoptim.admin.v1.AnalyzeGapsResponse
-	(*DataGap)(nil),                         // 27: cloudoptim.admin.v1.DataGap
-	(*FillGapsRequest)(nil),                 // 28: cloudoptim.admin.v1.FillGapsRequest
-	(*FillGapsResponse)(nil),                // 29: cloudoptim.admin.v1.FillGapsResponse
-	(*StreamRequest)(nil),                   // 30: cloudoptim.admin.v1.StreamRequest
-	(*StreamResponse)(nil),                  // 31: cloudoptim.admin.v1.StreamResponse
+	(*CreateClusterRequest)(nil),            // 2: cloudoptim.admin.v1.CreateClusterRequest
+	(*CreateClusterResponse)(nil),           // 3: cloudoptim.admin.v1.CreateClusterResponse
+	(*GetClusterStateRequest)(nil),          // 4: cloudoptim.admin.v1.GetClusterStateRequest
+	(*GetClusterStateResponse)(nil),         // 5: cloudoptim.admin.v1.GetClusterStateResponse
+	(*GetSavingsRequest)(nil),               // 6: cloudoptim.admin.v1.GetSavingsRequest
+	(*GetSavingsResponse)(nil),              // 7: cloudoptim.admin.v1.GetSavingsResponse
+	(*ClusterSavings)(nil),                  // 8: cloudoptim.admin.v1.ClusterSavings
+	(*UploadModelRequest)(nil),              // 9: cloudoptim.admin.v1.UploadModelRequest
+	(*ModelFile)(nil),                       // 10: cloudoptim.admin.v1.ModelFile
+	(*UploadModelResponse)(nil),             // 11: cloudoptim.admin.v1.UploadModelResponse
+	(*Model)(nil),                           // 12: cloudoptim.admin.v1.Model
+	(*ListModelsRequest)(nil),               // 13: cloudoptim.admin.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),              // 14: cloudoptim.admin.v1.ListModelsResponse
+	(*ShadowModelRequest)(nil),              // 15: cloudoptim.admin.v1.ShadowModelRequest
+	(*ShadowModelResponse)(nil),             // 16: cloudoptim.admin.v1.ShadowModelResponse
+	(*PromoteModelRequest)(nil),             // 17: cloudoptim.admin.v1.PromoteModelRequest
+	(*PromoteModelResponse)(nil),            // 18: cloudoptim.admin.v1.PromoteModelResponse
+	(*RollBackModelRequest)(nil),            // 19: cloudoptim.admin.v1.RollBackModelRequest
+	(*RollBackModelResponse)(nil),           // 20: cloudoptim.admin.v1.RollBackModelResponse
+	(*RetireModelRequest)(nil),              // 21: cloudoptim.admin.v1.RetireModelRequest
+	(*RetireModelResponse)(nil),             // 22: cloudoptim.admin.v1.RetireModelResponse
+	(*AnalyzeGapsRequest)(nil),              // 23: cloudoptim.admin.v1.AnalyzeGapsRequest
+	(*AnalyzeGapsResponse)(nil),             // 24: cloudoptim.admin.v1.AnalyzeGapsResponse
+	(*DataGap)(nil),                         // 25: cloudoptim.admin.v1.DataGap
+	(*FillGapsRequest)(nil),                 // 26: cloudoptim.admin.v1.FillGapsRequest
+	(*FillGapsResponse)(nil),                // 27: cloudoptim.admin.v1.FillGapsResponse
+	(*StreamRequest)(nil),                   // 28: cloudoptim.admin.v1.StreamRequest
+	(*StreamResponse)(nil),                  // 29: cloudoptim.admin.v1.StreamResponse
+	(*ListActivityRequest)(nil),             // 30: cloudoptim.admin.v1.ListActivityRequest
+	(*ListActivityResponse)(nil),            // 31: cloudoptim.admin.v1.ListActivityResponse
 	(*ProxyDecisionRequest)(nil),            // 32: cloudoptim.admin.v1.ProxyDecisionRequest
 	(*ProxyDecisionResponse)(nil),           // 33: cloudoptim.admin.v1.ProxyDecisionResponse
 	(*GetMLHealthRequest)(nil),              // 34: cloudoptim.admin.v1.GetMLHealthRequest
@@ -3956,119 +4235,120 @@ var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*GetOptimizationDecisionResponse)(nil), // 52: cloudoptim.admin.v1.GetOptimizationDecisionResponse
 	(*ListSpotEventsRequest)(nil),           // 53: cloudoptim.admin.v1.ListSpotEventsRequest
 	(*ListSpotEventsResponse)(nil),          // 54: cloudoptim.admin.v1.ListSpotEventsResponse
-	nil,                                     // 55: cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
-	nil,                                     // 56: cloudoptim.admin.v1.Model.TrainingMetricsEntry
-	(*timestamppb.Timestamp)(nil),           // 57: google.protobuf.Timestamp
+	nil,                                     // 55: cloudoptim.admin.v1.Model.TrainingMetricsEntry
+	(*Cluster)(nil),                         // 56: cloudoptim.admin.v1.Cluster
+	(*LaunchSettings)(nil),                  // 57: cloudoptim.admin.v1.LaunchSettings
 	(*v1.ClusterState)(nil),                 // 58: cloudoptim.fleet.v1.ClusterState
-	(*v11.ModelMetrics)(nil),                // 59: cloudoptim.ml.v1.ModelMetrics
-	(*v11.SeriesCoverage)(nil),              // 60: cloudoptim.ml.v1.SeriesCoverage
-	(*v1.SpotEvent)(nil),                    // 61: cloudoptim.fleet.v1.SpotEvent
-	(*v11.DecisionRequest)(nil),             // 62: cloudoptim.ml.v1.DecisionRequest
-	(*v11.DecisionResponse)(nil),            // 63: cloudoptim.ml.v1.DecisionResponse
-	(*OptimizationOptions)(nil),             // 64: cloudoptim.admin.v1.OptimizationOptions
-	(*Optimization)(nil),                    // 65: cloudoptim.admin.v1.Optimization
+	(*timestamppb.Timestamp)(nil),           // 59: google.protobuf.Timestamp
+	(*v11.ModelMetrics)(nil),                // 60: cloudoptim.ml.v1.ModelMetrics
+	(*v11.SeriesCoverage)(nil),              // 61: cloudoptim.ml.v1.SeriesCoverage
+	(*v1.SpotEvent)(nil),                    // 62: cloudoptim.fleet.v1.SpotEvent
+	(*v11.DecisionRequest)(nil),             // 63: cloudoptim.ml.v1.DecisionRequest
+	(*v11.DecisionResponse)(nil),            // 64: cloudoptim.ml.v1.DecisionResponse
+	(*OptimizationOptions)(nil),             // 65: cloudoptim.admin.v1.OptimizationOptions
+	(*Optimization)(nil),                    // 66: cloudoptim.admin.v1.Optimization
 }
 var file_cloudoptim_admin_v1_admin_proto_depIdxs = []int32{
-	2,  // 0: cloudoptim.admin.v1.ListClustersResponse.clusters:type_name -> cloudoptim.admin.v1.Cluster
-	57, // 1: cloudoptim.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
-	57, // 2: cloudoptim.admin.v1.Cluster.last_seen_at:type_name -> google.protobuf.Timestamp
-	4,  // 3: cloudoptim.admin.v1.CreateClusterRequest.launch:type_name -> cloudoptim.admin.v1.LaunchSettings
-	55, // 4: cloudoptim.admin.v1.LaunchSettings.subnet_ids:type_name -> cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntry
-	2,  // 5: cloudoptim.admin.v1.CreateClusterResponse.cluster:type_name -> cloudoptim.admin.v1.Cluster
-	58, // 6: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
-	10, // 7: cloudoptim.admin.v1.GetSavingsResponse.clusters:type_name -> cloudoptim.admin.v1.ClusterSavings
-	57, // 8: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
-	12, // 9: cloudoptim.admin.v1.UploadModelRequest.file:type_name -> cloudoptim.admin.v1.ModelFile
-	14, // 10: cloudoptim.admin.v1.UploadModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	56, // 11: cloudoptim.admin.v1.Model.training_metrics:type_name -> cloudoptim.admin.v1.Model.TrainingMetricsEntry
-	57, // 12: cloudoptim.admin.v1.Model.created_at:type_name -> google.protobuf.Timestamp
-	57, // 13: cloudoptim.admin.v1.Model.promoted_at:type_name -> google.protobuf.Timestamp
-	57, // 14: cloudoptim.admin.v1.Model.retired_at:type_name -> google.protobuf.Timestamp
-	59, // 15: cloudoptim.admin.v1.Model.metrics:type_name -> cloudoptim.ml.v1.ModelMetrics
-	14, // 16: cloudoptim.admin.v1.ListModelsResponse.models:type_name -> cloudoptim.admin.v1.Model
-	14, // 17: cloudoptim.admin.v1.ShadowModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	14, // 18: cloudoptim.admin.v1.PromoteModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	14, // 19: cloudoptim.admin.v1.RollBackModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	14, // 20: cloudoptim.admin.v1.RetireModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	57, // 21: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	27, // 22: cloudoptim.admin.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.admin.v1.DataGap
-	60, // 23: cloudoptim.admin.v1.AnalyzeGapsResponse.series:type_name -> cloudoptim.ml.v1.SeriesCoverage
-	57, // 24: cloudoptim.admin.v1.AnalyzeGapsResponse.start:type_name -> google.protobuf.Timestamp
-	57, // 25: cloudoptim.admin.v1.AnalyzeGapsResponse.end:type_name -> google.protobuf.Timestamp
-	57, // 26: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
-	57, // 27: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
-	57, // 28: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	57, // 29: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
-	58, // 30: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
-	61, // 31: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
-	62, // 32: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	63, // 33: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	57, // 34: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
-	42, // 35: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
-	42, // 36: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
-	57, // 37: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
-	57, // 38: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
-	57, // 39: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
-	57, // 40: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
-	64, // 41: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
-	65, // 42: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	65, // 43: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
-	65, // 44: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	63, // 45: cloudoptim.admin.v1.GetOptimizationDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	61, // 46: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
-	0,  // 47: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
-	3,  // 48: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
-	6,  // 49: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
-	8,  // 50: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
-	45, // 51: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
-	47, // 52: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
-	49, // 53: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
-	51, // 54: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:input_type -> cloudoptim.admin.v1.GetOptimizationDecisionRequest
-	53, // 55: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
-	11, // 56: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
-	15, // 57: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
-	17, // 58: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
-	19, // 59: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
-	21, // 60: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
-	23, // 61: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
-	25, // 62: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
-	28, // 63: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
-	30, // 64: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
-	32, // 65: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
-	34, // 66: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
-	36, // 67: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
-	38, // 68: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
-	40, // 69: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
-	43, // 70: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
-	1,  // 71: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
-	5,  // 72: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
-	7,  // 73: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
-	9,  // 74: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
-	46, // 75: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
-	48, // 76: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
-	50, // 77: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
-	52, // 78: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:output_type -> cloudoptim.admin.v1.GetOptimizationDecisionResponse
-	54, // 79: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
-	13, // 80: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
-	16, // 81: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
-	18, // 82: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
-	20, // 83: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
-	22, // 84: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
-	24, // 85: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
-	26, // 86: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
-	29, // 87: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
-	31, // 88: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
+	56, // 0: cloudoptim.admin.v1.ListClustersResponse.clusters:type_name -> cloudoptim.admin.v1.Cluster
+	57, // 1: cloudoptim.admin.v1.CreateClusterRequest.launch:type_name -> cloudoptim.admin.v1.LaunchSettings
+	56, // 2: cloudoptim.admin.v1.CreateClusterResponse.cluster:type_name -> cloudoptim.admin.v1.Cluster
+	58, // 3: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	8,  // 4: cloudoptim.admin.v1.GetSavingsResponse.clusters:type_name -> cloudoptim.admin.v1.ClusterSavings
+	59, // 5: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	10, // 6: cloudoptim.admin.v1.UploadModelRequest.file:type_name -> cloudoptim.admin.v1.ModelFile
+	12, // 7: cloudoptim.admin.v1.UploadModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	55, // 8: cloudoptim.admin.v1.Model.training_metrics:type_name -> cloudoptim.admin.v1.Model.TrainingMetricsEntry
+	59, // 9: cloudoptim.admin.v1.Model.created_at:type_name -> google.protobuf.Timestamp
+	59, // 10: cloudoptim.admin.v1.Model.promoted_at:type_name -> google.protobuf.Timestamp
+	59, // 11: cloudoptim.admin.v1.Model.retired_at:type_name -> google.protobuf.Timestamp
+	60, // 12: cloudoptim.admin.v1.Model.metrics:type_name -> cloudoptim.ml.v1.ModelMetrics
+	12, // 13: cloudoptim.admin.v1.ListModelsResponse.models:type_name -> cloudoptim.admin.v1.Model
+	12, // 14: cloudoptim.admin.v1.ShadowModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	12, // 15: cloudoptim.admin.v1.PromoteModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	12, // 16: cloudoptim.admin.v1.RollBackModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	12, // 17: cloudoptim.admin.v1.RetireModelResponse.model:type_name -> cloudoptim.admin.v1.Model
+	59, // 18: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	25, // 19: cloudoptim.admin.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.admin.v1.DataGap
+	61, // 20: cloudoptim.admin.v1.AnalyzeGapsResponse.series:type_name -> cloudoptim.ml.v1.SeriesCoverage
+	59, // 21: cloudoptim.admin.v1.AnalyzeGapsResponse.start:type_name -> google.protobuf.Timestamp
+	59, // 22: cloudoptim.admin.v1.AnalyzeGapsResponse.end:type_name -> google.protobuf.Timestamp
+	59, // 23: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
+	59, // 24: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
+	59, // 25: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	59, // 26: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
+	58, // 27: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	62, // 28: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
+	29, // 29: cloudoptim.admin.v1.ListActivityResponse.activity:type_name -> cloudoptim.admin.v1.StreamResponse
+	63, // 30: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
+	64, // 31: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	59, // 32: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 33: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
+	42, // 34: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
+	59, // 35: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
+	59, // 36: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
+	59, // 37: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
+	59, // 38: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
+	65, // 39: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
+	66, // 40: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	66, // 41: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
+	66, // 42: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	64, // 43: cloudoptim.admin.v1.GetOptimizationDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	62, // 44: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
+	0,  // 45: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
+	2,  // 46: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
+	4,  // 47: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
+	6,  // 48: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
+	45, // 49: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
+	47, // 50: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
+	49, // 51: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
+	51, // 52: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:input_type -> cloudoptim.admin.v1.GetOptimizationDecisionRequest
+	53, // 53: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
+	9,  // 54: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
+	13, // 55: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
+	15, // 56: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
+	17, // 57: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
+	19, // 58: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
+	21, // 59: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
+	23, // 60: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
+	26, // 61: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
+	28, // 62: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
+	30, // 63: cloudoptim.admin.v1.AdminService.ListActivity:input_type -> cloudoptim.admin.v1.ListActivityRequest
+	32, // 64: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
+	34, // 65: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
+	36, // 66: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
+	38, // 67: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
+	40, // 68: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
+	43, // 69: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
+	1,  // 70: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
+	3,  // 71: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
+	5,  // 72: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
+	7,  // 73: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
+	46, // 74: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
+	48, // 75: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
+	50, // 76: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
+	52, // 77: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:output_type -> cloudoptim.admin.v1.GetOptimizationDecisionResponse
+	54, // 78: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
+	11, // 79: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
+	14, // 80: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
+	16, // 81: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
+	18, // 82: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
+	20, // 83: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
+	22, // 84: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
+	24, // 85: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
+	27, // 86: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
+	29, // 87: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
+	31, // 88: cloudoptim.admin.v1.AdminService.ListActivity:output_type -> cloudoptim.admin.v1.ListActivityResponse
 	33, // 89: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
 	35, // 90: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
 	37, // 91: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
 	39, // 92: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
 	41, // 93: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
 	44, // 94: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
-	71, // [71:95] is the sub-list for method output_type
-	47, // [47:71] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	70, // [70:95] is the sub-list for method output_type
+	45, // [45:70] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_admin_v1_admin_proto_init() }
@@ -4076,19 +4356,21 @@ func file_cloudoptim_admin_v1_admin_proto_init() {
 	if File_cloudoptim_admin_v1_admin_proto != nil {
 		return
 	}
+	file_cloudoptim_admin_v1_cluster_proto_init()
 	file_cloudoptim_admin_v1_optimization_proto_init()
-	file_cloudoptim_admin_v1_admin_proto_msgTypes[11].OneofWrappers = []any{
+	file_cloudoptim_admin_v1_admin_proto_msgTypes[9].OneofWrappers = []any{
 		(*UploadModelRequest_File)(nil),
 		(*UploadModelRequest_Chunk)(nil),
 	}
-	file_cloudoptim_admin_v1_admin_proto_msgTypes[31].OneofWrappers = []any{}
+	file_cloudoptim_admin_v1_admin_proto_msgTypes[28].OneofWrappers = []any{}
+	file_cloudoptim_admin_v1_admin_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_admin_v1_admin_proto_rawDesc), len(file_cloudoptim_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   57,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,7 @@ const (
 	AdminService_AnalyzeGaps_FullMethodName             = "/cloudoptim.admin.v1.AdminService/AnalyzeGaps"
 	AdminService_FillGaps_FullMethodName                = "/cloudoptim.admin.v1.AdminService/FillGaps"
 	AdminService_Stream_FullMethodName                  = "/cloudoptim.admin.v1.AdminService/Stream"
+	AdminService_ListActivity_FullMethodName            = "/cloudoptim.admin.v1.AdminService/ListActivity"
 	AdminService_ProxyDecision_FullMethodName           = "/cloudoptim.admin.v1.AdminService/ProxyDecision"
 	AdminService_GetMLHealth_FullMethodName             = "/cloudoptim.admin.v1.AdminService/GetMLHealth"
 	AdminService_CreateCustomer_FullMethodName          = "/cloudoptim.admin.v1.AdminService/CreateCustomer"
@@ -62,7 +63,9 @@ type AdminServiceClient interface {
 	GetClusterState(ctx context.Context, in *GetClusterStateRequest, opts ...grpc.CallOption) (*GetClusterStateResponse, error)
 	// GetSavings sums up what is being saved now.
 	GetSavings(ctx context.Context, in *GetSavingsRequest, opts ...grpc.CallOption) (*GetSavingsResponse, error)
-	// TriggerOptimization starts one; the answer is its first state.
+	// TriggerOptimization starts one; the answer is its first state. How far it goes
+	// is the policy's to say: in mode automatic it runs, in approve it waits for
+	// approval once it has a plan, in recommend and read_only it is a dry run.
 	TriggerOptimization(ctx context.Context, in *TriggerOptimizationRequest, opts ...grpc.CallOption) (*TriggerOptimizationResponse, error)
 	// ListOptimizations lists the newest first.
 	ListOptimizations(ctx context.Context, in *ListOptimizationsRequest, opts ...grpc.CallOption) (*ListOptimizationsResponse, error)
@@ -104,6 +107,8 @@ type AdminServiceClient interface {
 	// Stream sends what changes, as it happens. REST has it as
 	// WS /api/v1/admin/stream, one JSON message a text frame.
 	Stream(ctx context.Context, in *StreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamResponse], error)
+	// ListActivity lists what the stream has told and keeps: thirty days.
+	ListActivity(ctx context.Context, in *ListActivityRequest, opts ...grpc.CallOption) (*ListActivityResponse, error)
 	// ProxyDecision asks ml, for testing and debugging.
 	ProxyDecision(ctx context.Context, in *ProxyDecisionRequest, opts ...grpc.CallOption) (*ProxyDecisionResponse, error)
 	// GetMLHealth tells whether central reaches ml.
@@ -319,6 +324,16 @@ func (c *adminServiceClient) Stream(ctx context.Context, in *StreamRequest, opts
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_StreamClient = grpc.ServerStreamingClient[StreamResponse]
 
+func (c *adminServiceClient) ListActivity(ctx context.Context, in *ListActivityRequest, opts ...grpc.CallOption) (*ListActivityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListActivityResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListActivity_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ProxyDecision(ctx context.Context, in *ProxyDecisionRequest, opts ...grpc.CallOption) (*ProxyDecisionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ProxyDecisionResponse)
@@ -394,7 +409,9 @@ type AdminServiceServer interface {
 	GetClusterState(context.Context, *GetClusterStateRequest) (*GetClusterStateResponse, error)
 	// GetSavings sums up what is being saved now.
 	GetSavings(context.Context, *GetSavingsRequest) (*GetSavingsResponse, error)
-	// TriggerOptimization starts one; the answer is its first state.
+	// TriggerOptimization starts one; the answer is its first state. How far it goes
+	// is the policy's to say: in mode automatic it runs, in approve it waits for
+	// approval once it has a plan, in recommend and read_only it is a dry run.
 	TriggerOptimization(context.Context, *TriggerOptimizationRequest) (*TriggerOptimizationResponse, error)
 	// ListOptimizations lists the newest first.
 	ListOptimizations(context.Context, *ListOptimizationsRequest) (*ListOptimizationsResponse, error)
@@ -436,6 +453,8 @@ type AdminServiceServer interface {
 	// Stream sends what changes, as it happens. REST has it as
 	// WS /api/v1/admin/stream, one JSON message a text frame.
 	Stream(*StreamRequest, grpc.ServerStreamingServer[StreamResponse]) error
+	// ListActivity lists what the stream has told and keeps: thirty days.
+	ListActivity(context.Context, *ListActivityRequest) (*ListActivityResponse, error)
 	// ProxyDecision asks ml, for testing and debugging.
 	ProxyDecision(context.Context, *ProxyDecisionRequest) (*ProxyDecisionResponse, error)
 	// GetMLHealth tells whether central reaches ml.
@@ -512,6 +531,9 @@ func (UnimplementedAdminServiceServer) FillGaps(context.Context, *FillGapsReques
 }
 func (UnimplementedAdminServiceServer) Stream(*StreamRequest, grpc.ServerStreamingServer[StreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method Stream not implemented")
+}
+func (UnimplementedAdminServiceServer) ListActivity(context.Context, *ListActivityRequest) (*ListActivityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListActivity not implemented")
 }
 func (UnimplementedAdminServiceServer) ProxyDecision(context.Context, *ProxyDecisionRequest) (*ProxyDecisionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProxyDecision not implemented")
@@ -858,6 +880,24 @@ func _AdminService_Stream_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_StreamServer = grpc.ServerStreamingServer[StreamResponse]
 
+func _AdminService_ListActivity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListActivityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListActivity(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListActivity_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListActivity(ctx, req.(*ListActivityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ProxyDecision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ProxyDecisionRequest)
 	if err := dec(in); err != nil {
@@ -1036,6 +1076,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "FillGaps",
 			Handler:    _AdminService_FillGaps_Handler,
+		},
+		{
+			MethodName: "ListActivity",
+			Handler:    _AdminService_ListActivity_Handler,
 		},
 		{
 			MethodName: "ProxyDecision",

@@ -107,7 +107,7 @@ type Optimization struct {
 	ClusterId string `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Engine.
 	OptimizationType string `protobuf:"bytes,3,opt,name=optimization_type,json=optimizationType,proto3" json:"optimization_type,omitempty"`
-	// pending, executing, completed, failed.
+	// pending, executing, completed, failed, cancelled (rejected, cancelled, expired or superseded).
 	Status string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
 	// The engine's answer.
 	Recommendations []*v1.Recommendation `protobuf:"bytes,5,rep,name=recommendations,proto3" json:"recommendations,omitempty"`
@@ -132,7 +132,39 @@ type Optimization struct {
 	// USD per hour when it ended.
 	CostAfterPerHour float64 `protobuf:"fixed64,15,opt,name=cost_after_per_hour,json=costAfterPerHour,proto3" json:"cost_after_per_hour,omitempty"`
 	// Instances launched, and what became of them.
-	Launched      []*LaunchedInstance `protobuf:"bytes,16,rep,name=launched,proto3" json:"launched,omitempty"`
+	Launched []*LaunchedInstance `protobuf:"bytes,16,rep,name=launched,proto3" json:"launched,omitempty"`
+	// not_needed, planning, awaiting, snoozed, approved, rejected, expired (its plan was
+	// never decided upon), superseded (a newer plan took its place), recommended (mode
+	// recommend: nobody may start it).
+	Approval string `protobuf:"bytes,17,opt,name=approval,proto3" json:"approval,omitempty"`
+	// Mode of the policy that it began under.
+	Mode string `protobuf:"bytes,18,opt,name=mode,proto3" json:"mode,omitempty"`
+	// It only makes the plan.
+	DryRun bool `protobuf:"varint,19,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Who asked for it, as in the audit log.
+	RequestedBy string `protobuf:"bytes,20,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
+	// Who approved, rejected, snoozed or cancelled it.
+	DecidedBy string `protobuf:"bytes,21,opt,name=decided_by,json=decidedBy,proto3" json:"decided_by,omitempty"`
+	// When.
+	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
+	// Why.
+	DecisionReason string `protobuf:"bytes,23,opt,name=decision_reason,json=decisionReason,proto3" json:"decision_reason,omitempty"`
+	// Comes back then.
+	SnoozedUntil *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=snoozed_until,json=snoozedUntil,proto3" json:"snoozed_until,omitempty"`
+	// What it waits for now; unset: nothing.
+	WaitingFor *Waiting `protobuf:"bytes,25,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	// What the plan does, once there is one.
+	Plan *PlanSummary `protobuf:"bytes,26,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Of the plan.
+	Etag string `protobuf:"bytes,27,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Nodes it takes away and what became of each.
+	Nodes []*PlannedNode `protobuf:"bytes,28,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Name of the cluster.
+	ClusterName string `protobuf:"bytes,29,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
+	// 0 to 1, the engine's.
+	ConfidenceScore float64 `protobuf:"fixed64,30,opt,name=confidence_score,json=confidenceScore,proto3" json:"confidence_score,omitempty"`
+	// Why it was asked for.
+	Reason        string `protobuf:"bytes,31,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -279,6 +311,420 @@ func (x *Optimization) GetLaunched() []*LaunchedInstance {
 	return nil
 }
 
+func (x *Optimization) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
+func (x *Optimization) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Optimization) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *Optimization) GetRequestedBy() string {
+	if x != nil {
+		return x.RequestedBy
+	}
+	return ""
+}
+
+func (x *Optimization) GetDecidedBy() string {
+	if x != nil {
+		return x.DecidedBy
+	}
+	return ""
+}
+
+func (x *Optimization) GetDecidedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecidedAt
+	}
+	return nil
+}
+
+func (x *Optimization) GetDecisionReason() string {
+	if x != nil {
+		return x.DecisionReason
+	}
+	return ""
+}
+
+func (x *Optimization) GetSnoozedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SnoozedUntil
+	}
+	return nil
+}
+
+func (x *Optimization) GetWaitingFor() *Waiting {
+	if x != nil {
+		return x.WaitingFor
+	}
+	return nil
+}
+
+func (x *Optimization) GetPlan() *PlanSummary {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *Optimization) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *Optimization) GetNodes() []*PlannedNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Optimization) GetClusterName() string {
+	if x != nil {
+		return x.ClusterName
+	}
+	return ""
+}
+
+func (x *Optimization) GetConfidenceScore() float64 {
+	if x != nil {
+		return x.ConfidenceScore
+	}
+	return 0
+}
+
+func (x *Optimization) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Waiting is why an optimization does not go on.
+type Waiting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// approval, mode, window, budget, stop, stale_state, agent, another_optimization.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// For people.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Since.
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// When it goes on by itself; unset: not known.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Waiting) Reset() {
+	*x = Waiting{}
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Waiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Waiting) ProtoMessage() {}
+
+func (x *Waiting) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Waiting.ProtoReflect.Descriptor instead.
+func (*Waiting) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Waiting) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Waiting) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Waiting) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Waiting) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// PlanSummary is a plan's before, after and blast radius.
+type PlanSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nodes before.
+	NodesBefore int32 `protobuf:"varint,1,opt,name=nodes_before,json=nodesBefore,proto3" json:"nodes_before,omitempty"`
+	// Nodes after.
+	NodesAfter int32 `protobuf:"varint,2,opt,name=nodes_after,json=nodesAfter,proto3" json:"nodes_after,omitempty"`
+	// … of which spot, before.
+	SpotNodesBefore int32 `protobuf:"varint,3,opt,name=spot_nodes_before,json=spotNodesBefore,proto3" json:"spot_nodes_before,omitempty"`
+	// … of which spot, after.
+	SpotNodesAfter int32 `protobuf:"varint,4,opt,name=spot_nodes_after,json=spotNodesAfter,proto3" json:"spot_nodes_after,omitempty"`
+	// USD per hour before.
+	CostBeforePerHour float64 `protobuf:"fixed64,5,opt,name=cost_before_per_hour,json=costBeforePerHour,proto3" json:"cost_before_per_hour,omitempty"`
+	// USD per hour after.
+	CostAfterPerHour float64 `protobuf:"fixed64,6,opt,name=cost_after_per_hour,json=costAfterPerHour,proto3" json:"cost_after_per_hour,omitempty"`
+	// Nodes drained.
+	NodesDrained int32 `protobuf:"varint,7,opt,name=nodes_drained,json=nodesDrained,proto3" json:"nodes_drained,omitempty"`
+	// Instances launched.
+	NodesLaunched int32 `protobuf:"varint,8,opt,name=nodes_launched,json=nodesLaunched,proto3" json:"nodes_launched,omitempty"`
+	// Pods moved.
+	PodsMoved int32 `protobuf:"varint,9,opt,name=pods_moved,json=podsMoved,proto3" json:"pods_moved,omitempty"`
+	// Controllers whose pods are moved.
+	WorkloadsMoved int32 `protobuf:"varint,10,opt,name=workloads_moved,json=workloadsMoved,proto3" json:"workloads_moved,omitempty"`
+	// Namespaces of these pods.
+	Namespaces []string `protobuf:"bytes,11,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	// Budgets that guard some of them.
+	Budgets int32 `protobuf:"varint,12,opt,name=budgets,proto3" json:"budgets,omitempty"`
+	// In one sentence, e.g. drains 4 nodes, moves 37 pods of 9 workloads.
+	BlastRadius   string `protobuf:"bytes,13,opt,name=blast_radius,json=blastRadius,proto3" json:"blast_radius,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanSummary) Reset() {
+	*x = PlanSummary{}
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanSummary) ProtoMessage() {}
+
+func (x *PlanSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanSummary.ProtoReflect.Descriptor instead.
+func (*PlanSummary) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PlanSummary) GetNodesBefore() int32 {
+	if x != nil {
+		return x.NodesBefore
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetNodesAfter() int32 {
+	if x != nil {
+		return x.NodesAfter
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetSpotNodesBefore() int32 {
+	if x != nil {
+		return x.SpotNodesBefore
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetSpotNodesAfter() int32 {
+	if x != nil {
+		return x.SpotNodesAfter
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetCostBeforePerHour() float64 {
+	if x != nil {
+		return x.CostBeforePerHour
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetCostAfterPerHour() float64 {
+	if x != nil {
+		return x.CostAfterPerHour
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetNodesDrained() int32 {
+	if x != nil {
+		return x.NodesDrained
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetNodesLaunched() int32 {
+	if x != nil {
+		return x.NodesLaunched
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetPodsMoved() int32 {
+	if x != nil {
+		return x.PodsMoved
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetWorkloadsMoved() int32 {
+	if x != nil {
+		return x.WorkloadsMoved
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetNamespaces() []string {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+func (x *PlanSummary) GetBudgets() int32 {
+	if x != nil {
+		return x.Budgets
+	}
+	return 0
+}
+
+func (x *PlanSummary) GetBlastRadius() string {
+	if x != nil {
+		return x.BlastRadius
+	}
+	return ""
+}
+
+// PlannedNode is a node that a plan takes away.
+type PlannedNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node.
+	NodeName string `protobuf:"bytes,1,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	// EC2 id.
+	InstanceId string `protobuf:"bytes,2,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// pending, draining, drained, kept, terminated.
+	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	// Why it was kept.
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// USD per hour.
+	HourlyPrice   float64 `protobuf:"fixed64,5,opt,name=hourly_price,json=hourlyPrice,proto3" json:"hourly_price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedNode) Reset() {
+	*x = PlannedNode{}
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedNode) ProtoMessage() {}
+
+func (x *PlannedNode) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedNode.ProtoReflect.Descriptor instead.
+func (*PlannedNode) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PlannedNode) GetNodeName() string {
+	if x != nil {
+		return x.NodeName
+	}
+	return ""
+}
+
+func (x *PlannedNode) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *PlannedNode) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *PlannedNode) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *PlannedNode) GetHourlyPrice() float64 {
+	if x != nil {
+		return x.HourlyPrice
+	}
+	return 0
+}
+
 // OptimizationStep is one step of the run.
 type OptimizationStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -302,7 +748,7 @@ type OptimizationStep struct {
 
 func (x *OptimizationStep) Reset() {
 	*x = OptimizationStep{}
-	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[2]
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -314,7 +760,7 @@ func (x *OptimizationStep) String() string {
 func (*OptimizationStep) ProtoMessage() {}
 
 func (x *OptimizationStep) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[2]
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -327,7 +773,7 @@ func (x *OptimizationStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptimizationStep.ProtoReflect.Descriptor instead.
 func (*OptimizationStep) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{2}
+	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OptimizationStep) GetPosition() int32 {
@@ -400,7 +846,7 @@ type LaunchedInstance struct {
 
 func (x *LaunchedInstance) Reset() {
 	*x = LaunchedInstance{}
-	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[3]
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -412,7 +858,7 @@ func (x *LaunchedInstance) String() string {
 func (*LaunchedInstance) ProtoMessage() {}
 
 func (x *LaunchedInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[3]
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -425,7 +871,7 @@ func (x *LaunchedInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchedInstance.ProtoReflect.Descriptor instead.
 func (*LaunchedInstance) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{3}
+	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LaunchedInstance) GetInstanceId() string {
@@ -479,7 +925,7 @@ const file_cloudoptim_admin_v1_optimization_proto_rawDesc = "" +
 	"\frequirements\x18\x01 \x01(\v2\x17.google.protobuf.StructR\frequirements\x129\n" +
 	"\vconstraints\x18\x02 \x01(\v2\x17.google.protobuf.StructR\vconstraints\x129\n" +
 	"\x13max_parallel_drains\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x11maxParallelDrains\x12?\n" +
-	"\x15drain_timeout_seconds\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\xa3\x05(\x00R\x13drainTimeoutSeconds\"\xbf\x06\n" +
+	"\x15drain_timeout_seconds\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\xa3\x05(\x00R\x13drainTimeoutSeconds\"\x96\v\n" +
 	"\fOptimization\x12'\n" +
 	"\x0foptimization_id\x18\x01 \x01(\tR\x0eoptimizationId\x12\x1d\n" +
 	"\n" +
@@ -500,7 +946,56 @@ const file_cloudoptim_admin_v1_optimization_proto_rawDesc = "" +
 	"\x05steps\x18\r \x03(\v2%.cloudoptim.admin.v1.OptimizationStepR\x05steps\x12/\n" +
 	"\x14cost_before_per_hour\x18\x0e \x01(\x01R\x11costBeforePerHour\x12-\n" +
 	"\x13cost_after_per_hour\x18\x0f \x01(\x01R\x10costAfterPerHour\x12A\n" +
-	"\blaunched\x18\x10 \x03(\v2%.cloudoptim.admin.v1.LaunchedInstanceR\blaunched\"\x99\x02\n" +
+	"\blaunched\x18\x10 \x03(\v2%.cloudoptim.admin.v1.LaunchedInstanceR\blaunched\x12\x1a\n" +
+	"\bapproval\x18\x11 \x01(\tR\bapproval\x12\x12\n" +
+	"\x04mode\x18\x12 \x01(\tR\x04mode\x12\x17\n" +
+	"\adry_run\x18\x13 \x01(\bR\x06dryRun\x12!\n" +
+	"\frequested_by\x18\x14 \x01(\tR\vrequestedBy\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\x15 \x01(\tR\tdecidedBy\x129\n" +
+	"\n" +
+	"decided_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x12'\n" +
+	"\x0fdecision_reason\x18\x17 \x01(\tR\x0edecisionReason\x12?\n" +
+	"\rsnoozed_until\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\fsnoozedUntil\x12=\n" +
+	"\vwaiting_for\x18\x19 \x01(\v2\x1c.cloudoptim.admin.v1.WaitingR\n" +
+	"waitingFor\x124\n" +
+	"\x04plan\x18\x1a \x01(\v2 .cloudoptim.admin.v1.PlanSummaryR\x04plan\x12\x12\n" +
+	"\x04etag\x18\x1b \x01(\tR\x04etag\x126\n" +
+	"\x05nodes\x18\x1c \x03(\v2 .cloudoptim.admin.v1.PlannedNodeR\x05nodes\x12!\n" +
+	"\fcluster_name\x18\x1d \x01(\tR\vclusterName\x12)\n" +
+	"\x10confidence_score\x18\x1e \x01(\x01R\x0fconfidenceScore\x12\x16\n" +
+	"\x06reason\x18\x1f \x01(\tR\x06reason\"\x9b\x01\n" +
+	"\aWaiting\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xf8\x03\n" +
+	"\vPlanSummary\x12!\n" +
+	"\fnodes_before\x18\x01 \x01(\x05R\vnodesBefore\x12\x1f\n" +
+	"\vnodes_after\x18\x02 \x01(\x05R\n" +
+	"nodesAfter\x12*\n" +
+	"\x11spot_nodes_before\x18\x03 \x01(\x05R\x0fspotNodesBefore\x12(\n" +
+	"\x10spot_nodes_after\x18\x04 \x01(\x05R\x0espotNodesAfter\x12/\n" +
+	"\x14cost_before_per_hour\x18\x05 \x01(\x01R\x11costBeforePerHour\x12-\n" +
+	"\x13cost_after_per_hour\x18\x06 \x01(\x01R\x10costAfterPerHour\x12#\n" +
+	"\rnodes_drained\x18\a \x01(\x05R\fnodesDrained\x12%\n" +
+	"\x0enodes_launched\x18\b \x01(\x05R\rnodesLaunched\x12\x1d\n" +
+	"\n" +
+	"pods_moved\x18\t \x01(\x05R\tpodsMoved\x12'\n" +
+	"\x0fworkloads_moved\x18\n" +
+	" \x01(\x05R\x0eworkloadsMoved\x12\x1e\n" +
+	"\n" +
+	"namespaces\x18\v \x03(\tR\n" +
+	"namespaces\x12\x18\n" +
+	"\abudgets\x18\f \x01(\x05R\abudgets\x12!\n" +
+	"\fblast_radius\x18\r \x01(\tR\vblastRadius\"\x9c\x01\n" +
+	"\vPlannedNode\x12\x1b\n" +
+	"\tnode_name\x18\x01 \x01(\tR\bnodeName\x12\x1f\n" +
+	"\vinstance_id\x18\x02 \x01(\tR\n" +
+	"instanceId\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\tR\x06status\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12!\n" +
+	"\fhourly_price\x18\x05 \x01(\x01R\vhourlyPrice\"\x99\x02\n" +
 	"\x10OptimizationStep\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x05R\bposition\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -532,35 +1027,45 @@ func file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_admin_v1_optimization_proto_rawDescData
 }
 
-var file_cloudoptim_admin_v1_optimization_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_cloudoptim_admin_v1_optimization_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_cloudoptim_admin_v1_optimization_proto_goTypes = []any{
 	(*OptimizationOptions)(nil),   // 0: cloudoptim.admin.v1.OptimizationOptions
 	(*Optimization)(nil),          // 1: cloudoptim.admin.v1.Optimization
-	(*OptimizationStep)(nil),      // 2: cloudoptim.admin.v1.OptimizationStep
-	(*LaunchedInstance)(nil),      // 3: cloudoptim.admin.v1.LaunchedInstance
-	(*structpb.Struct)(nil),       // 4: google.protobuf.Struct
-	(*v1.Recommendation)(nil),     // 5: cloudoptim.ml.v1.Recommendation
-	(*v1.ExecutionStep)(nil),      // 6: cloudoptim.ml.v1.ExecutionStep
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Waiting)(nil),               // 2: cloudoptim.admin.v1.Waiting
+	(*PlanSummary)(nil),           // 3: cloudoptim.admin.v1.PlanSummary
+	(*PlannedNode)(nil),           // 4: cloudoptim.admin.v1.PlannedNode
+	(*OptimizationStep)(nil),      // 5: cloudoptim.admin.v1.OptimizationStep
+	(*LaunchedInstance)(nil),      // 6: cloudoptim.admin.v1.LaunchedInstance
+	(*structpb.Struct)(nil),       // 7: google.protobuf.Struct
+	(*v1.Recommendation)(nil),     // 8: cloudoptim.ml.v1.Recommendation
+	(*v1.ExecutionStep)(nil),      // 9: cloudoptim.ml.v1.ExecutionStep
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_cloudoptim_admin_v1_optimization_proto_depIdxs = []int32{
-	4,  // 0: cloudoptim.admin.v1.OptimizationOptions.requirements:type_name -> google.protobuf.Struct
-	4,  // 1: cloudoptim.admin.v1.OptimizationOptions.constraints:type_name -> google.protobuf.Struct
-	5,  // 2: cloudoptim.admin.v1.Optimization.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	6,  // 3: cloudoptim.admin.v1.Optimization.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
-	7,  // 4: cloudoptim.admin.v1.Optimization.created_at:type_name -> google.protobuf.Timestamp
-	7,  // 5: cloudoptim.admin.v1.Optimization.executed_at:type_name -> google.protobuf.Timestamp
-	7,  // 6: cloudoptim.admin.v1.Optimization.completed_at:type_name -> google.protobuf.Timestamp
-	2,  // 7: cloudoptim.admin.v1.Optimization.steps:type_name -> cloudoptim.admin.v1.OptimizationStep
-	3,  // 8: cloudoptim.admin.v1.Optimization.launched:type_name -> cloudoptim.admin.v1.LaunchedInstance
-	7,  // 9: cloudoptim.admin.v1.OptimizationStep.started_at:type_name -> google.protobuf.Timestamp
-	7,  // 10: cloudoptim.admin.v1.OptimizationStep.finished_at:type_name -> google.protobuf.Timestamp
-	4,  // 11: cloudoptim.admin.v1.OptimizationStep.detail:type_name -> google.protobuf.Struct
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 0: cloudoptim.admin.v1.OptimizationOptions.requirements:type_name -> google.protobuf.Struct
+	7,  // 1: cloudoptim.admin.v1.OptimizationOptions.constraints:type_name -> google.protobuf.Struct
+	8,  // 2: cloudoptim.admin.v1.Optimization.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
+	9,  // 3: cloudoptim.admin.v1.Optimization.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
+	10, // 4: cloudoptim.admin.v1.Optimization.created_at:type_name -> google.protobuf.Timestamp
+	10, // 5: cloudoptim.admin.v1.Optimization.executed_at:type_name -> google.protobuf.Timestamp
+	10, // 6: cloudoptim.admin.v1.Optimization.completed_at:type_name -> google.protobuf.Timestamp
+	5,  // 7: cloudoptim.admin.v1.Optimization.steps:type_name -> cloudoptim.admin.v1.OptimizationStep
+	6,  // 8: cloudoptim.admin.v1.Optimization.launched:type_name -> cloudoptim.admin.v1.LaunchedInstance
+	10, // 9: cloudoptim.admin.v1.Optimization.decided_at:type_name -> google.protobuf.Timestamp
+	10, // 10: cloudoptim.admin.v1.Optimization.snoozed_until:type_name -> google.protobuf.Timestamp
+	2,  // 11: cloudoptim.admin.v1.Optimization.waiting_for:type_name -> cloudoptim.admin.v1.Waiting
+	3,  // 12: cloudoptim.admin.v1.Optimization.plan:type_name -> cloudoptim.admin.v1.PlanSummary
+	4,  // 13: cloudoptim.admin.v1.Optimization.nodes:type_name -> cloudoptim.admin.v1.PlannedNode
+	10, // 14: cloudoptim.admin.v1.Waiting.since:type_name -> google.protobuf.Timestamp
+	10, // 15: cloudoptim.admin.v1.Waiting.until:type_name -> google.protobuf.Timestamp
+	10, // 16: cloudoptim.admin.v1.OptimizationStep.started_at:type_name -> google.protobuf.Timestamp
+	10, // 17: cloudoptim.admin.v1.OptimizationStep.finished_at:type_name -> google.protobuf.Timestamp
+	7,  // 18: cloudoptim.admin.v1.OptimizationStep.detail:type_name -> google.protobuf.Struct
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_admin_v1_optimization_proto_init() }
@@ -574,7 +1079,7 @@ func file_cloudoptim_admin_v1_optimization_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_admin_v1_optimization_proto_rawDesc), len(file_cloudoptim_admin_v1_optimization_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

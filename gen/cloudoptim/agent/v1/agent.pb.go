@@ -483,7 +483,9 @@ type HeartbeatResponse struct {
 	// Central's clock, to measure skew.
 	ServerTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	// Tasks waiting: poll now.
-	PendingTasks  int32 `protobuf:"varint,2,opt,name=pending_tasks,json=pendingTasks,proto3" json:"pending_tasks,omitempty"`
+	PendingTasks int32 `protobuf:"varint,2,opt,name=pending_tasks,json=pendingTasks,proto3" json:"pending_tasks,omitempty"`
+	// The stop that holds in the cluster; unset: none does.
+	Stop          *SafetyStop `protobuf:"bytes,3,opt,name=stop,proto3" json:"stop,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -532,6 +534,13 @@ func (x *HeartbeatResponse) GetPendingTasks() int32 {
 	return 0
 }
 
+func (x *HeartbeatResponse) GetStop() *SafetyStop {
+	if x != nil {
+		return x.Stop
+	}
+	return nil
+}
+
 var File_cloudoptim_agent_v1_agent_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_agent_v1_agent_proto_rawDesc = "" +
@@ -562,11 +571,12 @@ const file_cloudoptim_agent_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tclusterId\x12;\n" +
 	"\x06status\x18\x02 \x01(\tB#\xbaH r\x1eR\ahealthyR\bdegradedR\tunhealthyR\x06status\x12@\n" +
-	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\ttimestamp\"u\n" +
+	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\ttimestamp\"\xaa\x01\n" +
 	"\x11HeartbeatResponse\x12;\n" +
 	"\vserver_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTime\x12#\n" +
-	"\rpending_tasks\x18\x02 \x01(\x05R\fpendingTasks2\xe0\x06\n" +
+	"\rpending_tasks\x18\x02 \x01(\x05R\fpendingTasks\x123\n" +
+	"\x04stop\x18\x03 \x01(\v2\x1f.cloudoptim.agent.v1.SafetyStopR\x04stop2\xe0\x06\n" +
 	"\fAgentService\x12a\n" +
 	"\aConnect\x12#.cloudoptim.agent.v1.ConnectRequest\x1a$.cloudoptim.agent.v1.ConnectResponse\"\a\xea\xe0\x18\x03\n" +
 	"\x01\x02(\x010\x01\x12\x86\x01\n" +
@@ -610,8 +620,9 @@ var file_cloudoptim_agent_v1_agent_proto_goTypes = []any{
 	(*v1.ClusterMetrics)(nil),        // 12: cloudoptim.fleet.v1.ClusterMetrics
 	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
 	(*v1.Event)(nil),                 // 14: cloudoptim.fleet.v1.Event
-	(*ConnectRequest)(nil),           // 15: cloudoptim.agent.v1.ConnectRequest
-	(*ConnectResponse)(nil),          // 16: cloudoptim.agent.v1.ConnectResponse
+	(*SafetyStop)(nil),               // 15: cloudoptim.agent.v1.SafetyStop
+	(*ConnectRequest)(nil),           // 16: cloudoptim.agent.v1.ConnectRequest
+	(*ConnectResponse)(nil),          // 17: cloudoptim.agent.v1.ConnectResponse
 }
 var file_cloudoptim_agent_v1_agent_proto_depIdxs = []int32{
 	10, // 0: cloudoptim.agent.v1.ListTasksResponse.tasks:type_name -> cloudoptim.fleet.v1.Task
@@ -621,23 +632,24 @@ var file_cloudoptim_agent_v1_agent_proto_depIdxs = []int32{
 	14, // 4: cloudoptim.agent.v1.SubmitEventsRequest.events:type_name -> cloudoptim.fleet.v1.Event
 	13, // 5: cloudoptim.agent.v1.HeartbeatRequest.timestamp:type_name -> google.protobuf.Timestamp
 	13, // 6: cloudoptim.agent.v1.HeartbeatResponse.server_time:type_name -> google.protobuf.Timestamp
-	15, // 7: cloudoptim.agent.v1.AgentService.Connect:input_type -> cloudoptim.agent.v1.ConnectRequest
-	0,  // 8: cloudoptim.agent.v1.AgentService.ListTasks:input_type -> cloudoptim.agent.v1.ListTasksRequest
-	2,  // 9: cloudoptim.agent.v1.AgentService.SubmitTaskResult:input_type -> cloudoptim.agent.v1.SubmitTaskResultRequest
-	4,  // 10: cloudoptim.agent.v1.AgentService.SubmitMetrics:input_type -> cloudoptim.agent.v1.SubmitMetricsRequest
-	6,  // 11: cloudoptim.agent.v1.AgentService.SubmitEvents:input_type -> cloudoptim.agent.v1.SubmitEventsRequest
-	8,  // 12: cloudoptim.agent.v1.AgentService.Heartbeat:input_type -> cloudoptim.agent.v1.HeartbeatRequest
-	16, // 13: cloudoptim.agent.v1.AgentService.Connect:output_type -> cloudoptim.agent.v1.ConnectResponse
-	1,  // 14: cloudoptim.agent.v1.AgentService.ListTasks:output_type -> cloudoptim.agent.v1.ListTasksResponse
-	3,  // 15: cloudoptim.agent.v1.AgentService.SubmitTaskResult:output_type -> cloudoptim.agent.v1.SubmitTaskResultResponse
-	5,  // 16: cloudoptim.agent.v1.AgentService.SubmitMetrics:output_type -> cloudoptim.agent.v1.SubmitMetricsResponse
-	7,  // 17: cloudoptim.agent.v1.AgentService.SubmitEvents:output_type -> cloudoptim.agent.v1.SubmitEventsResponse
-	9,  // 18: cloudoptim.agent.v1.AgentService.Heartbeat:output_type -> cloudoptim.agent.v1.HeartbeatResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	15, // 7: cloudoptim.agent.v1.HeartbeatResponse.stop:type_name -> cloudoptim.agent.v1.SafetyStop
+	16, // 8: cloudoptim.agent.v1.AgentService.Connect:input_type -> cloudoptim.agent.v1.ConnectRequest
+	0,  // 9: cloudoptim.agent.v1.AgentService.ListTasks:input_type -> cloudoptim.agent.v1.ListTasksRequest
+	2,  // 10: cloudoptim.agent.v1.AgentService.SubmitTaskResult:input_type -> cloudoptim.agent.v1.SubmitTaskResultRequest
+	4,  // 11: cloudoptim.agent.v1.AgentService.SubmitMetrics:input_type -> cloudoptim.agent.v1.SubmitMetricsRequest
+	6,  // 12: cloudoptim.agent.v1.AgentService.SubmitEvents:input_type -> cloudoptim.agent.v1.SubmitEventsRequest
+	8,  // 13: cloudoptim.agent.v1.AgentService.Heartbeat:input_type -> cloudoptim.agent.v1.HeartbeatRequest
+	17, // 14: cloudoptim.agent.v1.AgentService.Connect:output_type -> cloudoptim.agent.v1.ConnectResponse
+	1,  // 15: cloudoptim.agent.v1.AgentService.ListTasks:output_type -> cloudoptim.agent.v1.ListTasksResponse
+	3,  // 16: cloudoptim.agent.v1.AgentService.SubmitTaskResult:output_type -> cloudoptim.agent.v1.SubmitTaskResultResponse
+	5,  // 17: cloudoptim.agent.v1.AgentService.SubmitMetrics:output_type -> cloudoptim.agent.v1.SubmitMetricsResponse
+	7,  // 18: cloudoptim.agent.v1.AgentService.SubmitEvents:output_type -> cloudoptim.agent.v1.SubmitEventsResponse
+	9,  // 19: cloudoptim.agent.v1.AgentService.Heartbeat:output_type -> cloudoptim.agent.v1.HeartbeatResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_agent_v1_agent_proto_init() }

@@ -724,8 +724,10 @@ type Welcome struct {
 	NeedInventory bool `protobuf:"varint,6,opt,name=need_inventory,json=needInventory,proto3" json:"need_inventory,omitempty"`
 	// Running tasks that central no longer wants.
 	AbandonTaskIds []string `protobuf:"bytes,7,rep,name=abandon_task_ids,json=abandonTaskIds,proto3" json:"abandon_task_ids,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// As in HeartbeatAck.
+	Stop          *SafetyStop `protobuf:"bytes,8,opt,name=stop,proto3" json:"stop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -803,6 +805,13 @@ func (x *Welcome) GetNeedInventory() bool {
 func (x *Welcome) GetAbandonTaskIds() []string {
 	if x != nil {
 		return x.AbandonTaskIds
+	}
+	return nil
+}
+
+func (x *Welcome) GetStop() *SafetyStop {
+	if x != nil {
+		return x.Stop
 	}
 	return nil
 }
@@ -1243,7 +1252,9 @@ func (x *Heartbeat) GetTimestamp() *timestamppb.Timestamp {
 type HeartbeatAck struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Central's clock.
-	ServerTime    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	ServerTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	// The stop that holds in the cluster; unset: none does.
+	Stop          *SafetyStop `protobuf:"bytes,2,opt,name=stop,proto3" json:"stop,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1285,6 +1296,79 @@ func (x *HeartbeatAck) GetServerTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *HeartbeatAck) GetStop() *SafetyStop {
+	if x != nil {
+		return x.Stop
+	}
+	return nil
+}
+
+// SafetyStop tells the agent to disrupt nothing: it refuses such tasks and breaks
+// off those that run. Tasks with cause undo go on. The agent keeps it over
+// restarts, until central says otherwise.
+type SafetyStop struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, for people.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Interruptions are not acted on either.
+	IncludeInterruptions bool `protobuf:"varint,2,opt,name=include_interruptions,json=includeInterruptions,proto3" json:"include_interruptions,omitempty"`
+	// Since.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SafetyStop) Reset() {
+	*x = SafetyStop{}
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SafetyStop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SafetyStop) ProtoMessage() {}
+
+func (x *SafetyStop) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SafetyStop.ProtoReflect.Descriptor instead.
+func (*SafetyStop) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SafetyStop) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SafetyStop) GetIncludeInterruptions() bool {
+	if x != nil {
+		return x.IncludeInterruptions
+	}
+	return false
+}
+
+func (x *SafetyStop) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // EventBatch of Kubernetes events.
 type EventBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1296,7 +1380,7 @@ type EventBatch struct {
 
 func (x *EventBatch) Reset() {
 	*x = EventBatch{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[13]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1392,7 @@ func (x *EventBatch) String() string {
 func (*EventBatch) ProtoMessage() {}
 
 func (x *EventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[13]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1405,7 @@ func (x *EventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
 func (*EventBatch) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{13}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EventBatch) GetEvents() []*v1.Event {
@@ -1353,7 +1437,7 @@ type InventorySnapshot struct {
 
 func (x *InventorySnapshot) Reset() {
 	*x = InventorySnapshot{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[14]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1449,7 @@ func (x *InventorySnapshot) String() string {
 func (*InventorySnapshot) ProtoMessage() {}
 
 func (x *InventorySnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[14]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1462,7 @@ func (x *InventorySnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventorySnapshot.ProtoReflect.Descriptor instead.
 func (*InventorySnapshot) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{14}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InventorySnapshot) GetInventorySequence() int64 {
@@ -1446,7 +1530,7 @@ type InventoryDelta struct {
 
 func (x *InventoryDelta) Reset() {
 	*x = InventoryDelta{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[15]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1542,7 @@ func (x *InventoryDelta) String() string {
 func (*InventoryDelta) ProtoMessage() {}
 
 func (x *InventoryDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[15]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1555,7 @@ func (x *InventoryDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryDelta.ProtoReflect.Descriptor instead.
 func (*InventoryDelta) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{15}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InventoryDelta) GetInventorySequence() int64 {
@@ -1534,7 +1618,7 @@ type InventoryAck struct {
 
 func (x *InventoryAck) Reset() {
 	*x = InventoryAck{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[16]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1630,7 @@ func (x *InventoryAck) String() string {
 func (*InventoryAck) ProtoMessage() {}
 
 func (x *InventoryAck) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[16]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1643,7 @@ func (x *InventoryAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryAck.ProtoReflect.Descriptor instead.
 func (*InventoryAck) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{16}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InventoryAck) GetInventorySequence() int64 {
@@ -1580,7 +1664,7 @@ type InventoryResync struct {
 
 func (x *InventoryResync) Reset() {
 	*x = InventoryResync{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[17]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1676,7 @@ func (x *InventoryResync) String() string {
 func (*InventoryResync) ProtoMessage() {}
 
 func (x *InventoryResync) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[17]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1689,7 @@ func (x *InventoryResync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryResync.ProtoReflect.Descriptor instead.
 func (*InventoryResync) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{17}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InventoryResync) GetReason() string {
@@ -1629,7 +1713,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[18]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1725,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[18]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1738,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{18}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GoAway) GetReason() string {
@@ -1684,7 +1768,7 @@ type Unsupported struct {
 
 func (x *Unsupported) Reset() {
 	*x = Unsupported{}
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[19]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1780,7 @@ func (x *Unsupported) String() string {
 func (*Unsupported) ProtoMessage() {}
 
 func (x *Unsupported) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[19]
+	mi := &file_cloudoptim_agent_v1_stream_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1793,7 @@ func (x *Unsupported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unsupported.ProtoReflect.Descriptor instead.
 func (*Unsupported) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{19}
+	return file_cloudoptim_agent_v1_stream_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Unsupported) GetSequence() int64 {
@@ -1783,7 +1867,7 @@ const file_cloudoptim_agent_v1_stream_proto_rawDesc = "" +
 	" \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vleaderEpoch\"J\n" +
 	"\vRunningTask\x12!\n" +
 	"\atask_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06taskId\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\xb3\x02\n" +
+	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\xe8\x02\n" +
 	"\aWelcome\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12#\n" +
@@ -1793,7 +1877,8 @@ const file_cloudoptim_agent_v1_stream_proto_rawDesc = "" +
 	"serverTime\x129\n" +
 	"\bsettings\x18\x05 \x01(\v2\x1d.cloudoptim.agent.v1.SettingsR\bsettings\x12%\n" +
 	"\x0eneed_inventory\x18\x06 \x01(\bR\rneedInventory\x12(\n" +
-	"\x10abandon_task_ids\x18\a \x03(\tR\x0eabandonTaskIds\"\xb3\x02\n" +
+	"\x10abandon_task_ids\x18\a \x03(\tR\x0eabandonTaskIds\x123\n" +
+	"\x04stop\x18\b \x01(\v2\x1f.cloudoptim.agent.v1.SafetyStopR\x04stop\"\xb3\x02\n" +
 	"\bSettings\x12+\n" +
 	"\x11heartbeat_seconds\x18\x01 \x01(\x01R\x10heartbeatSeconds\x12'\n" +
 	"\x0fmetrics_seconds\x18\x02 \x01(\x01R\x0emetricsSeconds\x12)\n" +
@@ -1822,10 +1907,16 @@ const file_cloudoptim_agent_v1_stream_proto_rawDesc = "" +
 	"\baccepted\x18\x02 \x01(\bR\baccepted\"\x82\x01\n" +
 	"\tHeartbeat\x12;\n" +
 	"\x06status\x18\x01 \x01(\tB#\xbaH r\x1eR\ahealthyR\bdegradedR\tunhealthyR\x06status\x128\n" +
-	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"K\n" +
+	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x80\x01\n" +
 	"\fHeartbeatAck\x12;\n" +
 	"\vserver_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"serverTime\"K\n" +
+	"serverTime\x123\n" +
+	"\x04stop\x18\x02 \x01(\v2\x1f.cloudoptim.agent.v1.SafetyStopR\x04stop\"\x8b\x01\n" +
+	"\n" +
+	"SafetyStop\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x123\n" +
+	"\x15include_interruptions\x18\x02 \x01(\bR\x14includeInterruptions\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"K\n" +
 	"\n" +
 	"EventBatch\x12=\n" +
 	"\x06events\x18\x01 \x03(\v2\x1a.cloudoptim.fleet.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06events\"\xaf\x02\n" +
@@ -1867,7 +1958,7 @@ func file_cloudoptim_agent_v1_stream_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_agent_v1_stream_proto_rawDescData
 }
 
-var file_cloudoptim_agent_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_cloudoptim_agent_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_cloudoptim_agent_v1_stream_proto_goTypes = []any{
 	(*ConnectRequest)(nil),         // 0: cloudoptim.agent.v1.ConnectRequest
 	(*ConnectResponse)(nil),        // 1: cloudoptim.agent.v1.ConnectResponse
@@ -1882,67 +1973,71 @@ var file_cloudoptim_agent_v1_stream_proto_goTypes = []any{
 	(*ResultAck)(nil),              // 10: cloudoptim.agent.v1.ResultAck
 	(*Heartbeat)(nil),              // 11: cloudoptim.agent.v1.Heartbeat
 	(*HeartbeatAck)(nil),           // 12: cloudoptim.agent.v1.HeartbeatAck
-	(*EventBatch)(nil),             // 13: cloudoptim.agent.v1.EventBatch
-	(*InventorySnapshot)(nil),      // 14: cloudoptim.agent.v1.InventorySnapshot
-	(*InventoryDelta)(nil),         // 15: cloudoptim.agent.v1.InventoryDelta
-	(*InventoryAck)(nil),           // 16: cloudoptim.agent.v1.InventoryAck
-	(*InventoryResync)(nil),        // 17: cloudoptim.agent.v1.InventoryResync
-	(*GoAway)(nil),                 // 18: cloudoptim.agent.v1.GoAway
-	(*Unsupported)(nil),            // 19: cloudoptim.agent.v1.Unsupported
-	(*v1.TaskProgress)(nil),        // 20: cloudoptim.fleet.v1.TaskProgress
-	(*v1.TaskResult)(nil),          // 21: cloudoptim.fleet.v1.TaskResult
-	(*v1.ClusterMetrics)(nil),      // 22: cloudoptim.fleet.v1.ClusterMetrics
-	(*v1.NodeNotice)(nil),          // 23: cloudoptim.fleet.v1.NodeNotice
-	(*v1.Task)(nil),                // 24: cloudoptim.fleet.v1.Task
-	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
-	(*v1.DrainNodeParameters)(nil), // 26: cloudoptim.fleet.v1.DrainNodeParameters
-	(*v1.Event)(nil),               // 27: cloudoptim.fleet.v1.Event
-	(*v1.NodeMetric)(nil),          // 28: cloudoptim.fleet.v1.NodeMetric
-	(*v1.Pod)(nil),                 // 29: cloudoptim.fleet.v1.Pod
-	(*v1.PodDisruptionBudget)(nil), // 30: cloudoptim.fleet.v1.PodDisruptionBudget
+	(*SafetyStop)(nil),             // 13: cloudoptim.agent.v1.SafetyStop
+	(*EventBatch)(nil),             // 14: cloudoptim.agent.v1.EventBatch
+	(*InventorySnapshot)(nil),      // 15: cloudoptim.agent.v1.InventorySnapshot
+	(*InventoryDelta)(nil),         // 16: cloudoptim.agent.v1.InventoryDelta
+	(*InventoryAck)(nil),           // 17: cloudoptim.agent.v1.InventoryAck
+	(*InventoryResync)(nil),        // 18: cloudoptim.agent.v1.InventoryResync
+	(*GoAway)(nil),                 // 19: cloudoptim.agent.v1.GoAway
+	(*Unsupported)(nil),            // 20: cloudoptim.agent.v1.Unsupported
+	(*v1.TaskProgress)(nil),        // 21: cloudoptim.fleet.v1.TaskProgress
+	(*v1.TaskResult)(nil),          // 22: cloudoptim.fleet.v1.TaskResult
+	(*v1.ClusterMetrics)(nil),      // 23: cloudoptim.fleet.v1.ClusterMetrics
+	(*v1.NodeNotice)(nil),          // 24: cloudoptim.fleet.v1.NodeNotice
+	(*v1.Task)(nil),                // 25: cloudoptim.fleet.v1.Task
+	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
+	(*v1.DrainNodeParameters)(nil), // 27: cloudoptim.fleet.v1.DrainNodeParameters
+	(*v1.Event)(nil),               // 28: cloudoptim.fleet.v1.Event
+	(*v1.NodeMetric)(nil),          // 29: cloudoptim.fleet.v1.NodeMetric
+	(*v1.Pod)(nil),                 // 30: cloudoptim.fleet.v1.Pod
+	(*v1.PodDisruptionBudget)(nil), // 31: cloudoptim.fleet.v1.PodDisruptionBudget
 }
 var file_cloudoptim_agent_v1_stream_proto_depIdxs = []int32{
 	2,  // 0: cloudoptim.agent.v1.ConnectRequest.hello:type_name -> cloudoptim.agent.v1.Hello
 	8,  // 1: cloudoptim.agent.v1.ConnectRequest.task_accepted:type_name -> cloudoptim.agent.v1.TaskAccepted
-	20, // 2: cloudoptim.agent.v1.ConnectRequest.task_progress:type_name -> cloudoptim.fleet.v1.TaskProgress
-	21, // 3: cloudoptim.agent.v1.ConnectRequest.task_result:type_name -> cloudoptim.fleet.v1.TaskResult
+	21, // 2: cloudoptim.agent.v1.ConnectRequest.task_progress:type_name -> cloudoptim.fleet.v1.TaskProgress
+	22, // 3: cloudoptim.agent.v1.ConnectRequest.task_result:type_name -> cloudoptim.fleet.v1.TaskResult
 	11, // 4: cloudoptim.agent.v1.ConnectRequest.heartbeat:type_name -> cloudoptim.agent.v1.Heartbeat
-	22, // 5: cloudoptim.agent.v1.ConnectRequest.metrics:type_name -> cloudoptim.fleet.v1.ClusterMetrics
-	13, // 6: cloudoptim.agent.v1.ConnectRequest.events:type_name -> cloudoptim.agent.v1.EventBatch
-	14, // 7: cloudoptim.agent.v1.ConnectRequest.inventory_snapshot:type_name -> cloudoptim.agent.v1.InventorySnapshot
-	15, // 8: cloudoptim.agent.v1.ConnectRequest.inventory_delta:type_name -> cloudoptim.agent.v1.InventoryDelta
-	19, // 9: cloudoptim.agent.v1.ConnectRequest.unsupported:type_name -> cloudoptim.agent.v1.Unsupported
-	23, // 10: cloudoptim.agent.v1.ConnectRequest.node_notice:type_name -> cloudoptim.fleet.v1.NodeNotice
+	23, // 5: cloudoptim.agent.v1.ConnectRequest.metrics:type_name -> cloudoptim.fleet.v1.ClusterMetrics
+	14, // 6: cloudoptim.agent.v1.ConnectRequest.events:type_name -> cloudoptim.agent.v1.EventBatch
+	15, // 7: cloudoptim.agent.v1.ConnectRequest.inventory_snapshot:type_name -> cloudoptim.agent.v1.InventorySnapshot
+	16, // 8: cloudoptim.agent.v1.ConnectRequest.inventory_delta:type_name -> cloudoptim.agent.v1.InventoryDelta
+	20, // 9: cloudoptim.agent.v1.ConnectRequest.unsupported:type_name -> cloudoptim.agent.v1.Unsupported
+	24, // 10: cloudoptim.agent.v1.ConnectRequest.node_notice:type_name -> cloudoptim.fleet.v1.NodeNotice
 	4,  // 11: cloudoptim.agent.v1.ConnectResponse.welcome:type_name -> cloudoptim.agent.v1.Welcome
-	24, // 12: cloudoptim.agent.v1.ConnectResponse.task:type_name -> cloudoptim.fleet.v1.Task
+	25, // 12: cloudoptim.agent.v1.ConnectResponse.task:type_name -> cloudoptim.fleet.v1.Task
 	9,  // 13: cloudoptim.agent.v1.ConnectResponse.task_cancel:type_name -> cloudoptim.agent.v1.TaskCancel
 	10, // 14: cloudoptim.agent.v1.ConnectResponse.result_ack:type_name -> cloudoptim.agent.v1.ResultAck
 	12, // 15: cloudoptim.agent.v1.ConnectResponse.heartbeat_ack:type_name -> cloudoptim.agent.v1.HeartbeatAck
-	16, // 16: cloudoptim.agent.v1.ConnectResponse.inventory_ack:type_name -> cloudoptim.agent.v1.InventoryAck
-	17, // 17: cloudoptim.agent.v1.ConnectResponse.inventory_resync:type_name -> cloudoptim.agent.v1.InventoryResync
+	17, // 16: cloudoptim.agent.v1.ConnectResponse.inventory_ack:type_name -> cloudoptim.agent.v1.InventoryAck
+	18, // 17: cloudoptim.agent.v1.ConnectResponse.inventory_resync:type_name -> cloudoptim.agent.v1.InventoryResync
 	5,  // 18: cloudoptim.agent.v1.ConnectResponse.settings:type_name -> cloudoptim.agent.v1.Settings
-	18, // 19: cloudoptim.agent.v1.ConnectResponse.go_away:type_name -> cloudoptim.agent.v1.GoAway
-	19, // 20: cloudoptim.agent.v1.ConnectResponse.unsupported:type_name -> cloudoptim.agent.v1.Unsupported
+	19, // 19: cloudoptim.agent.v1.ConnectResponse.go_away:type_name -> cloudoptim.agent.v1.GoAway
+	20, // 20: cloudoptim.agent.v1.ConnectResponse.unsupported:type_name -> cloudoptim.agent.v1.Unsupported
 	7,  // 21: cloudoptim.agent.v1.ConnectResponse.node_notice_ack:type_name -> cloudoptim.agent.v1.NodeNoticeAck
 	3,  // 22: cloudoptim.agent.v1.Hello.running:type_name -> cloudoptim.agent.v1.RunningTask
-	25, // 23: cloudoptim.agent.v1.Welcome.server_time:type_name -> google.protobuf.Timestamp
+	26, // 23: cloudoptim.agent.v1.Welcome.server_time:type_name -> google.protobuf.Timestamp
 	5,  // 24: cloudoptim.agent.v1.Welcome.settings:type_name -> cloudoptim.agent.v1.Settings
-	6,  // 25: cloudoptim.agent.v1.Settings.interruption:type_name -> cloudoptim.agent.v1.InterruptionPolicy
-	26, // 26: cloudoptim.agent.v1.InterruptionPolicy.parameters:type_name -> cloudoptim.fleet.v1.DrainNodeParameters
-	25, // 27: cloudoptim.agent.v1.Heartbeat.timestamp:type_name -> google.protobuf.Timestamp
-	25, // 28: cloudoptim.agent.v1.HeartbeatAck.server_time:type_name -> google.protobuf.Timestamp
-	27, // 29: cloudoptim.agent.v1.EventBatch.events:type_name -> cloudoptim.fleet.v1.Event
-	28, // 30: cloudoptim.agent.v1.InventorySnapshot.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
-	29, // 31: cloudoptim.agent.v1.InventorySnapshot.pods:type_name -> cloudoptim.fleet.v1.Pod
-	30, // 32: cloudoptim.agent.v1.InventorySnapshot.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
-	28, // 33: cloudoptim.agent.v1.InventoryDelta.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
-	29, // 34: cloudoptim.agent.v1.InventoryDelta.pods:type_name -> cloudoptim.fleet.v1.Pod
-	30, // 35: cloudoptim.agent.v1.InventoryDelta.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	13, // 25: cloudoptim.agent.v1.Welcome.stop:type_name -> cloudoptim.agent.v1.SafetyStop
+	6,  // 26: cloudoptim.agent.v1.Settings.interruption:type_name -> cloudoptim.agent.v1.InterruptionPolicy
+	27, // 27: cloudoptim.agent.v1.InterruptionPolicy.parameters:type_name -> cloudoptim.fleet.v1.DrainNodeParameters
+	26, // 28: cloudoptim.agent.v1.Heartbeat.timestamp:type_name -> google.protobuf.Timestamp
+	26, // 29: cloudoptim.agent.v1.HeartbeatAck.server_time:type_name -> google.protobuf.Timestamp
+	13, // 30: cloudoptim.agent.v1.HeartbeatAck.stop:type_name -> cloudoptim.agent.v1.SafetyStop
+	26, // 31: cloudoptim.agent.v1.SafetyStop.since:type_name -> google.protobuf.Timestamp
+	28, // 32: cloudoptim.agent.v1.EventBatch.events:type_name -> cloudoptim.fleet.v1.Event
+	29, // 33: cloudoptim.agent.v1.InventorySnapshot.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
+	30, // 34: cloudoptim.agent.v1.InventorySnapshot.pods:type_name -> cloudoptim.fleet.v1.Pod
+	31, // 35: cloudoptim.agent.v1.InventorySnapshot.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
+	29, // 36: cloudoptim.agent.v1.InventoryDelta.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
+	30, // 37: cloudoptim.agent.v1.InventoryDelta.pods:type_name -> cloudoptim.fleet.v1.Pod
+	31, // 38: cloudoptim.agent.v1.InventoryDelta.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_agent_v1_stream_proto_init() }
@@ -1982,7 +2077,7 @@ func file_cloudoptim_agent_v1_stream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_agent_v1_stream_proto_rawDesc), len(file_cloudoptim_agent_v1_stream_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

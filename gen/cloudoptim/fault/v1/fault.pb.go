@@ -69,6 +69,10 @@ const (
 	Reason_REASON_TOO_LARGE Reason = 18
 	// 415: a body of this kind is not taken here; details.accepted lists those that are.
 	Reason_REASON_UNSUPPORTED_MEDIA_TYPE Reason = 19
+	// 409: a stop holds; details.stop_id and details.stop_reason say which.
+	Reason_REASON_STOPPED Reason = 20
+	// 403: the policy does not allow it; details.mode and details.source say which value.
+	Reason_REASON_NOT_ALLOWED_BY_POLICY Reason = 21
 )
 
 // Enum value maps for Reason.
@@ -94,6 +98,8 @@ var (
 		17: "REASON_CANCELLED",
 		18: "REASON_TOO_LARGE",
 		19: "REASON_UNSUPPORTED_MEDIA_TYPE",
+		20: "REASON_STOPPED",
+		21: "REASON_NOT_ALLOWED_BY_POLICY",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -116,6 +122,8 @@ var (
 		"REASON_CANCELLED":              17,
 		"REASON_TOO_LARGE":              18,
 		"REASON_UNSUPPORTED_MEDIA_TYPE": 19,
+		"REASON_STOPPED":                20,
+		"REASON_NOT_ALLOWED_BY_POLICY":  21,
 	}
 )
 
@@ -287,7 +295,7 @@ const file_cloudoptim_fault_v1_fault_proto_rawDesc = "" +
 	"\adetails\x18\x03 \x01(\v2\x17.google.protobuf.StructR\adetails\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x128\n" +
-	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp*\x8d\x04\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp*\xc3\x04\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REASON_INVALID_REQUEST\x10\x01\x12\x1c\n" +
@@ -309,7 +317,9 @@ const file_cloudoptim_fault_v1_fault_proto_rawDesc = "" +
 	"\x11REASON_SUPERSEDED\x10\x10\x12\x14\n" +
 	"\x10REASON_CANCELLED\x10\x11\x12\x14\n" +
 	"\x10REASON_TOO_LARGE\x10\x12\x12!\n" +
-	"\x1dREASON_UNSUPPORTED_MEDIA_TYPE\x10\x13BBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1;faultv1b\x06proto3"
+	"\x1dREASON_UNSUPPORTED_MEDIA_TYPE\x10\x13\x12\x12\n" +
+	"\x0eREASON_STOPPED\x10\x14\x12 \n" +
+	"\x1cREASON_NOT_ALLOWED_BY_POLICY\x10\x15BBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_cloudoptim_fault_v1_fault_proto_rawDescOnce sync.Once

@@ -56,7 +56,10 @@ type Task struct {
 	// pending, leased, running, success, failed, timeout, cancelled.
 	Status string `protobuf:"bytes,12,opt,name=status,proto3" json:"status,omitempty"`
 	// W3C traceparent of what caused it.
-	Traceparent   string `protobuf:"bytes,13,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Traceparent string `protobuf:"bytes,13,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// What it serves: optimization, interruption, schedule, undo (gives back what
+	// CloudOptim took: a stop does not hold it up). Empty: optimization.
+	Cause         string `protobuf:"bytes,14,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -178,6 +181,13 @@ func (x *Task) GetStatus() string {
 func (x *Task) GetTraceparent() string {
 	if x != nil {
 		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Task) GetCause() string {
+	if x != nil {
+		return x.Cause
 	}
 	return ""
 }
@@ -988,19 +998,113 @@ func (x *PodDrain) GetAttempts() int32 {
 	return 0
 }
 
+// ScaleWorkloadParameters of scale_workload. What it had before is kept on the
+// object, as annotation cloudoptim.io/replicas-before-sleep, so that waking needs
+// nobody's memory, and an autoscaler that targets it sleeps and wakes with it.
+type ScaleWorkloadParameters struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Kind.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Name.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// sleep scales to zero and notes the replicas; wake scales to what was noted and
+	// changes nothing of a workload that does not sleep by our hand.
+	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	// Schedule on whose behalf; one does not wake what another put to sleep. Kept as annotation cloudoptim.io/asleep-by.
+	ScheduleId string `protobuf:"bytes,5,opt,name=schedule_id,json=scheduleId,proto3" json:"schedule_id,omitempty"`
+	// wake: report success only when all replicas are ready, or the deadline is near; 0: do not wait.
+	ReadyWithinSeconds int32 `protobuf:"varint,6,opt,name=ready_within_seconds,json=readyWithinSeconds,proto3" json:"ready_within_seconds,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ScaleWorkloadParameters) Reset() {
+	*x = ScaleWorkloadParameters{}
+	mi := &file_cloudoptim_fleet_v1_task_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleWorkloadParameters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleWorkloadParameters) ProtoMessage() {}
+
+func (x *ScaleWorkloadParameters) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_fleet_v1_task_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleWorkloadParameters.ProtoReflect.Descriptor instead.
+func (*ScaleWorkloadParameters) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_fleet_v1_task_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ScaleWorkloadParameters) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadParameters) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadParameters) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadParameters) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadParameters) GetScheduleId() string {
+	if x != nil {
+		return x.ScheduleId
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadParameters) GetReadyWithinSeconds() int32 {
+	if x != nil {
+		return x.ReadyWithinSeconds
+	}
+	return 0
+}
+
 var File_cloudoptim_fleet_v1_task_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_fleet_v1_task_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecloudoptim/fleet/v1/task.proto\x12\x13cloudoptim.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x04\n" +
+	"\x1ecloudoptim/fleet/v1/task.proto\x12\x13cloudoptim.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x04\n" +
 	"\x04Task\x12!\n" +
 	"\atask_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06taskId\x12'\n" +
 	"\n" +
-	"cluster_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tclusterId\x12b\n" +
-	"\ttask_type\x18\x03 \x01(\tBE\xbaHBr@R\n" +
+	"cluster_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tclusterId\x12r\n" +
+	"\ttask_type\x18\x03 \x01(\tBU\xbaHRrPR\n" +
 	"label_nodeR\n" +
 	"taint_nodeR\vcordon_nodeR\runcordon_nodeR\n" +
-	"drain_nodeR\btaskType\x127\n" +
+	"drain_nodeR\x0escale_workloadR\btaskType\x127\n" +
 	"\n" +
 	"parameters\x18\x04 \x01(\v2\x17.google.protobuf.StructR\n" +
 	"parameters\x12%\n" +
@@ -1016,7 +1120,8 @@ const file_cloudoptim_fleet_v1_task_proto_rawDesc = "" +
 	" \x01(\x01R\fleaseSeconds\x12+\n" +
 	"\x11remaining_seconds\x18\v \x01(\x01R\x10remainingSeconds\x12\x16\n" +
 	"\x06status\x18\f \x01(\tR\x06status\x12 \n" +
-	"\vtraceparent\x18\r \x01(\tR\vtraceparent\"\x8c\x03\n" +
+	"\vtraceparent\x18\r \x01(\tR\vtraceparent\x12\x1d\n" +
+	"\x05cause\x18\x0e \x01(\tB\a\xbaH\x04r\x02\x18 R\x05cause\"\x8c\x03\n" +
 	"\n" +
 	"TaskResult\x12$\n" +
 	"\atask_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\x06taskId\x12B\n" +
@@ -1098,7 +1203,18 @@ const file_cloudoptim_fleet_v1_task_proto_rawDesc = "" +
 	"\x03uid\x18\x03 \x01(\tR\x03uid\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1a\n" +
-	"\battempts\x18\x06 \x01(\x05R\battemptsBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1;fleetv1b\x06proto3"
+	"\battempts\x18\x06 \x01(\x05R\battempts\"\xab\x02\n" +
+	"\x17ScaleWorkloadParameters\x12'\n" +
+	"\tnamespace\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\tnamespace\x122\n" +
+	"\x04kind\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19R\n" +
+	"DeploymentR\vStatefulSetR\x04kind\x12\x1e\n" +
+	"\x04name\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x04name\x12*\n" +
+	"\x06action\x18\x04 \x01(\tB\x12\xbaH\x0fr\rR\x05sleepR\x04wakeR\x06action\x12)\n" +
+	"\vschedule_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
+	"scheduleId\x12<\n" +
+	"\x14ready_within_seconds\x18\x06 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xc0p(\x00R\x12readyWithinSecondsBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1;fleetv1b\x06proto3"
 
 var (
 	file_cloudoptim_fleet_v1_task_proto_rawDescOnce sync.Once
@@ -1112,36 +1228,37 @@ func file_cloudoptim_fleet_v1_task_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_fleet_v1_task_proto_rawDescData
 }
 
-var file_cloudoptim_fleet_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_cloudoptim_fleet_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_cloudoptim_fleet_v1_task_proto_goTypes = []any{
-	(*Task)(nil),                   // 0: cloudoptim.fleet.v1.Task
-	(*TaskResult)(nil),             // 1: cloudoptim.fleet.v1.TaskResult
-	(*TaskProgress)(nil),           // 2: cloudoptim.fleet.v1.TaskProgress
-	(*LabelNodeParameters)(nil),    // 3: cloudoptim.fleet.v1.LabelNodeParameters
-	(*TaintNodeParameters)(nil),    // 4: cloudoptim.fleet.v1.TaintNodeParameters
-	(*CordonNodeParameters)(nil),   // 5: cloudoptim.fleet.v1.CordonNodeParameters
-	(*UncordonNodeParameters)(nil), // 6: cloudoptim.fleet.v1.UncordonNodeParameters
-	(*DrainNodeParameters)(nil),    // 7: cloudoptim.fleet.v1.DrainNodeParameters
-	(*DrainReport)(nil),            // 8: cloudoptim.fleet.v1.DrainReport
-	(*PodDrain)(nil),               // 9: cloudoptim.fleet.v1.PodDrain
-	nil,                            // 10: cloudoptim.fleet.v1.LabelNodeParameters.LabelsEntry
-	(*structpb.Struct)(nil),        // 11: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
-	(*Taint)(nil),                  // 13: cloudoptim.fleet.v1.Taint
+	(*Task)(nil),                    // 0: cloudoptim.fleet.v1.Task
+	(*TaskResult)(nil),              // 1: cloudoptim.fleet.v1.TaskResult
+	(*TaskProgress)(nil),            // 2: cloudoptim.fleet.v1.TaskProgress
+	(*LabelNodeParameters)(nil),     // 3: cloudoptim.fleet.v1.LabelNodeParameters
+	(*TaintNodeParameters)(nil),     // 4: cloudoptim.fleet.v1.TaintNodeParameters
+	(*CordonNodeParameters)(nil),    // 5: cloudoptim.fleet.v1.CordonNodeParameters
+	(*UncordonNodeParameters)(nil),  // 6: cloudoptim.fleet.v1.UncordonNodeParameters
+	(*DrainNodeParameters)(nil),     // 7: cloudoptim.fleet.v1.DrainNodeParameters
+	(*DrainReport)(nil),             // 8: cloudoptim.fleet.v1.DrainReport
+	(*PodDrain)(nil),                // 9: cloudoptim.fleet.v1.PodDrain
+	(*ScaleWorkloadParameters)(nil), // 10: cloudoptim.fleet.v1.ScaleWorkloadParameters
+	nil,                             // 11: cloudoptim.fleet.v1.LabelNodeParameters.LabelsEntry
+	(*structpb.Struct)(nil),         // 12: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
+	(*Taint)(nil),                   // 14: cloudoptim.fleet.v1.Taint
 }
 var file_cloudoptim_fleet_v1_task_proto_depIdxs = []int32{
-	11, // 0: cloudoptim.fleet.v1.Task.parameters:type_name -> google.protobuf.Struct
-	12, // 1: cloudoptim.fleet.v1.Task.deadline:type_name -> google.protobuf.Timestamp
-	12, // 2: cloudoptim.fleet.v1.Task.created_at:type_name -> google.protobuf.Timestamp
-	12, // 3: cloudoptim.fleet.v1.TaskResult.executed_at:type_name -> google.protobuf.Timestamp
-	11, // 4: cloudoptim.fleet.v1.TaskResult.metadata:type_name -> google.protobuf.Struct
+	12, // 0: cloudoptim.fleet.v1.Task.parameters:type_name -> google.protobuf.Struct
+	13, // 1: cloudoptim.fleet.v1.Task.deadline:type_name -> google.protobuf.Timestamp
+	13, // 2: cloudoptim.fleet.v1.Task.created_at:type_name -> google.protobuf.Timestamp
+	13, // 3: cloudoptim.fleet.v1.TaskResult.executed_at:type_name -> google.protobuf.Timestamp
+	12, // 4: cloudoptim.fleet.v1.TaskResult.metadata:type_name -> google.protobuf.Struct
 	8,  // 5: cloudoptim.fleet.v1.TaskProgress.drain:type_name -> cloudoptim.fleet.v1.DrainReport
-	10, // 6: cloudoptim.fleet.v1.LabelNodeParameters.labels:type_name -> cloudoptim.fleet.v1.LabelNodeParameters.LabelsEntry
-	13, // 7: cloudoptim.fleet.v1.TaintNodeParameters.taints:type_name -> cloudoptim.fleet.v1.Taint
-	13, // 8: cloudoptim.fleet.v1.TaintNodeParameters.remove:type_name -> cloudoptim.fleet.v1.Taint
+	11, // 6: cloudoptim.fleet.v1.LabelNodeParameters.labels:type_name -> cloudoptim.fleet.v1.LabelNodeParameters.LabelsEntry
+	14, // 7: cloudoptim.fleet.v1.TaintNodeParameters.taints:type_name -> cloudoptim.fleet.v1.Taint
+	14, // 8: cloudoptim.fleet.v1.TaintNodeParameters.remove:type_name -> cloudoptim.fleet.v1.Taint
 	9,  // 9: cloudoptim.fleet.v1.DrainReport.pods:type_name -> cloudoptim.fleet.v1.PodDrain
-	12, // 10: cloudoptim.fleet.v1.DrainReport.cordoned_at:type_name -> google.protobuf.Timestamp
-	12, // 11: cloudoptim.fleet.v1.DrainReport.first_eviction_at:type_name -> google.protobuf.Timestamp
+	13, // 10: cloudoptim.fleet.v1.DrainReport.cordoned_at:type_name -> google.protobuf.Timestamp
+	13, // 11: cloudoptim.fleet.v1.DrainReport.first_eviction_at:type_name -> google.protobuf.Timestamp
 	12, // [12:12] is the sub-list for method output_type
 	12, // [12:12] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
@@ -1162,7 +1279,7 @@ func file_cloudoptim_fleet_v1_task_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_fleet_v1_task_proto_rawDesc), len(file_cloudoptim_fleet_v1_task_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,4 +1,4 @@
-// Package admin is AdminService: what the dashboard and operators ask.
+// Package admin is the services of the admin product: what the dashboard and operators ask, one file a subject.
 package admin
 
 import (
@@ -53,6 +53,12 @@ type Config struct {
 // Server answers people and their programs.
 type Server struct {
 	adminv1.UnimplementedAdminServiceServer
+	adminv1.UnimplementedGuardServiceServer
+	adminv1.UnimplementedSavingsServiceServer
+	adminv1.UnimplementedAuditServiceServer
+	adminv1.UnimplementedAccountServiceServer
+	adminv1.UnimplementedInventoryServiceServer
+	adminv1.UnimplementedScheduleServiceServer
 	Config
 	// uploads has room for the uploads that may be held in memory at once.
 	uploads chan struct{}
@@ -67,6 +73,17 @@ func New(cfg Config) *Server {
 		cfg.MaxModelBytes = 32 << 20
 	}
 	return &Server{Config: cfg, uploads: make(chan struct{}, maxUploads)}
+}
+
+// Register adds every service of the admin product to a gRPC server.
+func (s *Server) Register(server grpc.ServiceRegistrar) {
+	adminv1.RegisterAdminServiceServer(server, s)
+	adminv1.RegisterGuardServiceServer(server, s)
+	adminv1.RegisterSavingsServiceServer(server, s)
+	adminv1.RegisterAuditServiceServer(server, s)
+	adminv1.RegisterAccountServiceServer(server, s)
+	adminv1.RegisterInventoryServiceServer(server, s)
+	adminv1.RegisterScheduleServiceServer(server, s)
 }
 
 // cluster reads the id of a cluster that the caller may see; an empty one is

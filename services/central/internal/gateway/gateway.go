@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
@@ -49,16 +50,22 @@ func New(ctx context.Context, cfg Config) (http.Handler, error) {
 	return build(ctx, &gateway{Config: cfg, beat: beat{every: 20 * time.Second, within: 10 * time.Second}})
 }
 
+// services have REST paths, which are generated from the contract.
+var services = []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
+	adminv1.RegisterAdminServiceHandler, adminv1.RegisterGuardServiceHandler, adminv1.RegisterSavingsServiceHandler,
+	adminv1.RegisterAuditServiceHandler, adminv1.RegisterAccountServiceHandler, adminv1.RegisterInventoryServiceHandler,
+	adminv1.RegisterScheduleServiceHandler, agentv1.RegisterAgentServiceHandler,
+}
+
 func build(ctx context.Context, g *gateway) (http.Handler, error) {
 	if g.Timeout <= 0 {
 		g.Timeout = 30 * time.Second
 	}
 	rest := rpc.NewMux()
-	if err := adminv1.RegisterAdminServiceHandler(ctx, rest, g.Conn); err != nil {
-		return nil, fmt.Errorf("registering the admin paths: %w", err)
-	}
-	if err := agentv1.RegisterAgentServiceHandler(ctx, rest, g.Conn); err != nil {
-		return nil, fmt.Errorf("registering the client paths: %w", err)
+	for _, register := range services {
+		if err := register(ctx, rest, g.Conn); err != nil {
+			return nil, fmt.Errorf("registering the REST paths: %w", err)
+		}
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", g.bounded(rest))

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"encoding/base64"
+	"encoding/json"
+
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
+)
+
+// Page is a part of a list: at most Limit rows, behind the one that After names.
+type Page struct {
+	Limit int
+	// After is the sort key and the id of the last row before; nil: from the start.
+	After *Cursor
+}
+
+// Cursor is a place in a list: the value that it is sorted by, as text, and the id
+// that breaks ties. Order says what it was sorted by: a cursor of another order
+// leads nowhere.
+type Cursor struct {
+	Order string `json:"o,omitempty"`
+	Key   string `json:"k,omitempty"`
+	ID    string `json:"i"`
+}
+
+// maxPage is how much of a list is answered at most, and usualPage when nobody says how much.
+const (
+	maxPage   = 1000
+	usualPage = 50
+)
+
+// NewPage reads size and token of a request for a list in an order.
+func NewPage(size int32, token, order string) (Page, error) {
+	page := Page{Limit: min(int(size), maxPage)}
+	if page.Limit <= 0 {
+		page.Limit = usualPage
+	}
+	if token == "" {
+		return page, nil
+	}
+	page.After = &Cursor{}
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err == nil {
+		err = json.Unmarshal(raw, page.After)
+	}
+	if err != nil || page.After.ID == "" {
+		return page, fault.Invalid("page_token", "must be the next_page_token of an earlier answer")
+	}
+	if page.After.Order != order {
+		return page, fault.Invalid("page_token", "must be of a list in the same order")
+	}
+	return page, nil
+}
+
+// Cut takes a list of up to Limit + 1 rows apart: the page, and the token of the next
+// one, empty when there is none.
+func Cut[T any](page Page, rows []T, place func(T) Cursor) ([]T, string, error) {
+	if len(rows) <= page.Limit {
+		return rows, "", nil
+	}
+	rows = rows[:page.Limit]
+	raw, err := json.Marshal(place(rows[len(rows)-1]))
+	return rows, base64.RawURLEncoding.EncodeToString(raw), err
+}
