@@ -77,8 +77,7 @@ func (q *Queries) MeterAdvance(ctx context.Context, db DBTX, arg MeterAdvancePar
 const meterBegin = `-- name: MeterBegin :exec
 INSERT INTO savings_meters (cluster_id, metered_from, metered_until)
 SELECT c.cluster_id, $1::timestamptz, $1 FROM clusters c
-WHERE c.last_seen_at IS NOT NULL AND c.last_seen_at <= $1::timestamptz + interval '1 minute'
-  AND NOT EXISTS (SELECT FROM savings_meters m WHERE m.cluster_id = c.cluster_id)
+WHERE c.last_seen_at IS NOT NULL AND NOT EXISTS (SELECT FROM savings_meters m WHERE m.cluster_id = c.cluster_id)
 ON CONFLICT (cluster_id) DO NOTHING
 `
 
@@ -92,6 +91,7 @@ const meterDue = `-- name: MeterDue :many
 SELECT m.cluster_id, m.metered_until, m.returned_at
 FROM savings_meters m JOIN clusters c USING (cluster_id)
 WHERE m.metered_until <= $1::timestamptz - interval '55 seconds' AND c.last_seen_at > $1::timestamptz - interval '2 minutes'
+  AND (m.returned_at IS NULL OR m.returned_at <= $1::timestamptz - interval '50 seconds')
 ORDER BY m.metered_until
 LIMIT $2
 FOR UPDATE OF m SKIP LOCKED

@@ -95,6 +95,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("queue", queue.Run)
 	c.add("tasks", tasks.Run)
 	c.add("prices", book.Run)
+	c.add("savings", savings.Ledger{Store: data.store, Log: log}.Run)
 	c.add("optimizations", optimizer.Run)
 	c.add("interruptions", interruptions.Run)
 	c.add("queues", ears.Run)

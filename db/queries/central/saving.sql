@@ -21,8 +21,7 @@ SELECT date_trunc('milliseconds', coalesce(sqlc.narg(at)::timestamptz, now() - i
 -- Clusters are metered from when they are first heard.
 INSERT INTO savings_meters (cluster_id, metered_from, metered_until)
 SELECT c.cluster_id, sqlc.arg(at)::timestamptz, @at FROM clusters c
-WHERE c.last_seen_at IS NOT NULL AND c.last_seen_at <= sqlc.arg(at)::timestamptz + interval '1 minute'
-  AND NOT EXISTS (SELECT FROM savings_meters m WHERE m.cluster_id = c.cluster_id)
+WHERE c.last_seen_at IS NOT NULL AND NOT EXISTS (SELECT FROM savings_meters m WHERE m.cluster_id = c.cluster_id)
 ON CONFLICT (cluster_id) DO NOTHING;
 
 -- name: MeterDue :many
@@ -30,6 +29,7 @@ ON CONFLICT (cluster_id) DO NOTHING;
 SELECT m.cluster_id, m.metered_until, m.returned_at
 FROM savings_meters m JOIN clusters c USING (cluster_id)
 WHERE m.metered_until <= sqlc.arg(at)::timestamptz - interval '55 seconds' AND c.last_seen_at > sqlc.arg(at)::timestamptz - interval '2 minutes'
+  AND (m.returned_at IS NULL OR m.returned_at <= sqlc.arg(at)::timestamptz - interval '50 seconds')
 ORDER BY m.metered_until
 LIMIT @max_rows
 FOR UPDATE OF m SKIP LOCKED;
