@@ -4,6 +4,10 @@
 -- Amounts are whole numbers of millionths of a USD per hour times milliseconds: a price times a span
 -- is exact in them, so that sums do not depend on where time was cut. 3.6e12 of them are a USD.
 
+-- An amount in millionths of a USD, halves away from zero.
+CREATE FUNCTION savings_millionths(amount bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (amount + CASE WHEN amount < 0 THEN -1800000 ELSE 1800000 END) / 3600000;
+
 -- How far each cluster is metered. A span is metered once: whoever meters holds this row.
 CREATE TABLE savings_meters (
     cluster_id    uuid PRIMARY KEY REFERENCES clusters (cluster_id) ON DELETE CASCADE,
@@ -72,3 +76,4 @@ CREATE INDEX optimization_ended ON optimization_history (completed_at DESC, opti
 -- +goose Down
 DROP INDEX optimization_ended, nodes_ended;
 DROP TABLE savings_swaps, savings_hours, savings_meters;
+DROP FUNCTION savings_millionths;

@@ -112,4 +112,3 @@ func takeFlag(args []string, name string) (value string, rest []string, err erro
 	}
 	return value, rest, nil
 }
-

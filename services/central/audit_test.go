@@ -257,7 +257,7 @@ func TestSavingsOverTimeAsJSONAndAsATable(t *testing.T) {
 }
 
 func TestTheCommandVerifiesTheLogOfARunningCentralAndOfOneThatIsNot(t *testing.T) {
-	dir, err := os.MkdirTemp("/tmp", "central-audit-") // PostgreSQL runs as another user, who cannot reach t.TempDir()
+	dir, err := os.MkdirTemp("/tmp", "central-audit-") //nolint:usetesting // PostgreSQL runs as another user, who cannot reach t.TempDir()
 	if err != nil {
 		t.Fatal(err)
 	}

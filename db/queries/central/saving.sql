@@ -101,9 +101,9 @@ WHERE s.swap_id = v.swap_id;
 -- name: SavingHistory :many
 -- Each hour is rounded to millionths of a USD, and everything else is a sum of those: so all sums agree.
 SELECT date_trunc(@step::text, h.hour, 'UTC')::timestamptz AS start,
-    sum(round(h.actual / 3600000.0))::bigint AS actual, sum(round(h.saved_spot_optimize / 3600000.0))::bigint AS spot_optimize,
-    sum(round(h.saved_bin_pack / 3600000.0))::bigint AS bin_pack, sum(round(h.saved_rightsize / 3600000.0))::bigint AS rightsize,
-    sum(round(h.saved_schedule / 3600000.0))::bigint AS schedule, sum(round(h.saved_interruption / 3600000.0))::bigint AS interruption,
+    sum(savings_millionths(h.actual))::bigint AS actual, sum(savings_millionths(h.saved_spot_optimize))::bigint AS spot_optimize,
+    sum(savings_millionths(h.saved_bin_pack))::bigint AS bin_pack, sum(savings_millionths(h.saved_rightsize))::bigint AS rightsize,
+    sum(savings_millionths(h.saved_schedule))::bigint AS schedule, sum(savings_millionths(h.saved_interruption))::bigint AS interruption,
     sum(h.spot_ms)::bigint AS spot_ms, sum(h.on_demand_ms)::bigint AS on_demand_ms, sum(h.unpriced_ms)::bigint AS unpriced_ms,
     sum(h.metered_ms)::bigint AS metered_ms
 FROM savings_hours h JOIN clusters c USING (cluster_id)
@@ -115,12 +115,12 @@ GROUP BY 1 ORDER BY 1;
 -- name: SavingClusters :many
 -- The same by cluster, and since when it exists and is metered.
 SELECT c.cluster_id, c.cluster_name, c.created_at, m.metered_from, now()::timestamptz AS at,
-    coalesce(sum(round(h.actual / 3600000.0)), 0)::bigint AS actual,
-    coalesce(sum(round(h.saved_spot_optimize / 3600000.0)), 0)::bigint AS spot_optimize,
-    coalesce(sum(round(h.saved_bin_pack / 3600000.0)), 0)::bigint AS bin_pack,
-    coalesce(sum(round(h.saved_rightsize / 3600000.0)), 0)::bigint AS rightsize,
-    coalesce(sum(round(h.saved_schedule / 3600000.0)), 0)::bigint AS schedule,
-    coalesce(sum(round(h.saved_interruption / 3600000.0)), 0)::bigint AS interruption,
+    coalesce(sum(savings_millionths(h.actual)), 0)::bigint AS actual,
+    coalesce(sum(savings_millionths(h.saved_spot_optimize)), 0)::bigint AS spot_optimize,
+    coalesce(sum(savings_millionths(h.saved_bin_pack)), 0)::bigint AS bin_pack,
+    coalesce(sum(savings_millionths(h.saved_rightsize)), 0)::bigint AS rightsize,
+    coalesce(sum(savings_millionths(h.saved_schedule)), 0)::bigint AS schedule,
+    coalesce(sum(savings_millionths(h.saved_interruption)), 0)::bigint AS interruption,
     coalesce(sum(h.spot_ms), 0)::bigint AS spot_ms, coalesce(sum(h.on_demand_ms), 0)::bigint AS on_demand_ms,
     coalesce(sum(h.unpriced_ms), 0)::bigint AS unpriced_ms, coalesce(sum(h.metered_ms), 0)::bigint AS metered_ms
 FROM clusters c LEFT JOIN savings_meters m USING (cluster_id)

@@ -403,7 +403,6 @@ func TestAReaderCannotWrite(t *testing.T) {
 	}
 }
 
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

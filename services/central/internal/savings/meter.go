@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -66,22 +65,16 @@ func count(span store.Span) store.Metered {
 
 // place finds out when each node was there, and by which swap it was taken away.
 func (m *meter) place() {
-	start, end := m.span.From.UnixMilli(), m.span.Until.UnixMilli()
-	silent := m.span.Until.Sub(m.span.From) > pause
 	m.nodes = make([]life, len(m.span.Nodes))
 	seen, hidden := int64(0), int64(0)
 	for i, known := range m.span.Nodes {
 		n := &m.nodes[i]
-		*n = life{MeteredNode: known, from: known.From.UnixMilli(), until: math.MaxInt64}
-		if !known.Until.IsZero() {
-			n.until = known.Until.UnixMilli()
-		}
-		if n.from < end && n.until > start {
+		*n = m.life(known)
+		if n.from < m.span.Until.UnixMilli() && n.until > m.span.From.UnixMilli() {
 			seen++
-			n.hidden = silent && (n.from > start || n.until < end)
-			if n.hidden {
-				hidden++
-			}
+		}
+		if n.hidden {
+			hidden++
 		}
 		if known.Instance != "" {
 			m.named[known.Instance] = n
@@ -98,6 +91,18 @@ func (m *meter) place() {
 			}
 		}
 	}
+}
+
+// life of a node. Of one that came or went while nobody watched, it is not known when.
+func (m *meter) life(known store.MeteredNode) life {
+	start, end := m.span.From.UnixMilli(), m.span.Until.UnixMilli()
+	n := life{MeteredNode: known, from: known.From.UnixMilli(), until: math.MaxInt64}
+	if !known.Until.IsZero() {
+		n.until = known.Until.UnixMilli()
+	}
+	silent, came, went := m.span.Until.Sub(m.span.From) > pause, n.from > start && n.from < end, n.until > start && n.until < end
+	n.hidden = silent && (came || went)
+	return n
 }
 
 // cuts are the instants at which something changes, and the hours.
@@ -287,4 +292,3 @@ func (m *meter) finish(end int64) {
 		m.swaps[i].ID, m.swaps[i].Changed, m.swaps[i].Idle = swap.ID, changed, swap.Over && !left
 	}
 }
-

@@ -134,7 +134,9 @@ func TestAnHourAddedUpByHand(t *testing.T) {
 		want  sum
 	}{
 		{
-			"one node all the time", []store.MeteredNode{runs("a", false, onDemand, -60, 0)}, nil,
+			"one node all the time",
+			[]store.MeteredNode{runs("a", false, onDemand, -60, 0)},
+			nil,
 			sum{Actual: 9600, OnDemand: 60},
 		},
 		{
@@ -231,7 +233,8 @@ func TestAnHourAddedUpByHand(t *testing.T) {
 		},
 		{
 			// Its name went to another instance: by its price when it was decided.
-			"a node whose row is gone", []store.MeteredNode{runs("new", true, spot, -5, 0)},
+			"a node whose row is gone",
+			[]store.MeteredNode{runs("new", true, spot, -5, 0)},
 			[]store.Swap{{ID: uuid.UUID{1}, Mechanism: "spot_optimize", Over: true, Launched: []string{"new"}, Taken: []store.TakenNode{{Instance: "old", Price: onDemand}}}},
 			sum{Actual: 60 * 50, Saved: map[string]float64{"spot_optimize": 60 * 110}, Spot: 60},
 		},
