@@ -250,7 +250,7 @@ SELECT l.optimization_id AS swap_id, unnest(l.instance_ids)::text AS instance_id
 FROM optimization_launches l WHERE l.optimization_id = ANY ($1::uuid[])
 UNION ALL
 SELECT n.optimization_id, n.instance_id, false, (n.hourly_price * 1000000)::bigint
-FROM optimization_nodes n WHERE n.optimization_id = ANY ($1::uuid[]) AND n.status IN ('drained', 'terminated')
+FROM optimization_nodes n WHERE n.optimization_id = ANY ($1::uuid[]) AND n.status = 'terminated'
 UNION ALL
 SELECT i.interruption_id, i.replacement_instance_id, true, 0
 FROM interruptions i WHERE i.interruption_id = ANY ($1::uuid[]) AND i.replacement = 'launched'
