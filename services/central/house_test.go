@@ -227,6 +227,7 @@ func (h *house) call(t *testing.T, method, path, key, body string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.wantAudited(t, req, resp)
 	return answer{resp.StatusCode, resp.Header, string(text)}
 }
 
