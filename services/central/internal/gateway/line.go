@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -34,6 +35,9 @@ type line struct {
 	beat  beat
 	asked string // the request's id
 	out   chan []byte
+	// words are the last frame when the line ends with an error; parted: the stream has said them.
+	words  func(*fault.Error) []byte
+	parted atomic.Bool
 	// end ends the line; the first reason counts.
 	end context.CancelCauseFunc
 }
@@ -76,6 +80,26 @@ func (l *line) say(frame []byte) {
 	default:
 		l.end(fault.New(faultv1.Reason_REASON_RATE_LIMITED, "slow reader: %d messages behind", waiting))
 	}
+}
+
+// wait queues a frame and lets a reader who is behind hold up its own stream, which
+// is told apart from others; false: the line has ended.
+func (l *line) wait(ctx context.Context, frame []byte, patience time.Duration) bool {
+	select {
+	case l.out <- frame:
+		return true
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case l.out <- frame:
+		return true
+	case <-ctx.Done():
+	case <-timer.C:
+		l.end(fault.New(faultv1.Reason_REASON_RATE_LIMITED, "slow reader: %d messages behind", waiting))
+	}
+	return false
 }
 
 func (l *line) write(ctx context.Context) {
@@ -137,7 +161,7 @@ func (l *line) part(why error) {
 	if known.RequestID == "" {
 		known.RequestID = l.asked
 	}
-	if l.put(lastWords(&known), time.Until(deadline)) == nil {
+	if l.parted.Load() || l.put(l.words(&known), time.Until(deadline)) == nil {
 		_ = l.ws.Close(closing(&known))
 	}
 }
@@ -146,7 +170,7 @@ func (l *line) part(why error) {
 // is opened too.
 func (g *gateway) newLine(parent context.Context, r *http.Request, ws *websocket.Conn) (*line, context.Context) {
 	ctx, end := context.WithCancelCause(parent)
-	return &line{ws: ws, beat: g.beat, asked: r.Header.Get("X-Request-Id"), out: make(chan []byte, waiting), end: end}, ctx
+	return &line{ws: ws, beat: g.beat, asked: r.Header.Get("X-Request-Id"), out: make(chan []byte, waiting), words: lastWords, end: end}, ctx
 }
 
 // received is what the end of a gRPC stream means for the line.
