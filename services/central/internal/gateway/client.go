@@ -29,6 +29,7 @@ func (g *gateway) clientStream(w http.ResponseWriter, r *http.Request) {
 		rpc.WriteError(w, err)
 		return
 	}
+	defer g.open()()
 	ws, err := g.accept(w, r)
 	if err != nil {
 		return

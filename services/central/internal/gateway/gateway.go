@@ -73,7 +73,7 @@ func (g *gateway) open() (done func()) {
 
 // New makes the handler of everything that central answers over HTTP.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
-	g := &gateway{Config: cfg, beat: beat{every: 20 * time.Second, within: 10 * time.Second}, frames: newFrames()}
+	g := &gateway{Config: cfg, beat: beat{every: 20 * time.Second, within: 10 * time.Second}}
 	handler, err := build(ctx, g)
 	return &Gateway{Handler: handler, inner: g}, err
 }
@@ -89,6 +89,7 @@ func build(ctx context.Context, g *gateway) (http.Handler, error) {
 	if g.Timeout <= 0 {
 		g.Timeout = 30 * time.Second
 	}
+	g.frames = newFrames()
 	rest := rpc.NewMux()
 	for _, register := range services {
 		if err := register(ctx, rest, g.Conn); err != nil {
