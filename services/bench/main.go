@@ -32,6 +32,7 @@ var subjects = []subject{
 	{"burst", (*bench).regional},
 	{"imds", (*bench).imds},
 	{"link", (*bench).link},
+	{"stream", (*bench).stream},
 	{"gaps", (*bench).gaps},
 	{"spot", (*bench).spot},
 	{"sizing", (*bench).sizing},
