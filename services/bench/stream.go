@@ -25,7 +25,6 @@ import (
 
 const (
 	streamWithin = 12 * time.Minute
-	dashboards   = 500
 	// updates are told each second, each to all dashboards.
 	updates = 100
 	// streamWarm lets pools and caches fill before memory is read, under the same load.
@@ -91,7 +90,7 @@ func (b *bench) streamOver(ctx context.Context, replicas int) error {
 	if heard.lost == 0 && heard.least < told {
 		return fmt.Errorf("%d updates were told, and a dashboard heard %d", told, heard.least)
 	}
-	name, against := strconv.Itoa(dashboards), "one central, bus in the process"
+	name, against := strconv.Itoa(b.screens), "one central, bus in the process"
 	if replicas > 1 {
 		name, against = name+".replicas", "two centrals, Redis and PostgreSQL shared, dashboards and updates halved between them"
 	}
@@ -250,7 +249,7 @@ func instanceOf(n int) string { return fmt.Sprintf("i-%017x", n) }
 func (w *streamWorld) publish(ctx context.Context, during time.Duration) (int64, error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: publishers}}
 	defer client.CloseIdleConnections()
-	due := make(chan int64, updates)
+	due := make(chan int64, 10*updates)
 	failed := make(chan error, publishers)
 	var told atomic.Int64
 	var sending sync.WaitGroup

@@ -47,8 +47,8 @@ type heard struct {
 // audience opens the dashboards, by turns on each central.
 func (w *streamWorld) audience(ctx context.Context) (*audience, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &audience{cancel: cancel, failed: make(chan error, dashboards)}
-	for n := range dashboards {
+	a := &audience{cancel: cancel, failed: make(chan error, w.bench.screens)}
+	for n := range w.bench.screens {
 		ws, _, err := websocket.Dial(ctx, "ws://"+w.doors[n%len(w.doors)]+"/api/v1/admin/stream",
 			&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + w.admin}}})
 		if err != nil {

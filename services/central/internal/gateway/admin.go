@@ -34,12 +34,12 @@ func (g *gateway) adminStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer g.open()()
-	ws, err := g.accept(w, r)
+	ws, cork, err := g.accept(w, r)
 	if err != nil {
 		return
 	}
 	ws.SetReadLimit(4 << 10)
-	l, ctx := g.newLine(ctx, r, ws)
+	l, ctx := g.newLine(ctx, r, ws, cork)
 	l.words = farewell
 	// The stream was opened before the line, so the line's end must end it.
 	defer context.AfterFunc(ctx, cancel)()

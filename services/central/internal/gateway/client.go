@@ -30,12 +30,12 @@ func (g *gateway) clientStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer g.open()()
-	ws, err := g.accept(w, r)
+	ws, cork, err := g.accept(w, r)
 	if err != nil {
 		return
 	}
 	ws.SetReadLimit(maxFrame)
-	l, ctx := g.newLine(ctx, r, ws)
+	l, ctx := g.newLine(ctx, r, ws, cork)
 	stream, err := agentv1.NewAgentServiceClient(g.Conn).Connect(ctx)
 	if err != nil {
 		l.end(received(err))

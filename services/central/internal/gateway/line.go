@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type beat struct{ every, within time.Duration }
 // line is one WebSocket that carries one gRPC stream.
 type line struct {
 	ws    *websocket.Conn
+	cork  *cork
 	beat  beat
 	asked string // the request's id
 	out   chan []byte
@@ -117,6 +119,10 @@ func (l *line) write(ctx context.Context) {
 }
 
 func (l *line) put(frame []byte, within time.Duration) error {
+	if len(l.out) == 0 {
+		runtime.Gosched() // the rest of a burst is about to come
+	}
+	l.cork.hold(len(l.out) > 0) // nobody else takes frames out
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	return l.ws.Write(ctx, websocket.MessageText, frame)
@@ -168,9 +174,9 @@ func (l *line) part(why error) {
 
 // newLine makes a line of a request and its context, in which the gRPC stream
 // is opened too.
-func (g *gateway) newLine(parent context.Context, r *http.Request, ws *websocket.Conn) (*line, context.Context) {
+func (g *gateway) newLine(parent context.Context, r *http.Request, ws *websocket.Conn, cork *cork) (*line, context.Context) {
 	ctx, end := context.WithCancelCause(parent)
-	return &line{ws: ws, beat: g.beat, asked: r.Header.Get("X-Request-Id"), out: make(chan []byte, waiting), words: lastWords, end: end}, ctx
+	return &line{ws: ws, cork: cork, beat: g.beat, asked: r.Header.Get("X-Request-Id"), out: make(chan []byte, waiting), words: lastWords, end: end}, ctx
 }
 
 // received is what the end of a gRPC stream means for the line.
