@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -97,7 +96,7 @@ func (b *bench) streamOver(ctx context.Context, replicas int) error {
 	b.note("ws.delivery_p50_ms."+name, millis(percentile(heard.took, 50)), "ms", nil, against)
 	b.note("ws.delivery_p99_ms."+name, millis(percentile(heard.took, 99)), "ms", atMost(250), against)
 	b.note("ws.memory_growth_mib."+name, mib(after-before), "MiB", atMost(32), fmt.Sprintf("%.0f MiB before, all replicas together", mib(before)))
-	b.note("ws.updates_per_s."+name, float64(told)/streamFor.Seconds(), "1/s", nil, "asked for: "+strconv.Itoa(updates))
+	b.noteAtLeast("ws.updates_per_s."+name, float64(told)/streamFor.Seconds(), "1/s", 0.95*updates, "asked for: "+strconv.Itoa(updates))
 	b.note("ws.lost."+name, float64(heard.lost), "messages", atMost(0), fmt.Sprintf("%d deliveries", len(heard.took)))
 	b.note("ws.doubled."+name, float64(heard.doubled), "messages", atMost(0), "")
 	return nil
@@ -249,7 +248,7 @@ func instanceOf(n int) string { return fmt.Sprintf("i-%017x", n) }
 func (w *streamWorld) publish(ctx context.Context, during time.Duration) (int64, error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: publishers}}
 	defer client.CloseIdleConnections()
-	due := make(chan int64, 10*updates)
+	due := make(chan int64, updates)
 	failed := make(chan error, publishers)
 	var told atomic.Int64
 	var sending sync.WaitGroup
@@ -277,9 +276,9 @@ func (w *streamWorld) publish(ctx context.Context, during time.Duration) (int64,
 			going = false
 		case <-tick.C:
 			select {
-			case due <- w.notices.Add(1) - 1:
-			default:
-				err = errors.New("central answers too slowly for 100 notices a second")
+			case due <- w.notices.Load():
+				w.notices.Add(1)
+			default: // central answers too slowly; how many it took is a figure
 			}
 		}
 	}
