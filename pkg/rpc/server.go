@@ -58,7 +58,7 @@ func NewServer(cfg ServerConfig) *Server {
 			filters.HealthCheck(), filters.MethodName("Connect"), filters.MethodName("Stream"))))),
 		grpc.ChainUnaryInterceptor(c.unary()...),
 		grpc.ChainStreamInterceptor(c.stream()...),
-		grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes),
+		grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes), grpc.ForceServerCodecV2(exact{}),
 	}
 	s := &Server{
 		Server: grpc.NewServer(slices.Concat(common, lines(cfg.MaxConnectionAge))...),

@@ -14,6 +14,7 @@ import (
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/activity"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
@@ -118,7 +119,10 @@ func (d *screen) next(ctx context.Context) error {
 			if !d.wants(one) {
 				continue
 			}
-			if err := d.send(ctx, one.Message); err != nil {
+			if err := auth.Check(ctx); err != nil {
+				return err
+			}
+			if err := d.stream.SendMsg(rpc.Encoded(one.Wire)); err != nil {
 				return err
 			}
 			d.newest = one.Message.GetSequence()

@@ -20,6 +20,7 @@ import (
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/activity"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
@@ -55,6 +56,7 @@ func (s *shelf) NumberActivity(context.Context, int) (int, error) {
 	n := len(s.waiting)
 	for _, one := range s.waiting {
 		one.Message.Sequence = s.before + int64(len(s.told)) + 1
+		one.Wire, _ = proto.Marshal(one.Message)
 		s.told = append(s.told, one)
 	}
 	s.waiting = nil
@@ -137,6 +139,15 @@ func (s *glass) Send(msg *adminv1.StreamResponse) error {
 	case <-s.ended:
 		return errors.New("the call has ended")
 	}
+}
+
+// SendMsg takes what is written already.
+func (s *glass) SendMsg(m any) error {
+	msg := &adminv1.StreamResponse{}
+	if err := proto.Unmarshal(m.(rpc.Encoded), msg); err != nil {
+		return err
+	}
+	return s.Send(msg)
 }
 
 // watch opens the customer's stream, whose reader may be depth messages behind.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -17,6 +18,8 @@ import (
 // Told is a message for the dashboards with its place in the stream.
 type Told struct {
 	Message *adminv1.StreamResponse
+	// Wire is the same as protobuf.
+	Wire []byte
 	// Customer it is for; null: the platform's staff alone.
 	Customer uuid.NullUUID
 	// Withheld: its customer may not see it any more.
@@ -39,6 +42,9 @@ type Only struct {
 	// Severity: info, warning or error, this and worse; empty: all.
 	Severity string
 }
+
+// sequenceField is the number of StreamResponse.sequence.
+const sequenceField = 11
 
 // severities by how bad they are.
 var severities = map[string]int32{"": 0, "info": 0, "warning": 1, "error": 2}
@@ -154,7 +160,9 @@ func (s *Store) ActivityAfter(ctx context.Context, after int64, limit int) ([]To
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Told{Message: message, Customer: row.CustomerID, Withheld: row.Withheld})
+		// The sequence is a field behind the others.
+		wire := protowire.AppendVarint(protowire.AppendTag(row.Message, sequenceField, protowire.VarintType), uint64(row.Sequence)) //nolint:gosec // above 0
+		all = append(all, Told{Message: message, Wire: wire, Customer: row.CustomerID, Withheld: row.Withheld})
 	}
 	return all, nil
 }

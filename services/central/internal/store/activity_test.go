@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -121,6 +122,13 @@ func TestWhatWasToldIsReadAsItWas(t *testing.T) {
 	got, _, err := h.ListActivity(t.Context(), Only{Customer: some(h.customer)}, Page{Limit: 10})
 	must(t, err)
 	what.Sequence, what.Severity = 1, "info"
+	news, err := h.ActivityAfter(t.Context(), 0, 1)
+	must(t, err)
+	wire := &adminv1.StreamResponse{}
+	must(t, proto.Unmarshal(news[0].Wire, wire))
+	if diff := cmp.Diff(what, wire, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
 	if diff := cmp.Diff([]*adminv1.StreamResponse{what}, got, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
