@@ -236,6 +236,97 @@ func (q *Queries) ClusterOffline(ctx context.Context, db DBTX) ([]ClusterOffline
 	return items, nil
 }
 
+const clusterPage = `-- name: ClusterPage :many
+SELECT c.cluster_id, c.customer_id, c.cluster_name, c.region, c.k8s_api_endpoint, c.k8s_token, c.k8s_version, c.node_count, c.pod_count, c.status, c.created_at, c.updated_at, c.last_seen_at, c.launch_template_id, c.subnet_ids, c.session_epoch, c.session_id, c.session_replica, c.session_seen_at, c.inventory_sequence, c.inventory_at, c.leader_epoch, c.session_agent_id, listed.key::text AS key
+FROM clusters c JOIN (
+    SELECT cl.cluster_id, CASE $1::text
+        WHEN 'current_cost_per_hour' THEN to_char(coalesce((SELECT sum(n.hourly_price) FROM nodes n
+            WHERE n.cluster_id = cl.cluster_id AND n.terminated_at IS NULL), 0), 'FM000000000000.000000')
+        WHEN 'node_count' THEN to_char(cl.node_count, 'FM000000000000')
+        WHEN 'last_seen_at' THEN coalesce(to_char(cl.last_seen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '')
+        ELSE lower(cl.cluster_name) END COLLATE "C" AS key
+    FROM clusters cl) listed USING (cluster_id)
+WHERE ($2::uuid IS NULL OR c.customer_id = $2)
+  AND ($3::text = '' OR strpos(lower(c.cluster_name), lower($3::text)) > 0)
+  AND CASE WHEN $4::text = '' THEN c.status <> 'disconnected' ELSE c.status = $4::text END
+  AND ($5::uuid IS NULL
+    OR CASE WHEN $6::bool THEN listed.key < $7::text ELSE listed.key > $7::text END
+    OR listed.key = $7::text AND c.cluster_id > $5)
+ORDER BY CASE WHEN NOT $6::bool THEN listed.key END, CASE WHEN $6::bool THEN listed.key END DESC, c.cluster_id
+LIMIT $8
+`
+
+type ClusterPageParams struct {
+	OrderBy    string
+	CustomerID uuid.NullUUID
+	Search     string
+	Status     string
+	AfterID    uuid.NullUUID
+	Descending bool
+	AfterKey   string
+	MaxRows    int32
+}
+
+type ClusterPageRow struct {
+	Cluster Cluster
+	Key     string
+}
+
+// A list in one of four orders. Each is compared as text: numbers and times have a fixed width.
+func (q *Queries) ClusterPage(ctx context.Context, db DBTX, arg ClusterPageParams) ([]ClusterPageRow, error) {
+	rows, err := db.Query(ctx, clusterPage,
+		arg.OrderBy,
+		arg.CustomerID,
+		arg.Search,
+		arg.Status,
+		arg.AfterID,
+		arg.Descending,
+		arg.AfterKey,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ClusterPageRow
+	for rows.Next() {
+		var i ClusterPageRow
+		if err := rows.Scan(
+			&i.Cluster.ClusterID,
+			&i.Cluster.CustomerID,
+			&i.Cluster.ClusterName,
+			&i.Cluster.Region,
+			&i.Cluster.K8sApiEndpoint,
+			&i.Cluster.K8sToken,
+			&i.Cluster.K8sVersion,
+			&i.Cluster.NodeCount,
+			&i.Cluster.PodCount,
+			&i.Cluster.Status,
+			&i.Cluster.CreatedAt,
+			&i.Cluster.UpdatedAt,
+			&i.Cluster.LastSeenAt,
+			&i.Cluster.LaunchTemplateID,
+			&i.Cluster.SubnetIds,
+			&i.Cluster.SessionEpoch,
+			&i.Cluster.SessionID,
+			&i.Cluster.SessionReplica,
+			&i.Cluster.SessionSeenAt,
+			&i.Cluster.InventorySequence,
+			&i.Cluster.InventoryAt,
+			&i.Cluster.LeaderEpoch,
+			&i.Cluster.SessionAgentID,
+			&i.Key,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const clusterSeen = `-- name: ClusterSeen :exec
 UPDATE clusters SET last_seen_at = now(), status = 'active' WHERE cluster_id = $1
 `

@@ -49,6 +49,10 @@ const minKey = 43
 // included, and ml reads files up to as many.
 func (s *settings) maxModelBytes() int { return s.Central.MaxModelMiB << 20 }
 
+func (s *settings) maxConnectionAge() time.Duration {
+	return time.Duration(s.Central.MaxConnectionAgeSeconds) * time.Second
+}
+
 // Validate checks what one field alone does not show.
 func (s *settings) Validate() error {
 	var problems []error

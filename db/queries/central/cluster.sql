@@ -8,6 +8,26 @@ SELECT * FROM clusters
 WHERE sqlc.narg(customer_id)::uuid IS NULL OR customer_id = sqlc.narg(customer_id)
 ORDER BY cluster_name, cluster_id;
 
+-- name: ClusterPage :many
+-- A list in one of four orders. Each is compared as text: numbers and times have a fixed width.
+SELECT sqlc.embed(c), listed.key::text AS key
+FROM clusters c JOIN (
+    SELECT cl.cluster_id, CASE @order_by::text
+        WHEN 'current_cost_per_hour' THEN to_char(coalesce((SELECT sum(n.hourly_price) FROM nodes n
+            WHERE n.cluster_id = cl.cluster_id AND n.terminated_at IS NULL), 0), 'FM000000000000.000000')
+        WHEN 'node_count' THEN to_char(cl.node_count, 'FM000000000000')
+        WHEN 'last_seen_at' THEN coalesce(to_char(cl.last_seen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '')
+        ELSE lower(cl.cluster_name) END COLLATE "C" AS key
+    FROM clusters cl) listed USING (cluster_id)
+WHERE (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
+  AND (@search::text = '' OR strpos(lower(c.cluster_name), lower(@search::text)) > 0)
+  AND CASE WHEN @status::text = '' THEN c.status <> 'disconnected' ELSE c.status = @status::text END
+  AND (sqlc.narg(after_id)::uuid IS NULL
+    OR CASE WHEN @descending::bool THEN listed.key < @after_key::text ELSE listed.key > @after_key::text END
+    OR listed.key = @after_key::text AND c.cluster_id > sqlc.narg(after_id))
+ORDER BY CASE WHEN NOT @descending::bool THEN listed.key END, CASE WHEN @descending::bool THEN listed.key END DESC, c.cluster_id
+LIMIT @max_rows;
+
 -- name: ClusterByID :one
 SELECT * FROM clusters
 WHERE cluster_id = @cluster_id AND (sqlc.narg(customer_id)::uuid IS NULL OR customer_id = sqlc.narg(customer_id));
