@@ -56,13 +56,13 @@ func (q *Queries) ClusterByID(ctx context.Context, db DBTX, arg ClusterByIDParam
 }
 
 const clusterConnected = `-- name: ClusterConnected :one
-SELECT disconnected_at IS NULL AS connected FROM clusters WHERE cluster_id = $1 FOR KEY SHARE
+SELECT (disconnected_at IS NULL)::bool AS connected FROM clusters WHERE cluster_id = $1 FOR KEY SHARE
 `
 
 // Held against a disconnection until the transaction ends.
-func (q *Queries) ClusterConnected(ctx context.Context, db DBTX, clusterID uuid.UUID) (interface{}, error) {
+func (q *Queries) ClusterConnected(ctx context.Context, db DBTX, clusterID uuid.UUID) (bool, error) {
 	row := db.QueryRow(ctx, clusterConnected, clusterID)
-	var connected interface{}
+	var connected bool
 	err := row.Scan(&connected)
 	return connected, err
 }
@@ -248,14 +248,14 @@ func (q *Queries) ClusterInstall(ctx context.Context, db DBTX, arg ClusterInstal
 }
 
 const clusterInventory = `-- name: ClusterInventory :one
-SELECT session_epoch, inventory_sequence, disconnected_at IS NOT NULL AS disconnected
+SELECT session_epoch, inventory_sequence, (disconnected_at IS NOT NULL)::bool AS disconnected
 FROM clusters WHERE cluster_id = $1 FOR NO KEY UPDATE
 `
 
 type ClusterInventoryRow struct {
 	SessionEpoch      int64
 	InventorySequence int64
-	Disconnected      interface{}
+	Disconnected      bool
 }
 
 // Locks the row: inventories of one cluster are put in force one at a time. NO KEY:

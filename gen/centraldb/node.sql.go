@@ -12,22 +12,22 @@ import (
 )
 
 const nodeActs = `-- name: NodeActs :many
-SELECT i.node_name::text AS node_name, i.instance_id::text AS instance_id, 'interrupted'::text AS state, i.interruption_id AS acted_on_by
+SELECT i.node_name::text AS node_name, i.instance_id::text AS instance_id, 'interrupted'::text AS state, i.interruption_id::text AS acted_on_by
 FROM interruptions i
 WHERE i.cluster_id = $1 AND i.closed_at IS NULL AND i.state IN ('draining', 'drained', 'gone')
     AND i.instance_id = ANY ($2::text[])
 UNION ALL
-SELECT r.node_name, r.instance_id, 'draining', o.optimization_id
+SELECT r.node_name, r.instance_id, 'draining', o.optimization_id::text
 FROM optimization_history o JOIN optimization_nodes r USING (optimization_id)
 WHERE o.cluster_id = $1 AND o.completed_at IS NULL AND r.status IN ('draining', 'drained', 'terminated')
     AND r.node_name = ANY ($3::text[])
 UNION ALL
-SELECT (t.parameters ->> 'node_name')::text, ''::text, 'draining', NULL::uuid
+SELECT (t.parameters ->> 'node_name')::text, ''::text, 'draining', ''::text
 FROM tasks t
 WHERE t.cluster_id = $1 AND t.finished_at IS NULL AND t.task_type = 'drain_node' AND t.status IN ('leased', 'running')
     AND t.parameters ->> 'node_name' = ANY ($3::text[])
 UNION ALL
-SELECT ''::text, l.instance_id::text, 'launched', l.story
+SELECT ''::text, l.instance_id::text, 'launched', l.story::text
 FROM (SELECT unnest(ol.instance_ids) AS instance_id, o.optimization_id AS story
       FROM optimization_history o JOIN optimization_launches ol USING (optimization_id)
       WHERE o.cluster_id = $1 AND o.completed_at IS NULL
@@ -36,9 +36,9 @@ FROM (SELECT unnest(ol.instance_ids) AS instance_id, o.optimization_id AS story
       WHERE i.cluster_id = $1 AND i.closed_at IS NULL AND i.replacement_instance_id <> '') l
 WHERE l.instance_id = ANY ($2::text[])
 UNION ALL
-SELECT r.node_name, r.instance_id, 'planned', o.optimization_id
+SELECT r.node_name, r.instance_id, 'planned', o.optimization_id::text
 FROM optimization_history o JOIN optimization_nodes r USING (optimization_id)
-WHERE o.cluster_id = $1 AND o.completed_at IS NULL AND r.status = 'pending' AND r.node_name = ANY ($3::text[])
+WHERE o.cluster_id = $1 AND o.status = 'executing' AND r.status = 'pending' AND r.node_name = ANY ($3::text[])
 `
 
 type NodeActsParams struct {
@@ -51,7 +51,7 @@ type NodeActsRow struct {
 	NodeName   string
 	InstanceID string
 	State      string
-	ActedOnBy  uuid.UUID
+	ActedOnBy  string
 }
 
 // What is being done to nodes, by their names and instances: the story that does it, the worst first.
@@ -208,8 +208,8 @@ page AS (
     LIMIT $13)
 SELECT n.node_name, n.detail, coalesce(n.hourly_price, 0)::float8 AS hourly_price,
     coalesce(n.on_demand_hourly_price, 0)::float8 AS on_demand_hourly_price,
-    CASE WHEN n.node_type = 'spot' AND n.risk_at > now() - make_interval(secs => $1::float8)
-        THEN n.interruption_risk END AS interruption_risk,
+    (n.node_type = 'spot' AND n.interruption_risk IS NOT NULL AND n.risk_at > now() - make_interval(secs => $1::float8))::bool AS risk_known,
+    coalesce(n.interruption_risk, 0)::float8 AS interruption_risk,
     coalesce(s.pods, 0)::int AS pods, coalesce(s.cpu, 0)::float8 AS cpu_millicores, coalesce(s.memory, 0)::float8 AS memory_bytes,
     page.text_key::text AS text_key, page.number_key::float8 AS number_key
 FROM page JOIN nodes n USING (node_id)
@@ -242,7 +242,8 @@ type NodePageRow struct {
 	Detail              []byte
 	HourlyPrice         float64
 	OnDemandHourlyPrice float64
-	InterruptionRisk    interface{}
+	RiskKnown           bool
+	InterruptionRisk    float64
 	Pods                int32
 	CpuMillicores       float64
 	MemoryBytes         float64
@@ -280,6 +281,7 @@ func (q *Queries) NodePage(ctx context.Context, db DBTX, arg NodePageParams) ([]
 			&i.Detail,
 			&i.HourlyPrice,
 			&i.OnDemandHourlyPrice,
+			&i.RiskKnown,
 			&i.InterruptionRisk,
 			&i.Pods,
 			&i.CpuMillicores,

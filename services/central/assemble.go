@@ -27,6 +27,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption/listen"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/risk"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
@@ -100,9 +101,10 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("interruptions", interruptions.Run)
 	c.add("queues", ears.Run)
 	c.add("audit", audit.Sealer{Store: data.store, Log: log}.Run)
+	c.add("risk", risk.New(data.store, mlv1.NewPredictionServiceClient(ml), log).Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
 	return c, c.open(ctx, cfg, telemetry, doors{
-		store: data.store, bus: wakes, book: book, optimizer: optimizer, interruptions: interruptions, ml: ml,
+		store: data.store, bus: wakes, book: book, optimizer: optimizer, interruptions: interruptions, ml: ml, tasks: tasks,
 	})
 }
 
@@ -114,6 +116,7 @@ type doors struct {
 	optimizer     *optimize.Service
 	interruptions *interruption.Service
 	ml            *grpc.ClientConn
+	tasks         *dispatch.Dispatcher
 }
 
 // open opens the gRPC and the REST door.
@@ -135,7 +138,7 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	server.BeforeStop(lines.Leave)
 	agentv1.RegisterAgentServiceServer(server, lines)
 	admin.New(admin.Config{
-		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(),
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Agents: d.tasks, Install: cfg.install(), Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(),
 		MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
 	}).Register(server)
 	return c.listen(ctx, cfg, telemetry, server, d.store.Ping, keys)

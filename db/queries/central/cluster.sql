@@ -67,7 +67,7 @@ SELECT cluster_id, customer_id FROM gone;
 -- name: ClusterInventory :one
 -- Locks the row: inventories of one cluster are put in force one at a time. NO KEY:
 -- rows that refer to the cluster, such as tasks, are written meanwhile.
-SELECT session_epoch, inventory_sequence, disconnected_at IS NOT NULL AS disconnected
+SELECT session_epoch, inventory_sequence, (disconnected_at IS NOT NULL)::bool AS disconnected
 FROM clusters WHERE cluster_id = @cluster_id FOR NO KEY UPDATE;
 
 -- name: ClusterInventorySet :exec
@@ -76,7 +76,7 @@ WHERE cluster_id = @cluster_id;
 
 -- name: ClusterConnected :one
 -- Held against a disconnection until the transaction ends.
-SELECT disconnected_at IS NULL AS connected FROM clusters WHERE cluster_id = @cluster_id FOR KEY SHARE;
+SELECT (disconnected_at IS NULL)::bool AS connected FROM clusters WHERE cluster_id = @cluster_id FOR KEY SHARE;
 
 -- name: ClusterHeld :one
 -- FOR UPDATE, so that what refers to the cluster is written before, or waits and finds it disconnected.

@@ -101,8 +101,8 @@ page AS (
     LIMIT @max_rows)
 SELECT n.node_name, n.detail, coalesce(n.hourly_price, 0)::float8 AS hourly_price,
     coalesce(n.on_demand_hourly_price, 0)::float8 AS on_demand_hourly_price,
-    CASE WHEN n.node_type = 'spot' AND n.risk_at > now() - make_interval(secs => @risk_seconds::float8)
-        THEN n.interruption_risk END AS interruption_risk,
+    (n.node_type = 'spot' AND n.interruption_risk IS NOT NULL AND n.risk_at > now() - make_interval(secs => @risk_seconds::float8))::bool AS risk_known,
+    coalesce(n.interruption_risk, 0)::float8 AS interruption_risk,
     coalesce(s.pods, 0)::int AS pods, coalesce(s.cpu, 0)::float8 AS cpu_millicores, coalesce(s.memory, 0)::float8 AS memory_bytes,
     page.text_key::text AS text_key, page.number_key::float8 AS number_key
 FROM page JOIN nodes n USING (node_id)
@@ -115,22 +115,22 @@ ORDER BY CASE WHEN NOT @descending::bool THEN page.text_key END, CASE WHEN NOT @
 
 -- name: NodeActs :many
 -- What is being done to nodes, by their names and instances: the story that does it, the worst first.
-SELECT i.node_name::text AS node_name, i.instance_id::text AS instance_id, 'interrupted'::text AS state, i.interruption_id AS acted_on_by
+SELECT i.node_name::text AS node_name, i.instance_id::text AS instance_id, 'interrupted'::text AS state, i.interruption_id::text AS acted_on_by
 FROM interruptions i
 WHERE i.cluster_id = @cluster_id AND i.closed_at IS NULL AND i.state IN ('draining', 'drained', 'gone')
     AND i.instance_id = ANY (@instance_ids::text[])
 UNION ALL
-SELECT r.node_name, r.instance_id, 'draining', o.optimization_id
+SELECT r.node_name, r.instance_id, 'draining', o.optimization_id::text
 FROM optimization_history o JOIN optimization_nodes r USING (optimization_id)
 WHERE o.cluster_id = @cluster_id AND o.completed_at IS NULL AND r.status IN ('draining', 'drained', 'terminated')
     AND r.node_name = ANY (@node_names::text[])
 UNION ALL
-SELECT (t.parameters ->> 'node_name')::text, ''::text, 'draining', NULL::uuid
+SELECT (t.parameters ->> 'node_name')::text, ''::text, 'draining', ''::text
 FROM tasks t
 WHERE t.cluster_id = @cluster_id AND t.finished_at IS NULL AND t.task_type = 'drain_node' AND t.status IN ('leased', 'running')
     AND t.parameters ->> 'node_name' = ANY (@node_names::text[])
 UNION ALL
-SELECT ''::text, l.instance_id::text, 'launched', l.story
+SELECT ''::text, l.instance_id::text, 'launched', l.story::text
 FROM (SELECT unnest(ol.instance_ids) AS instance_id, o.optimization_id AS story
       FROM optimization_history o JOIN optimization_launches ol USING (optimization_id)
       WHERE o.cluster_id = @cluster_id AND o.completed_at IS NULL
@@ -139,9 +139,9 @@ FROM (SELECT unnest(ol.instance_ids) AS instance_id, o.optimization_id AS story
       WHERE i.cluster_id = @cluster_id AND i.closed_at IS NULL AND i.replacement_instance_id <> '') l
 WHERE l.instance_id = ANY (@instance_ids::text[])
 UNION ALL
-SELECT r.node_name, r.instance_id, 'planned', o.optimization_id
+SELECT r.node_name, r.instance_id, 'planned', o.optimization_id::text
 FROM optimization_history o JOIN optimization_nodes r USING (optimization_id)
-WHERE o.cluster_id = @cluster_id AND o.completed_at IS NULL AND r.status = 'pending' AND r.node_name = ANY (@node_names::text[]);
+WHERE o.cluster_id = @cluster_id AND o.status = 'executing' AND r.status = 'pending' AND r.node_name = ANY (@node_names::text[]);
 
 -- name: NodeUnjudged :many
 -- Spot nodes whose risk was not asked for within the hour, those never asked for first. Not those that AWS has

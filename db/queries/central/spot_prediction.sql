@@ -8,7 +8,7 @@ noted AS (
     FROM said s WHERE n.cluster_id = s.cluster_id AND n.node_name = s.node_name AND n.instance_id = s.instance_id AND n.terminated_at IS NULL
     RETURNING n.cluster_id, n.instance_id)
 INSERT INTO spot_predictions (cluster_id, instance_id, hour, node_name, at, probability, model)
-SELECT s.cluster_id, s.instance_id, date_trunc('hour', now()), s.node_name, now(), s.probability, s.model
+SELECT s.cluster_id, s.instance_id, date_trunc('hour', now(), 'UTC'), s.node_name, now(), s.probability, s.model
 FROM said s JOIN noted USING (cluster_id, instance_id) WHERE s.known
 ON CONFLICT (cluster_id, instance_id, hour) DO NOTHING;
 
@@ -74,8 +74,8 @@ SELECT u.region::text AS region, u.availability_zone::text AS availability_zone,
     coalesce(u.spot_price, 0)::float8 AS spot_price, coalesce(u.on_demand_price, 0)::float8 AS on_demand_price,
     (u.risk IS NOT NULL)::bool AS risk_known, coalesce(u.risk, 0)::float8 AS risk, coalesce(u.risk_model, '')::text AS risk_model,
     coalesce(t.interruptions, 0)::int AS interruptions, u.node_hours::float8 AS node_hours,
-    (SELECT max(r.until) FROM pool_refusals r WHERE r.account = ANY (u.accounts) AND r.region = u.region
+    coalesce((SELECT max(r.until) FROM pool_refusals r WHERE r.account = ANY (u.accounts) AND r.region = u.region
         AND r.availability_zone = u.availability_zone AND r.instance_type = u.instance_type AND r.node_type = 'spot'
-        AND r.until > now())::timestamptz AS refused_until
+        AND r.until > now()), 'epoch')::timestamptz AS refused_until
 FROM used u LEFT JOIN taken t USING (region, availability_zone, instance_type)
 ORDER BY u.nodes DESC, u.region, u.availability_zone, u.instance_type;
