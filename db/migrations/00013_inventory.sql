@@ -14,12 +14,13 @@ ALTER TABLE clusters ADD CONSTRAINT clusters_disconnected CHECK ((status = 'disc
 ALTER TABLE clusters DROP CONSTRAINT clusters_customer_id_cluster_name_key;
 CREATE UNIQUE INDEX clusters_name ON clusters (customer_id, cluster_name) WHERE disconnected_at IS NULL;
 
-ALTER TABLE optimization_history DROP CONSTRAINT optimization_history_status_check;
-ALTER TABLE optimization_history ADD CONSTRAINT optimization_history_status_check
-    CHECK (status IN ('pending', 'executing', 'completed', 'failed', 'cancelled'));
-ALTER TABLE optimization_history DROP CONSTRAINT optimization_history_check;
-ALTER TABLE optimization_history ADD CONSTRAINT optimization_history_check
-    CHECK ((status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL));
+-- What runs in a disconnected cluster is cancelled. The guard's migration says the same.
+ALTER TABLE optimization_history
+    DROP CONSTRAINT IF EXISTS optimization_history_status_check,
+    DROP CONSTRAINT IF EXISTS optimization_history_check,
+    DROP CONSTRAINT IF EXISTS optimization_history_ended,
+    ADD CONSTRAINT optimization_history_status_check CHECK (status IN ('pending', 'executing', 'completed', 'failed', 'cancelled')),
+    ADD CONSTRAINT optimization_history_ended CHECK ((status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL));
 
 -- What ml last said of a spot node, and when it was asked; null: not known.
 ALTER TABLE nodes
