@@ -36,8 +36,8 @@ type settings struct {
 		TemplateURL       string `koanf:"template_url" help:"S3 address of deploy/aws/customer.yaml, for CloudFormation's quick-create page; empty: no such link"`
 		PrincipalARN      string `koanf:"principal_arn" help:"ARN of the identity that central runs as, which customers' roles trust; empty: people fill it in"`
 		Chart             string `koanf:"chart" default:"deploy/helm/cloudoptim-agent" valid:"nonempty" help:"the agent's Helm chart, as helm install takes it"`
-		MetricsKeepDays         int    `koanf:"metrics_keep_days" default:"30" valid:"min=1" help:"days that agents' reports are kept"`
-		MaxModelMiB             int    `koanf:"max_model_mib" default:"32" valid:"min=1,max=63" help:"most MiB of an uploaded model"`
+		MetricsKeepDays   int    `koanf:"metrics_keep_days" default:"30" valid:"min=1" help:"days that agents' reports are kept"`
+		MaxModelMiB       int    `koanf:"max_model_mib" default:"32" valid:"min=1,max=63" help:"most MiB of an uploaded model"`
 	} `koanf:"central"`
 
 	Interruption struct {

@@ -77,7 +77,7 @@ func (s *Service) sweep(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	launched, err := r.everLaunched(ctx)
+	launched, err := r.allLaunched(ctx)
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,31 @@ func (s *Service) sweep(ctx context.Context, id uuid.UUID) error {
 		Type: "optimization_complete", Status: "failed", Message: message, ClusterId: story.Cluster.String(), OptimizationId: id.String(),
 	})
 	return nil
+}
+
+// allLaunched are the launched instances. Those whose answer was lost are written down first: once
+// they are ended, EC2 does not name them any more.
+func (r *run) allLaunched(ctx context.Context) ([]string, error) {
+	launches, err := r.Store.Launches(ctx, r.story.ID)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, l := range launches {
+		if l.Status == "pending" {
+			if l.InstanceIDs, err = r.Cloud.Launched(ctx, r.aws(), l.ClientToken); err != nil {
+				return nil, err
+			}
+			if len(l.InstanceIDs) > 0 {
+				l.Status = "launched"
+				if err := r.Store.SetLaunch(ctx, r.story.ID, l); err != nil {
+					return nil, err
+				}
+			}
+		}
+		ids = append(ids, l.InstanceIDs...)
+	}
+	return ids, nil
 }
 
 func remark(ended, running, cordoned []string) string {

@@ -184,7 +184,7 @@ func recordMessage(row centraldb.Cluster) (*adminv1.ClusterRecord, error) {
 		Cluster: clusterMessage(row), AgentVersion: row.AgentVersion, StateAgeSeconds: -1, Etag: strconv.FormatInt(row.Version, 10),
 		DisconnectedAt: stamp(row.DisconnectedAt),
 	}
-	if row.LaunchTemplateID != nil {
+	if value(row.LaunchTemplateID) != "" {
 		record.Launch = &adminv1.LaunchSettings{LaunchTemplateId: *row.LaunchTemplateID}
 		if err := json.Unmarshal(row.SubnetIds, &record.Launch.SubnetIds); err != nil {
 			return nil, wrap("reading subnets of cluster", row.ClusterID.String(), err)
