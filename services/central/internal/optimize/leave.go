@@ -77,26 +77,9 @@ func (s *Service) sweep(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	launched, err := r.allLaunched(ctx)
+	end, keep, err := r.leftRunning(ctx, left)
 	if err != nil {
 		return err
-	}
-	joined, err := s.Store.LaunchedNodes(ctx, id)
-	if err != nil {
-		return err
-	}
-	var end, keep []string
-	known := left.StateAge <= sweepWithin && time.Since(left.DisconnectedAt) <= sweepWithin
-	for _, instance := range launched {
-		node := slices.IndexFunc(joined, func(n store.LaunchedNode) bool { return n.InstanceID == instance })
-		switch {
-		case node >= 0:
-			keep = append(keep, instance+" (node "+joined[node].Name+")")
-		case known:
-			end = append(end, instance)
-		default:
-			keep = append(keep, instance)
-		}
 	}
 	if len(end) > 0 {
 		if err := s.Cloud.Terminate(ctx, r.aws(), end); err != nil {
@@ -111,6 +94,31 @@ func (s *Service) sweep(ctx context.Context, id uuid.UUID) error {
 		Type: "optimization_complete", Status: "failed", Message: message, ClusterId: story.Cluster.String(), OptimizationId: id.String(),
 	})
 	return nil
+}
+
+// leftRunning are the launched instances that can be ended, and those that are kept: nodes, and what may be one by now.
+func (r *run) leftRunning(ctx context.Context, left *store.Leftovers) (end, keep []string, err error) {
+	launched, err := r.allLaunched(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	joined, err := r.Store.LaunchedNodes(ctx, r.story.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	known := left.StateAge <= sweepWithin && time.Since(left.DisconnectedAt) <= sweepWithin
+	for _, instance := range launched {
+		node := slices.IndexFunc(joined, func(n store.LaunchedNode) bool { return n.InstanceID == instance })
+		switch {
+		case node >= 0:
+			keep = append(keep, instance+" (node "+joined[node].Name+")")
+		case known:
+			end = append(end, instance)
+		default:
+			keep = append(keep, instance)
+		}
+	}
+	return end, keep, nil
 }
 
 // allLaunched are the launched instances. Those whose answer was lost are written down first: once

@@ -106,16 +106,7 @@ func ratio(part, whole float64) float64 {
 
 // act says what is done to a node, the most pressing first, or else what it is like.
 func act(node *adminv1.Node, acts []centraldb.NodeActsRow) {
-	found := map[string]string{}
-	for _, a := range acts {
-		mine := a.InstanceID == "" || a.InstanceID == node.GetNode().GetInstanceId()
-		if !mine || a.NodeName != "" && a.NodeName != node.GetNode().GetNodeName() {
-			continue
-		}
-		if found[a.State] == "" { // one without a name may be the task of one that has
-			found[a.State] = a.ActedOnBy
-		}
-	}
+	found := actsOn(node.GetNode(), acts)
 	for _, state := range []string{"interrupted", "draining"} {
 		if by, ok := found[state]; ok {
 			node.State, node.ActedOnBy = state, by
@@ -140,6 +131,21 @@ func act(node *adminv1.Node, acts []centraldb.NodeActsRow) {
 	default:
 		node.State = "active"
 	}
+}
+
+// actsOn are who acts on a node, by how.
+func actsOn(node *fleetv1.NodeMetric, acts []centraldb.NodeActsRow) map[string]string {
+	found := map[string]string{}
+	for _, a := range acts {
+		mine := a.InstanceID == "" || a.InstanceID == node.GetInstanceId()
+		if !mine || a.NodeName != "" && a.NodeName != node.GetNodeName() {
+			continue
+		}
+		if found[a.State] == "" { // a drain's task names nobody, its story's row does
+			found[a.State] = a.ActedOnBy
+		}
+	}
+	return found
 }
 
 // Pods is a page of a cluster's pods, and the token of the next one.

@@ -209,8 +209,10 @@ func TestANodesStateNamesWhoActsOnIt(t *testing.T) {
 	story := h.optimization(t, h.cluster)
 	h.exec(t, "UPDATE optimization_history SET status = 'executing'")
 	must(t, h.AddReplaced(t.Context(), story.ID, []Replaced{
-		{Position: 0, Node: "planned", InstanceID: "i-planned"}, {Position: 1, Node: "draining", InstanceID: "i-draining"},
-		{Position: 2, Node: "active", InstanceID: "i-of-before"}, {Position: 3, Node: "interrupted", InstanceID: "i-interrupted"},
+		{Position: 0, Node: "planned", InstanceID: "i-planned"},
+		{Position: 1, Node: "draining", InstanceID: "i-draining"},
+		{Position: 2, Node: "active", InstanceID: "i-of-before"},
+		{Position: 3, Node: "interrupted", InstanceID: "i-interrupted"},
 	}))
 	must(t, h.SetReplaced(t.Context(), story.ID, "draining", "", "draining", "active", "interrupted"))
 	must(t, h.AddLaunches(t.Context(), story.ID, []Launch{{ClientToken: "t", InstanceType: "m5.large", Zone: "z", NodeType: "spot", Count: 2}}))
