@@ -123,6 +123,9 @@ func (s *Store) leave(ctx context.Context, cluster uuid.UUID, why string, left *
 	if err := s.q.ClusterLeaveNodes(ctx, s.db, cluster); err != nil {
 		return err
 	}
+	if err := s.q.SilenceBegin(ctx, s.db, cluster); err != nil {
+		return err
+	}
 	if err := s.q.ClusterLeavePods(ctx, s.db, cluster); err != nil {
 		return err
 	}

@@ -118,6 +118,7 @@ func TestADisconnectedClusterIsLeftAloneAndRemembered(t *testing.T) {
 	equal(t, "live nodes", h.count(t, "SELECT count(*) FROM nodes WHERE terminated_at IS NULL"), 0)
 	equal(t, "pods", h.count(t, "SELECT count(*) FROM pods"), 0)
 	equal(t, "nodes counted", left.Record.GetCluster().GetNodeCount(), 0)
+	equal(t, "silence", h.count(t, "SELECT count(*) FROM silences WHERE cluster_id = $1 AND until IS NULL", h.cluster), 1)
 	for table, want := range map[string]int{"nodes": 1, "tasks": 2, "interruptions": 1, "cluster_events": 1, "clusters": 1} {
 		equal(t, "history in "+table, h.count(t, "SELECT count(*) FROM "+table), want)
 	}
@@ -149,6 +150,8 @@ func (h *house) requireLeft(t *testing.T, epoch int64) {
 	_, err = h.AddOptimization(t.Context(), h.cluster, &adminv1.TriggerOptimizationRequest{OptimizationType: "bin_pack"}, "me", "", []string{"state"})
 	wantReason(t, err, faultv1.Reason_REASON_CONFLICT)
 	_, err = h.CreateKey(t.Context(), some(h.customer), some(h.cluster), newKey("more", "agent"))
+	wantReason(t, err, faultv1.Reason_REASON_CONFLICT)
+	_, err = h.AddInterruption(t.Context(), &Interruption{Cluster: h.cluster, InstanceID: "i-9"})
 	wantReason(t, err, faultv1.Reason_REASON_CONFLICT)
 	_, _, err = h.RotateAgentKey(t.Context(), h.cluster, newKey("more", "agent"), time.Now())
 	wantReason(t, err, faultv1.Reason_REASON_CONFLICT)
