@@ -28,8 +28,6 @@ ALTER TABLE nodes
     ADD COLUMN risk_model        varchar(64) NOT NULL DEFAULT '',
     ADD COLUMN risk_at           timestamptz,
     ADD CHECK (interruption_risk IS NULL OR risk_at IS NOT NULL);
--- Node hours look back at nodes that are gone.
-CREATE INDEX nodes_ended ON nodes (cluster_id, terminated_at);
 
 -- Sums of a node's pods, without reading their JSON.
 ALTER TABLE pods
@@ -58,7 +56,7 @@ CREATE INDEX spot_predictions_at ON spot_predictions USING brin (at);
 
 -- +goose Down
 DROP TABLE spot_predictions;
-DROP INDEX pods_name, nodes_ended;
+DROP INDEX pods_name;
 ALTER TABLE pods DROP COLUMN cpu_millicores, DROP COLUMN memory_bytes;
 ALTER TABLE nodes DROP COLUMN interruption_risk, DROP COLUMN risk_model, DROP COLUMN risk_at;
 DROP INDEX clusters_name;
