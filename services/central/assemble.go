@@ -28,6 +28,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption/listen"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/risk"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
@@ -107,9 +108,10 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("interruptions", interruptions.Run)
 	c.add("queues", ears.Run)
 	c.add("audit", audit.Sealer{Store: data.store, Log: log}.Run)
+	c.add("risk", risk.New(data.store, mlv1.NewPredictionServiceClient(ml), log).Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
 	return c, c.open(ctx, cfg, telemetry, doors{
-		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, interruptions: interruptions, ml: ml,
+		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, interruptions: interruptions, ml: ml, tasks: tasks,
 	})
 }
 
@@ -122,6 +124,7 @@ type doors struct {
 	optimizer     *optimize.Service
 	interruptions *interruption.Service
 	ml            *grpc.ClientConn
+	tasks         *dispatch.Dispatcher
 }
 
 // open opens the gRPC and the REST door.
@@ -144,7 +147,7 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	agentv1.RegisterAgentServiceServer(server, lines)
 	desk := admin.New(admin.Config{
 		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Feed: d.feed, Replays: d.store, Keys: keys, ML: d.ml,
-		MLTimeout: cfg.API.RequestTimeout(), MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
+		Agents: d.tasks, Install: cfg.install(), MLTimeout: cfg.API.RequestTimeout(), MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
 		// Before their connection ends, which says nothing.
 		MaxStreamAge: cfg.maxConnectionAge() * 9 / 10,
 	})

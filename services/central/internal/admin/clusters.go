@@ -43,6 +43,9 @@ func (s *Server) CreateCluster(ctx context.Context, req *adminv1.CreateClusterRe
 	if err != nil {
 		return nil, err
 	}
+	if err := inRegion(req.GetRegion(), req.GetLaunch()); err != nil {
+		return nil, err
+	}
 	secret, key := newKey(ctx, "agent", "agent of "+req.GetClusterName())
 	resp := &adminv1.CreateClusterResponse{AgentApiKey: secret}
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {

@@ -31,11 +31,18 @@ type Book interface {
 // Optimizer starts optimizations.
 type Optimizer interface {
 	Trigger(ctx context.Context, customer uuid.NullUUID, actor string, req *adminv1.TriggerOptimizationRequest) (*adminv1.Optimization, error)
+	// Leave cancels what runs in a cluster that tx disconnects, and returns how many.
+	Leave(ctx context.Context, tx *store.Store, cluster uuid.UUID) (int, error)
 }
 
 // Revoker makes the end of a key act on every replica at once.
 type Revoker interface {
 	Revoked(ctx context.Context, id uuid.UUID)
+}
+
+// Announcer makes a cluster's stream look for what its agent is to hear.
+type Announcer interface {
+	Announce(ctx context.Context, cluster uuid.UUID)
 }
 
 // Config is what the server needs.
@@ -50,6 +57,10 @@ type Config struct {
 	Replays Replayer
 	// MaxStreamAge is how old a dashboard's stream may become; 0: any age.
 	MaxStreamAge time.Duration
+	// Agents are told of tasks to stop.
+	Agents Announcer
+	// Install says where clusters connect.
+	Install Install
 	// ML is the line to ml.
 	ML grpc.ClientConnInterface
 	// MLTimeout bounds one decision; 0: 30 seconds.

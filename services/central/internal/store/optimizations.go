@@ -44,13 +44,18 @@ type StoryStep struct {
 }
 
 // Ended tells whether the story is over.
-func (s *Story) Ended() bool { return s.Status == "completed" || s.Status == "failed" }
+func (s *Story) Ended() bool {
+	return s.Status == "completed" || s.Status == "failed" || s.Status == "cancelled"
+}
 
 // AddOptimization writes an optimization with its steps to come.
 func (s *Store) AddOptimization(ctx context.Context, cluster uuid.UUID, req *adminv1.TriggerOptimizationRequest, actor, traceparent string, steps []string) (*adminv1.Optimization, error) {
 	options, err := encode(req.GetOptions())
 	if err != nil {
 		return nil, wrap("encoding options for cluster", cluster.String(), err)
+	}
+	if err := s.Connected(ctx, cluster); err != nil {
+		return nil, err
 	}
 	row, err := s.q.OptimizationCreate(ctx, s.db, centraldb.OptimizationCreateParams{
 		ClusterID: cluster, OptimizationType: req.GetOptimizationType(), Options: options, RequestedBy: actor, Traceparent: traceparent,

@@ -14,6 +14,7 @@ var everyTable = []string{
 	"optimization_steps", "optimization_launches", "optimization_nodes", "tasks", "task_late_results", "api_keys", "cluster_events",
 	"audit_log", "audit_seals", "audit_pending", "savings_hours", "savings_meters", "savings_swaps", "activity", "activity_head",
 	"cluster_metrics", "interruptions", "interruption_launches", "pool_refusals", "turns", "spot_prices", "silences", "gap_runs", "models",
+	"spot_predictions",
 }
 
 var mlReads = map[string]bool{
