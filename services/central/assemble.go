@@ -103,16 +103,21 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("queue", queue.Run)
 	c.add("tasks", tasks.Run)
 	c.add("prices", book.Run)
-	c.add("savings", savings.Ledger{Store: data.store, Log: log}.Run)
 	c.add("optimizations", optimizer.Run)
 	c.add("interruptions", interruptions.Run)
 	c.add("queues", ears.Run)
-	c.add("audit", audit.Sealer{Store: data.store, Log: log}.Run)
+	c.keepBooks(data.store, log)
 	c.add("risk", risk.New(data.store, mlv1.NewPredictionServiceClient(ml), log).Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
 	return c, c.open(ctx, cfg, telemetry, doors{
 		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, interruptions: interruptions, ml: ml, tasks: tasks,
 	})
+}
+
+// keepBooks meters the money and seals the audit log.
+func (c *central) keepBooks(s *store.Store, log *slog.Logger) {
+	c.add("savings", savings.Ledger{Store: s, Log: log}.Run)
+	c.add("audit", audit.Sealer{Store: s, Log: log}.Run)
 }
 
 // doors are what the front doors lead to.

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	meterEvery = time.Minute
+	// meterEvery is how often clusters are looked for that were not metered for a minute, or never.
+	meterEvery = 10 * time.Second
 	// metersAtOnce bounds one transaction.
 	metersAtOnce = 100
 	// metersBack is how far back is metered: by the nodes' rows alone, and by the prices of now.
@@ -22,7 +23,7 @@ type Ledger struct {
 	Log   *slog.Logger
 }
 
-// Run meters each minute until ctx ends.
+// Run meters each cluster once a minute until ctx ends.
 func (l Ledger) Run(ctx context.Context) error {
 	tick := time.NewTicker(meterEvery)
 	defer tick.Stop()

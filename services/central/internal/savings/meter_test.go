@@ -199,6 +199,13 @@ func TestAnHourAddedUpByHand(t *testing.T) {
 			sum{Actual: 60*60 + 30*50, Saved: map[string]float64{"interruption": -30 * 50}, Spot: 90},
 		},
 		{
+			// What was taken away counts once, for who came first: the replacement is one node too many.
+			"taken away by us and by AWS",
+			[]store.MeteredNode{runs("old", false, onDemand, -60, -1), runs("new", true, spot, -5, 0), runs("again", true, spot, 0, 0)},
+			[]store.Swap{swap(1, "spot_optimize", -1, []string{"new"}, "old"), swap(2, "interruption", 0, []string{"again"}, "old")},
+			sum{Actual: 60 * 100, Saved: map[string]float64{"spot_optimize": 60 * 110, "interruption": -60 * 50}, Spot: 120},
+		},
+		{
 			// It costs nothing as far as anybody knows, and it saves nothing for the same reason.
 			"the launched node has no price",
 			[]store.MeteredNode{runs("old", false, onDemand, -60, -1), runs("new", true, 0, -5, 0)},
