@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5" //nolint:depguard // only to take the address of the database apart
 
 	"github.com/cloudoptim/cloudoptim/db"
 	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
