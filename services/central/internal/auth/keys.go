@@ -90,7 +90,7 @@ func (k *Keys) Authorize(ctx context.Context, method string, policy *accessv1.Po
 // that messages need not wait for it. Without an answer nothing has changed.
 func (k *Keys) still(ctx context.Context, hash []byte, allowed []accessv1.Caller) error {
 	key, left := k.cache.peek(hash)
-	if left < askAhead && time.Now().UnixNano() > k.quiet.Load() {
+	if left < askAhead && time.Now().UnixNano() >= k.quiet.Load() {
 		answer := k.asking.DoChan(string(hash), func() (any, error) { return k.again(ctx, hash) })
 		if left <= 0 {
 			got := <-answer
