@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5" //nolint:depguard // only to take the address of the database apart
 
 	"github.com/cloudoptim/cloudoptim/db"
 	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
@@ -32,7 +32,7 @@ const (
 	// publishers send the notices; the pace is kept by a clock and not by their number.
 	publishers = 16
 	// streamLate is how long the last message may take.
-	streamLate = 20 * time.Second
+	streamLate = time.Minute
 	// perReport is how many nodes one report tells of.
 	perReport = 2000
 )

@@ -97,7 +97,7 @@ func (a *audience) settle(ctx context.Context) (heard, error) {
 			break
 		}
 		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return heard{}, fmt.Errorf("waiting for all to hear %d, one is at %d: %w", newest, least, err)
+			return heard{}, fmt.Errorf("waiting for all to hear %d, %d do not, one is at %d: %w", newest, a.behind(newest), least, err)
 		}
 	}
 	a.close()
@@ -108,6 +108,16 @@ func (a *audience) settle(ctx context.Context) (heard, error) {
 	}
 	slices.Sort(out.took)
 	return out, nil
+}
+
+func (a *audience) behind(newest int64) int {
+	n := 0
+	for _, b := range a.boards {
+		if b.last.Load() < newest {
+			n++
+		}
+	}
+	return n
 }
 
 var (

@@ -8,9 +8,9 @@ import (
 )
 
 var (
-	// ErrSlow: the reader is too far behind to go on.
+	// ErrSlow says that the reader is too far behind to go on.
 	ErrSlow = errors.New("reading news: too far behind")
-	// ErrBroken: the numbers began anew; what the reader has seen says nothing any more.
+	// ErrBroken says that the numbers began anew: what the reader has seen says nothing any more.
 	ErrBroken = errors.New("reading news: the numbers began anew")
 )
 
@@ -65,7 +65,7 @@ func (r *Reader) Take(limit int) ([]store.Told, int64, error) {
 	case r.lost:
 		return nil, f.newest, ErrSlow
 	}
-	n := min(f.end-r.next, uint64(limit)) //nolint:gosec // a small constant
+	n := min(f.end-r.next, uint64(limit))
 	news := make([]store.Told, 0, n)
 	for range n {
 		news = append(news, f.ring[r.next%kept])

@@ -72,7 +72,7 @@ func (s *Server) age() (<-chan time.Time, func()) {
 	if s.MaxStreamAge <= 0 {
 		return nil, func() {}
 	}
-	timer := time.NewTimer(s.MaxStreamAge - rand.N(s.MaxStreamAge/10+1)) //nolint:gosec // spread, no secret
+	timer := time.NewTimer(s.MaxStreamAge - rand.N(s.MaxStreamAge/10+1))
 	return timer.C, func() { timer.Stop() }
 }
 

@@ -431,12 +431,26 @@ func TestAnOpenStreamIsAskedForItsKeyWithoutAskingTheStoreForEachMessage(t *test
 		time.Sleep(fresh)
 		requireReason(t, check(), faultv1.Reason_REASON_PERMISSION_DENIED)
 		ring.change(secret, func(key *store.Key) { key.Scope = "viewer" })
+		time.Sleep(fresh)
+		if err := check(); err != nil {
+			t.Fatal(err)
+		}
 		ring.away = errors.New("the database is away")
 		time.Sleep(fresh)
 		if err := check(); err != nil {
 			t.Errorf("the database's absence ends a stream: %v", err)
 		}
+		asked := ring.asked
+		for range 1000 {
+			if err := check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ring.asked != asked {
+			t.Errorf("a database that is away was asked %d times more", ring.asked-asked)
+		}
 		ring.away = nil
+		time.Sleep(askWithin)
 		ring.change(secret, func(key *store.Key) { at := time.Now(); key.RevokedAt = &at })
 		requireReason(t, check(), faultv1.Reason_REASON_UNAUTHENTICATED)
 		if err := Check(t.Context()); err != nil {

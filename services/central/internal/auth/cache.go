@@ -40,6 +40,17 @@ func (c *cache) get(hash []byte) (*store.Key, bool) {
 	return found.key, true
 }
 
+// peek is a key that was found, and how long it still counts as fresh.
+func (c *cache) peek(hash []byte) (*store.Key, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, ok := c.keys[string(hash)]
+	if !ok {
+		return nil, 0
+	}
+	return found.key, time.Until(found.until)
+}
+
 // asked is when a question to the store began.
 type asked struct {
 	drops uint64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,8 +23,10 @@ const (
 	fresh = 10 * time.Second
 	// touchEvery is how exact last_used_at is.
 	touchEvery = time.Minute
-	// askWithin bounds the question whether an open stream may go on.
-	askWithin = 5 * time.Second
+	// askWithin bounds the question whether an open stream may go on, which is asked
+	// so long before what is known is too old.
+	askWithin = 2 * time.Second
+	askAhead  = 3 * time.Second
 	// streamCheck is how often the keys of open streams are looked at.
 	streamCheck = time.Minute
 	// revokedTopic carries the id of a key that was revoked.
@@ -44,6 +47,8 @@ type Keys struct {
 	cache   *cache
 	streams *streams
 	asking  singleflight.Group
+	// quiet is until when the store is not asked, by the clock in nanoseconds.
+	quiet   atomic.Int64
 	touches chan uuid.UUID
 }
 
@@ -81,21 +86,24 @@ func (k *Keys) Authorize(ctx context.Context, method string, policy *accessv1.Po
 }
 
 // still tells why a key that opened a stream may not have it any more. Of hundreds
-// of streams of one key, one asks the store. Without an answer nothing has changed.
+// of streams of one key, one asks the store, and before what is known is too old, so
+// that messages need not wait for it. Without an answer nothing has changed.
 func (k *Keys) still(ctx context.Context, hash []byte, allowed []accessv1.Caller) error {
-	key, ok := k.cache.get(hash)
-	if !ok {
-		got, err, _ := k.asking.Do(string(hash), func() (any, error) {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)
-			defer cancel()
-			return k.find(ctx, hash)
-		})
-		if fault.ReasonOf(err) == faultv1.Reason_REASON_UNAUTHENTICATED {
-			return err
+	key, left := k.cache.peek(hash)
+	if left < askAhead && time.Now().UnixNano() >= k.quiet.Load() {
+		answer := k.asking.DoChan(string(hash), func() (any, error) { return k.again(ctx, hash) })
+		if left <= 0 {
+			got := <-answer
+			if fault.ReasonOf(got.Err) == faultv1.Reason_REASON_UNAUTHENTICATED {
+				return got.Err
+			}
+			if fresh, ok := got.Val.(*store.Key); ok && got.Err == nil {
+				key = fresh
+			}
 		}
-		if key, ok = got.(*store.Key); !ok || err != nil {
-			return nil
-		}
+	}
+	if key == nil {
+		return nil
 	}
 	if err := valid(key); err != nil {
 		return err
@@ -104,6 +112,18 @@ func (k *Keys) still(ctx context.Context, hash []byte, allowed []accessv1.Caller
 		return denied("the key's scope is " + key.Scope)
 	}
 	return nil
+}
+
+// again asks the store for a key that is known. After a failure nobody asks for a
+// while: each message would wait as long for nothing.
+func (k *Keys) again(ctx context.Context, hash []byte) (*store.Key, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)
+	defer cancel()
+	key, err := k.ask(ctx, hash)
+	if err != nil && fault.ReasonOf(err) != faultv1.Reason_REASON_UNAUTHENTICATED {
+		k.quiet.Store(time.Now().Add(askWithin).UnixNano())
+	}
+	return key, err
 }
 
 // verify finds out who a secret speaks for.
@@ -134,6 +154,10 @@ func (k *Keys) find(ctx context.Context, hash []byte) (*store.Key, error) {
 	if key, ok := k.cache.get(hash); ok {
 		return key, nil
 	}
+	return k.ask(ctx, hash)
+}
+
+func (k *Keys) ask(ctx context.Context, hash []byte) (*store.Key, error) {
 	asked := k.cache.moment()
 	key, err := k.store.KeyByHash(ctx, hash)
 	switch {

@@ -62,8 +62,8 @@ func (g *gateway) adminStream(w http.ResponseWriter, r *http.Request) {
 // farewell is the last message of a dashboard's stream that ends here and not in
 // AdminService: a bye for what dashboards know how to go on from, else the error.
 func farewell(known *fault.Error) []byte {
-	reason := ""
-	switch known.Reason { //nolint:exhaustive // the others are errors
+	var reason string
+	switch known.Reason {
 	case faultv1.Reason_REASON_UNAUTHENTICATED, faultv1.Reason_REASON_PERMISSION_DENIED:
 		reason = "signed_out"
 	case faultv1.Reason_REASON_RATE_LIMITED:

@@ -161,7 +161,7 @@ func (s *Store) ActivityAfter(ctx context.Context, after int64, limit int) ([]To
 			return nil, err
 		}
 		// The sequence is a field behind the others.
-		wire := protowire.AppendVarint(protowire.AppendTag(row.Message, sequenceField, protowire.VarintType), uint64(row.Sequence)) //nolint:gosec // above 0
+		wire := protowire.AppendVarint(protowire.AppendTag(row.Message, sequenceField, protowire.VarintType), uint64(row.Sequence))
 		all = append(all, Told{Message: message, Wire: wire, Customer: row.CustomerID, Withheld: row.Withheld})
 	}
 	return all, nil
