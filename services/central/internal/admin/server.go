@@ -33,9 +33,11 @@ type Optimizer interface {
 	Trigger(ctx context.Context, customer uuid.NullUUID, actor string, req *adminv1.TriggerOptimizationRequest) (*adminv1.Optimization, error)
 }
 
-// Revoker makes the end of a key act on every replica at once.
+// Revoker makes what becomes of keys, members and customers act on every replica at once.
 type Revoker interface {
 	Revoked(ctx context.Context, id uuid.UUID)
+	Suspended(ctx context.Context, customer uuid.UUID)
+	Changed(ctx context.Context, id uuid.UUID)
 }
 
 // Config is what the server needs.
@@ -44,6 +46,9 @@ type Config struct {
 	Book      Book
 	Optimizer Optimizer
 	Keys      Revoker
+	// Door opens and closes people's sessions.
+	Door *auth.Door
+	OIDC OIDC
 	Bus       *bus.Bus
 	// Feed has the news that is kept, as it happens; Replays what was told before.
 	Feed    *activity.Feed

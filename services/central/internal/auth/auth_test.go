@@ -90,6 +90,16 @@ func (r *keyring) TouchKey(_ context.Context, id uuid.UUID) error {
 	return r.away
 }
 
+// SignedInBy finds a session in the same ring.
+func (r *keyring) SignedInBy(ctx context.Context, hash []byte) (*store.Key, error) {
+	return r.KeyByHash(ctx, hash)
+}
+
+// TouchSignIn notes the use of a session.
+func (r *keyring) TouchSignIn(ctx context.Context, session uuid.UUID) error {
+	return r.TouchKey(ctx, session)
+}
+
 func newKeys(r *keyring) *Keys { return NewKeys(r, bus.New(), slog.New(slog.DiscardHandler)) }
 
 func requireReason(t *testing.T, err error, want faultv1.Reason) {
@@ -262,7 +272,7 @@ func TestARevocationActsAtOnceOnEveryReplicaAndEndsStreams(t *testing.T) {
 		cancel()
 		running.Wait()
 		synctest.Wait()
-		if n := len(replicas[1].streams.byKey); n != 0 {
+		if n := len(replicas[1].streams.byID); n != 0 {
 			t.Errorf("%d keys still have streams that ended", n)
 		}
 	})

@@ -109,7 +109,6 @@ func memberMessage(row centraldb.Member) *adminv1.Member {
 	}
 }
 
-
 // etagOf names a version of a row.
 func etagOf(version int64) string { return strconv.FormatInt(version, 10) }
 
