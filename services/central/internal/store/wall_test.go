@@ -3,31 +3,20 @@ package store
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/cloudoptim/cloudoptim/db"
+	"github.com/cloudoptim/cloudoptim/pkg/pgtest"
 )
-
-// walled are the tables with customers' rows, and how each is asked for those of a customer.
-func (h *house) walled(t *testing.T) []string {
-	t.Helper()
-	rows, err := h.db.Pool.Query(t.Context(), "SELECT name::text FROM tenant_tables() ORDER BY depth DESC, name::text")
-	must(t, err)
-	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	must(t, err)
-	return all
-}
 
 func TestEveryTableWithCustomersRowsIsBehindTheWall(t *testing.T) {
 	h := newHouse(t)
-	tables := h.walled(t)
+	tables := pgtest.Walled(t, h.db)
 	for _, known := range []string{"customers", "clusters", "nodes", "audit_log", "task_late_results", "optimization_steps", "interruption_launches", "sessions"} {
 		if !slices.Contains(tables, known) {
 			t.Errorf("%s counts as a table without customers' rows", known)
@@ -57,107 +46,11 @@ func (h *house) unwalled(t *testing.T) []string {
 	return all
 }
 
-// stock writes at least a row of a customer into every table behind the wall, as the superuser, whom
-// neither the wall nor a foreign key binds: what a table needs, its columns say.
-func (h *house) stock(t *testing.T, customer, cluster uuid.UUID) {
-	t.Helper()
-	admin, err := pgx.Connect(t.Context(), h.db.AdminDSN)
-	must(t, err)
-	defer func() { _ = admin.Close(context.Background()) }()
-	_, err = admin.Exec(t.Context(), "SET session_replication_role = replica") // no foreign keys
-	must(t, err)
-	ids := map[string]string{"customer_id": customer.String(), "cluster_id": cluster.String()}
-	tables := h.walled(t)
-	slices.Reverse(tables) // those that others end with come first
-	for _, table := range tables {
-		if table == "customers" || table == "clusters" || strings.HasPrefix(table, "cluster_metrics_") {
-			continue
-		}
-		h.stockTable(t, admin, table, ids)
-	}
-}
-
-func (h *house) stockTable(t *testing.T, admin *pgx.Conn, table string, ids map[string]string) {
-	t.Helper()
-	rows, err := admin.Query(t.Context(), `SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',
-		coalesce((SELECT string_agg(pg_get_constraintdef(c.oid), ' ') FROM pg_constraint c WHERE c.conrelid = a.attrelid AND c.contype = 'c' AND a.attnum = ANY (c.conkey)), '')
-		FROM pg_attribute a WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped`, table)
-	must(t, err)
-	type column struct {
-		Name, Type    string
-		Fixed, Needed bool
-		Rules         string
-	}
-	columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[column])
-	must(t, err)
-	var names, values []string
-	for _, c := range columns {
-		value, own := ids[c.Name]
-		switch {
-		case own && (c.Fixed || c.Name == "customer_id" || c.Name == "cluster_id"):
-		case c.Needed, c.Fixed && c.Type == "uuid": // a default, which the rows that end with it could not name
-			value = example(table, c.Name, c.Type, c.Rules)
-		default:
-			continue
-		}
-		if strings.HasSuffix(c.Name, "_id") && c.Type == "uuid" {
-			ids[c.Name] = value
-		}
-		names, values = append(names, c.Name), append(values, "'"+value+"'")
-	}
-	for _, extra := range extras[table] {
-		names, values = append(names, extra[0]), append(values, extra[1])
-	}
-	sql := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, strings.Join(names, ", "), strings.Join(values, ", "))
-	if _, err := admin.Exec(t.Context(), sql); err != nil {
-		t.Fatalf("filling %s: %v\n%s", table, err, sql)
-	}
-}
-
-// extras are columns that a CHECK needs and NOT NULL does not tell of.
-var extras = map[string][][2]string{
-	"sessions": {{"member_id", "gen_random_uuid()"}},
-	"api_keys": {},
-	"silences": {},
-}
-
-var firstOf = regexp.MustCompile(`'([^']+)'::`)
-
-// example is a value that a column takes.
-func example(table, name, kind, rules string) string {
-	unique := uuid.NewString()
-	switch {
-	case table == "api_keys" && name == "scope", table == "silences" && name == "kind":
-		return "agent"
-	case kind == "uuid":
-		return unique
-	case kind == "bytea":
-		return `\x` + strings.Repeat(strings.ReplaceAll(unique, "-", ""), 2)
-	case strings.HasPrefix(kind, "timestamp"):
-		return time.Now().UTC().Format(time.RFC3339)
-	case kind == "date":
-		return time.Now().UTC().Format(time.DateOnly)
-	case kind == "jsonb":
-		return `{"filled": true}`
-	case kind == "boolean":
-		return "false"
-	case strings.HasSuffix(kind, "[]"):
-		return "{}"
-	case strings.HasPrefix(kind, "character") || kind == "text":
-		if found := firstOf.FindStringSubmatch(rules); found != nil {
-			return found[1]
-		}
-		return unique[:8]
-	default:
-		return "1"
-	}
-}
-
 func TestWithATenantSetNoStatementReachesAnothersRows(t *testing.T) {
 	h := newHouse(t)
 	rival, theirs := h.tenant(t, "rival")
-	h.stock(t, h.customer, h.cluster)
-	h.stock(t, rival, theirs)
+	pgtest.Stock(t, h.db, h.customer, h.cluster, "acme")
+	pgtest.Stock(t, h.db, rival, theirs, "rival")
 	admin, err := pgx.Connect(t.Context(), h.db.AdminDSN)
 	must(t, err)
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
@@ -174,7 +67,7 @@ func TestWithATenantSetNoStatementReachesAnothersRows(t *testing.T) {
 		must(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM "+table).Scan(&n))
 		return n
 	}
-	for _, table := range h.walled(t) {
+	for _, table := range pgtest.Walled(t, h.db) {
 		all := total(table)
 		ours, rivals := see(h.customer.String(), table), see(rival.String(), table)
 		if strings.HasPrefix(table, "cluster_metrics_") && all == 0 {
