@@ -82,6 +82,26 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- Behind the wall an index serves only operators that can tell nothing of rows that are not seen, and those of arrays
+-- are not known to be such. So which optimization launched an instance is a row of its own, kept by a trigger.
+CREATE TABLE launched_instances (
+    instance_id     varchar(50) NOT NULL,
+    optimization_id uuid NOT NULL REFERENCES optimization_history (optimization_id) ON DELETE CASCADE,
+    PRIMARY KEY (instance_id, optimization_id)
+);
+CREATE INDEX launched_instances_optimization ON launched_instances (optimization_id);
+INSERT INTO launched_instances SELECT DISTINCT unnest(instance_ids), optimization_id FROM optimization_launches;
+-- +goose StatementBegin
+CREATE FUNCTION note_launched_instances() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO launched_instances SELECT DISTINCT unnest(NEW.instance_ids), NEW.optimization_id ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER launched_instances AFTER INSERT OR UPDATE OF instance_ids ON optimization_launches
+    FOR EACH ROW EXECUTE FUNCTION note_launched_instances();
+DROP INDEX optimization_launches_instances;
+
 -- +goose StatementBegin
 DO $$
 DECLARE
@@ -109,4 +129,7 @@ BEGIN
     END LOOP;
 END $$;
 -- +goose StatementEnd
-DROP FUNCTION tenant_tables, tenant_wall, tenant_customer, tenant_everyone;
+CREATE INDEX optimization_launches_instances ON optimization_launches USING gin (instance_ids);
+DROP TRIGGER launched_instances ON optimization_launches;
+DROP TABLE launched_instances;
+DROP FUNCTION note_launched_instances, tenant_tables, tenant_wall, tenant_customer, tenant_everyone;
