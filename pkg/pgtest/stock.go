@@ -123,7 +123,7 @@ func (s stock) example(c column) string {
 	case c.Type == "bytea":
 		return `\x` + strings.Repeat(strings.ReplaceAll(unique, "-", ""), 2)
 	case strings.HasPrefix(c.Type, "timestamp"):
-		return time.Now().UTC().Format(time.RFC3339)
+		return time.Now().UTC().Truncate(time.Hour).Format(time.RFC3339) // some tables count by the hour
 	case c.Type == "date":
 		return time.Now().UTC().Format(time.DateOnly)
 	case c.Type == "jsonb":
