@@ -303,7 +303,7 @@ func TestTheCommandVerifiesTheLogOfARunningCentralAndOfOneThatIsNot(t *testing.T
 	if err := (audit.Sealer{Store: s}).Seal(store.ForEveryone(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	found, err := s.Head(t.Context())
+	found, err := s.Head(store.ForEveryone(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
