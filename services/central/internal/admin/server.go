@@ -49,7 +49,7 @@ type Config struct {
 	// Door opens and closes people's sessions.
 	Door *auth.Door
 	OIDC OIDC
-	Bus       *bus.Bus
+	Bus  *bus.Bus
 	// Feed has the news that is kept, as it happens; Replays what was told before.
 	Feed    *activity.Feed
 	Replays Replayer
