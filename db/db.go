@@ -18,6 +18,13 @@ func Migrations() fs.FS {
 	return sub
 }
 
+// Row-level security lets a connection see the rows of one customer: the setting TenantSetting
+// names it. Everyone is the value for every customer's; without a value it sees none.
+const (
+	TenantSetting = "cloudoptim.customer"
+	Everyone      = "everyone"
+)
+
 // Bootstrap is the psql script which makes the database and its two roles on a fresh server.
 //
 //go:embed bootstrap.sql

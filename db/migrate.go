@@ -20,7 +20,13 @@ import (
 // them, then ours. Any number of servers may call it at once: one works, the others wait up to
 // five minutes for it.
 func Migrate(ctx context.Context, dsn string) (err error) {
-	pool, err := pgxpool.New(ctx, dsn)
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return errors.New("reading the address of the database to migrate: it is malformed") // its text may hold the password
+	}
+	// A migration may change every customer's rows; without this it would find none.
+	cfg.ConnConfig.RuntimeParams[TenantSetting] = Everyone
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("opening the database to migrate it: %w", err)
 	}

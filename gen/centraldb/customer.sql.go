@@ -7,6 +7,7 @@ package centraldb
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -42,6 +43,48 @@ func (q *Queries) CustomerByCluster(ctx context.Context, db DBTX, clusterID uuid
 	return i, err
 }
 
+const customerByID = `-- name: CustomerByID :one
+SELECT c.customer_id, c.company_name, c.email, c.aws_role_arn, c.sqs_queue_url, c.external_id, c.status, c.created_at, c.updated_at, c.sqs_queue_shared, c.version, (SELECT count(*) FROM clusters cl WHERE cl.customer_id = c.customer_id)::int AS clusters
+FROM customers c
+WHERE c.customer_id = $1
+FOR NO KEY UPDATE OF c
+`
+
+type CustomerByIDRow struct {
+	CustomerID     uuid.UUID
+	CompanyName    string
+	Email          string
+	AwsRoleArn     *string
+	SqsQueueUrl    *string
+	ExternalID     *string
+	Status         string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	SqsQueueShared bool
+	Version        int64
+	Clusters       int32
+}
+
+func (q *Queries) CustomerByID(ctx context.Context, db DBTX, customerID uuid.UUID) (CustomerByIDRow, error) {
+	row := db.QueryRow(ctx, customerByID, customerID)
+	var i CustomerByIDRow
+	err := row.Scan(
+		&i.CustomerID,
+		&i.CompanyName,
+		&i.Email,
+		&i.AwsRoleArn,
+		&i.SqsQueueUrl,
+		&i.ExternalID,
+		&i.Status,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.SqsQueueShared,
+		&i.Version,
+		&i.Clusters,
+	)
+	return i, err
+}
+
 const customerCreate = `-- name: CustomerCreate :one
 INSERT INTO customers (company_name, email, aws_role_arn, sqs_queue_url, sqs_queue_shared, external_id)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -69,6 +112,90 @@ func (q *Queries) CustomerCreate(ctx context.Context, db DBTX, arg CustomerCreat
 	var customer_id uuid.UUID
 	err := row.Scan(&customer_id)
 	return customer_id, err
+}
+
+const customerList = `-- name: CustomerList :many
+SELECT c.customer_id, c.company_name, c.email, c.aws_role_arn, c.sqs_queue_url, c.external_id, c.status, c.created_at, c.updated_at, c.sqs_queue_shared, c.version, (SELECT count(*) FROM clusters cl WHERE cl.customer_id = c.customer_id)::int AS clusters
+FROM customers c
+WHERE ($1::uuid IS NULL OR c.customer_id = $1)
+  AND ($2::text = '' OR strpos(lower(c.company_name), lower($2)) > 0 OR strpos(lower(c.email), lower($2)) > 0)
+  AND ($3::text IS NULL OR (c.company_name, c.customer_id) > ($3::text, $4::uuid))
+ORDER BY c.company_name, c.customer_id
+LIMIT $5
+`
+
+type CustomerListParams struct {
+	CustomerID uuid.NullUUID
+	Search     string
+	AfterName  *string
+	AfterID    uuid.UUID
+	Rows       int32
+}
+
+type CustomerListRow struct {
+	CustomerID     uuid.UUID
+	CompanyName    string
+	Email          string
+	AwsRoleArn     *string
+	SqsQueueUrl    *string
+	ExternalID     *string
+	Status         string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	SqsQueueShared bool
+	Version        int64
+	Clusters       int32
+}
+
+// By name, a page.
+func (q *Queries) CustomerList(ctx context.Context, db DBTX, arg CustomerListParams) ([]CustomerListRow, error) {
+	rows, err := db.Query(ctx, customerList,
+		arg.CustomerID,
+		arg.Search,
+		arg.AfterName,
+		arg.AfterID,
+		arg.Rows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CustomerListRow
+	for rows.Next() {
+		var i CustomerListRow
+		if err := rows.Scan(
+			&i.CustomerID,
+			&i.CompanyName,
+			&i.Email,
+			&i.AwsRoleArn,
+			&i.SqsQueueUrl,
+			&i.ExternalID,
+			&i.Status,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.SqsQueueShared,
+			&i.Version,
+			&i.Clusters,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const customerName = `-- name: CustomerName :one
+SELECT company_name FROM customers WHERE customer_id = $1
+`
+
+func (q *Queries) CustomerName(ctx context.Context, db DBTX, customerID uuid.UUID) (string, error) {
+	row := db.QueryRow(ctx, customerName, customerID)
+	var company_name string
+	err := row.Scan(&company_name)
+	return company_name, err
 }
 
 const customerQueues = `-- name: CustomerQueues :many
@@ -115,4 +242,33 @@ func (q *Queries) CustomerQueues(ctx context.Context, db DBTX) ([]CustomerQueues
 		return nil, err
 	}
 	return items, nil
+}
+
+const customerUpdate = `-- name: CustomerUpdate :exec
+UPDATE customers SET company_name = $1, email = $2, aws_role_arn = $3, sqs_queue_url = $4,
+    sqs_queue_shared = $5, status = $6, version = version + 1, updated_at = now()
+WHERE customer_id = $7
+`
+
+type CustomerUpdateParams struct {
+	CompanyName    string
+	Email          string
+	AwsRoleArn     *string
+	SqsQueueUrl    *string
+	SqsQueueShared bool
+	Status         string
+	CustomerID     uuid.UUID
+}
+
+func (q *Queries) CustomerUpdate(ctx context.Context, db DBTX, arg CustomerUpdateParams) error {
+	_, err := db.Exec(ctx, customerUpdate,
+		arg.CompanyName,
+		arg.Email,
+		arg.AwsRoleArn,
+		arg.SqsQueueUrl,
+		arg.SqsQueueShared,
+		arg.Status,
+		arg.CustomerID,
+	)
+	return err
 }

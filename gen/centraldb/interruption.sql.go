@@ -17,9 +17,9 @@ SELECT o.cluster_id, n.instance_id::text AS instance_id
 FROM optimization_nodes n JOIN optimization_history o USING (optimization_id)
 WHERE n.instance_id = ANY ($1::text[]) AND n.status IN ('drained', 'terminated')
 UNION
-SELECT o.cluster_id, unnest(l.instance_ids)::text
-FROM optimization_launches l JOIN optimization_history o USING (optimization_id)
-WHERE l.instance_ids && $1::text[]
+SELECT o.cluster_id, l.instance_id::text
+FROM launched_instances l JOIN optimization_history o USING (optimization_id)
+WHERE l.instance_id = ANY ($1::text[])
   AND ((o.status = 'executing' AND o.current_step = $2) OR (o.status = 'failed' AND o.completed_at > now() - interval '10 minutes'))
 `
 
@@ -56,9 +56,9 @@ func (q *Queries) InstanceEndings(ctx context.Context, db DBTX, arg InstanceEndi
 
 const instanceLaunchers = `-- name: InstanceLaunchers :many
 SELECT c.cluster_id, c.customer_id, c.cluster_name, c.region, l.instance_id::text AS instance_id
-FROM (SELECT o.cluster_id, unnest(ol.instance_ids) AS instance_id
-      FROM optimization_launches ol JOIN optimization_history o USING (optimization_id)
-      WHERE ol.instance_ids && $1::text[]
+FROM (SELECT o.cluster_id, li.instance_id
+      FROM launched_instances li JOIN optimization_history o USING (optimization_id)
+      WHERE li.instance_id = ANY ($1::text[])
       UNION ALL
       SELECT i.cluster_id, il.instance_id
       FROM interruption_launches il JOIN interruptions i USING (interruption_id)

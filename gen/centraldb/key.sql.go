@@ -13,7 +13,7 @@ import (
 )
 
 const keyByHash = `-- name: KeyByHash :one
-SELECT k.api_key_id, k.scope, k.customer_id, k.cluster_id, k.expires_at, k.revoked_at,
+SELECT k.api_key_id, k.scope, k.customer_id, k.cluster_id, k.expires_at, k.revoked_at, k.prefix, k.description,
        coalesce(c.status, '')::text AS customer_status
 FROM api_keys k LEFT JOIN customers c USING (customer_id)
 WHERE k.secret_hash = $1
@@ -26,6 +26,8 @@ type KeyByHashRow struct {
 	ClusterID      uuid.NullUUID
 	ExpiresAt      *time.Time
 	RevokedAt      *time.Time
+	Prefix         string
+	Description    string
 	CustomerStatus string
 }
 
@@ -39,6 +41,8 @@ func (q *Queries) KeyByHash(ctx context.Context, db DBTX, secretHash []byte) (Ke
 		&i.ClusterID,
 		&i.ExpiresAt,
 		&i.RevokedAt,
+		&i.Prefix,
+		&i.Description,
 		&i.CustomerStatus,
 	)
 	return i, err
@@ -146,12 +150,33 @@ func (q *Queries) KeyExpireCluster(ctx context.Context, db DBTX, arg KeyExpireCl
 
 const keyList = `-- name: KeyList :many
 SELECT api_key_id, secret_hash, prefix, scope, customer_id, cluster_id, description, created_at, created_by, expires_at, revoked_at, last_used_at FROM api_keys
-WHERE $1::uuid IS NULL OR customer_id = $1
-ORDER BY created_at DESC
+WHERE ($1::uuid IS NULL OR customer_id = $1)
+  AND ($2::text = '' OR scope = $2)
+  AND ($3::boolean OR (revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())))
+  AND ($4::timestamptz IS NULL OR (created_at, api_key_id) < ($4::timestamptz, $5::uuid))
+ORDER BY created_at DESC, api_key_id DESC
+LIMIT $6
 `
 
-func (q *Queries) KeyList(ctx context.Context, db DBTX, customerID uuid.NullUUID) ([]ApiKey, error) {
-	rows, err := db.Query(ctx, keyList, customerID)
+type KeyListParams struct {
+	CustomerID   uuid.NullUUID
+	Scope        string
+	IncludeEnded bool
+	BeforeAt     *time.Time
+	BeforeID     uuid.UUID
+	Rows         int32
+}
+
+// Newest first, a page.
+func (q *Queries) KeyList(ctx context.Context, db DBTX, arg KeyListParams) ([]ApiKey, error) {
+	rows, err := db.Query(ctx, keyList,
+		arg.CustomerID,
+		arg.Scope,
+		arg.IncludeEnded,
+		arg.BeforeAt,
+		arg.BeforeID,
+		arg.Rows,
+	)
 	if err != nil {
 		return nil, err
 	}

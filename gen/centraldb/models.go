@@ -117,6 +117,18 @@ type InterruptionLaunch struct {
 	CreatedAt        time.Time
 }
 
+type Member struct {
+	MemberID   uuid.UUID
+	CustomerID uuid.UUID
+	Email      string
+	Role       string
+	Version    int64
+	CreatedAt  time.Time
+	CreatedBy  string
+	LastSeenAt *time.Time
+	DeletedAt  *time.Time
+}
+
 type Node struct {
 	NodeID              uuid.UUID
 	ClusterID           uuid.UUID

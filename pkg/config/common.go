@@ -91,6 +91,8 @@ func (r Redis) TTL() time.Duration { return time.Duration(r.TTLSeconds) * time.S
 type API struct {
 	RequestTimeoutSeconds int `koanf:"request_timeout_seconds" default:"30" valid:"min=1,max=3600" help:"a request's time limit"`
 	RateLimitPerMinute    int `koanf:"rate_limit_per_minute" default:"60" valid:"min=1" help:"requests per caller and minute"`
+	// CORSOrigins are never let in with cookies.
+	CORSOrigins []string `koanf:"cors_origins" help:"origins, as https://host, whose pages may call central's REST with a bearer; empty: none"`
 }
 
 // RequestTimeout is a request's time limit.

@@ -20,14 +20,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/cloudoptim/cloudoptim/db"
 	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
 )
 
 // DB is one test's database. It is dropped when the test ends.
 type DB struct {
-	// Pool is connected as central_server, the owner.
+	// Pool is connected as central_server, the owner, and sees every customer's rows.
 	Pool *pgxpool.Pool
-	// DSN connects as central_server.
+	// DSN connects as central_server. Row-level security shows it no customer's rows unless it sets db.TenantSetting.
 	DSN string
 	// ReadOnlyDSN connects as ml_server_ro.
 	ReadOnlyDSN string
@@ -75,14 +76,14 @@ func create(t testing.TB, from string) *DB {
 	if err := server.clone(t.Context(), name, from); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	db := &DB{
+	made := &DB{
 		DSN:         server.pg.DSN(pgembed.CentralRole, name),
 		ReadOnlyDSN: server.pg.DSN(pgembed.MLRole, name),
 		AdminDSN:    server.pg.AdminDSN(name),
 	}
 	t.Cleanup(func() { server.drop(t, name) })
-	db.Pool = connect(t, db.DSN)
-	return db
+	made.Pool = connect(t, made.DSN)
+	return made
 }
 
 var serial atomic.Int64
@@ -95,6 +96,7 @@ func connect(t testing.TB, dsn string) *pgxpool.Pool {
 		t.Fatalf("pgtest: reading the connection string: %v", err)
 	}
 	config.MaxConns = 8
+	config.ConnConfig.RuntimeParams[db.TenantSetting] = db.Everyone
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(t.Context()), config)
 	if err != nil {
 		t.Fatalf("pgtest: opening the database: %v", err)

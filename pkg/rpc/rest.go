@@ -33,16 +33,21 @@ var JSON = runtime.JSONPb{
 	UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
 }
 
-// NewMux makes the REST front of a server; register the generated handlers on it.
-func NewMux() *runtime.ServeMux {
-	return runtime.NewServeMux(
+// NewMux makes the REST front of a server; register the generated handlers on it. What before
+// does with an answer, it does before the answer's status is written.
+func NewMux(before ...func(context.Context, http.ResponseWriter, proto.Message) error) *runtime.ServeMux {
+	var options []runtime.ServeMuxOption
+	for _, do := range before {
+		options = append(options, runtime.WithForwardResponseOption(do))
+	}
+	return runtime.NewServeMux(append(options,
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &JSON),
 		runtime.WithErrorHandler(handleError),
 		runtime.WithRoutingErrorHandler(handleRouting),
 		runtime.WithForwardResponseOption(forwardStatus),
 		runtime.WithIncomingHeaderMatcher(incoming),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
-	)
+	)...)
 }
 
 // SetHTTPStatus makes REST answer this call with code instead of 200.
@@ -78,6 +83,7 @@ func Front(next http.Handler) http.Handler {
 			r.Header.Set("X-Request-Id", id)
 		}
 		w.Header().Set("X-Request-Id", id)
+		r.Header.Set(ClientAddressHeader, hostOf(r.RemoteAddr)) // whatever the client says it is
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBodyBytes)
 		next.ServeHTTP(w, r)
 	})
@@ -165,6 +171,8 @@ func incoming(header string) (string, bool) {
 	switch http.CanonicalHeaderKey(header) {
 	case "X-Request-Id":
 		return requestIDKey, true
+	case ClientAddressHeader:
+		return clientAddressKey, true
 	case "Traceparent", "Tracestate":
 		return strings.ToLower(header), true
 	}

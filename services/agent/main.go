@@ -28,7 +28,7 @@ func main() { run.Main(agent) }
 func agent(ctx context.Context) error {
 	var s settings
 	opts := config.Options{
-		Name: "agent", Args: os.Args[1:], OtherSections: []string{"interruption"},
+		Name: "agent", Args: os.Args[1:], OtherSections: []string{"interruption", "oidc"},
 	}
 	if err := config.Load(&s, opts); err != nil {
 		return err

@@ -163,7 +163,12 @@ func newLinkWorld(ctx context.Context, b *bench, dir string) (w *linkWorld, err 
 	if err = db.Migrate(ctx, w.postgres.CentralDSN()); err != nil {
 		return nil, err
 	}
-	if w.pool, err = pgxpool.New(ctx, w.postgres.CentralDSN()); err != nil {
+	cfg, err := pgxpool.ParseConfig(w.postgres.CentralDSN())
+	if err != nil {
+		return nil, err
+	}
+	cfg.ConnConfig.RuntimeParams[db.TenantSetting] = db.Everyone
+	if w.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, err
 	}
 	if err = w.register(ctx); err != nil {

@@ -50,7 +50,10 @@ func (c *central) close() {
 	}
 }
 
-func (c *central) add(name string, part run.Part) { c.parts = append(c.parts, run.Named(name, part)) }
+// add adds a part, whose own work is for every customer; what a caller has done by the doors is not.
+func (c *central) add(name string, part run.Part) {
+	c.parts = append(c.parts, run.Named(name, func(ctx context.Context) error { return part(store.ForEveryone(ctx)) }))
+}
 
 // assemble builds the parts from the outside in: what is talked to, the stories, the doors.
 func assemble(ctx context.Context, cfg *settings, data *database, telemetry *observe.Telemetry) (_ *central, err error) {
@@ -61,6 +64,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 		}
 	}()
 	log := telemetry.Log
+	ctx = store.ForEveryone(ctx)
 	ml, err := rpc.Dial(cfg.ML.Address, rpc.DialConfig{APIKey: cfg.ML.APIKey, TLS: cfg.ML.TLS, CAFile: cfg.ML.CAFile})
 	if err != nil {
 		return nil, err
@@ -139,10 +143,11 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 		return err
 	}
 	keys := auth.NewKeys(d.store, d.bus, telemetry.Log)
+	keys.EndIdle(time.Duration(cfg.Central.SessionIdleHours) * time.Hour)
 	c.add("keys", keys.Run)
+	limiter := auth.NewLimiter(d.bus.Limiter(), cfg.API.RateLimitPerMinute)
 	server := rpc.NewServer(rpc.ServerConfig{
-		Log: telemetry.Log, Authorizer: keys, Limiter: auth.NewLimiter(d.bus.Limiter(), cfg.API.RateLimitPerMinute),
-		MaxConnectionAge: cfg.maxConnectionAge(),
+		Log: telemetry.Log, Authorizer: keys, Limiter: limiter, MaxConnectionAge: cfg.maxConnectionAge(),
 	})
 	lines := agents.New(agents.Config{
 		Store: d.store, Bus: d.bus, Log: telemetry.Log, Replica: replica, Settings: agents.DefaultSettings(),
@@ -150,27 +155,33 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	})
 	server.BeforeStop(lines.Leave)
 	agentv1.RegisterAgentServiceServer(server, lines)
+	door := &auth.Door{
+		Store: d.store, Keys: keys, Bucket: d.bus.Limiter(), Longest: time.Duration(cfg.Central.SessionHours) * time.Hour, Log: telemetry.Log,
+	}
 	desk := admin.New(admin.Config{
-		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Feed: d.feed, Replays: d.store, Keys: keys, ML: d.ml,
-		Agents: d.tasks, Install: cfg.install(), MLTimeout: cfg.API.RequestTimeout(), MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Feed: d.feed, Replays: d.store, Keys: keys, Door: door,
+		OIDC: cfg.signInOptions(), ML: d.ml, Agents: d.tasks, Install: cfg.install(), MLTimeout: cfg.API.RequestTimeout(),
+		MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
 		// Before their connection ends, which says nothing.
 		MaxStreamAge: cfg.maxConnectionAge() * 9 / 10,
 	})
 	server.BeforeStop(desk.Leave)
 	desk.Register(server)
-	return c.listen(ctx, cfg, telemetry, server, d.store.Ping, keys)
+	return c.listen(ctx, cfg, telemetry.Log, server, gateway.Config{
+		Authorizer: keys, Log: telemetry.Log, Metrics: telemetry.Metrics, Ready: d.store.Ping, Timeout: cfg.API.RequestTimeout(),
+		MaxUploadBytes: cfg.maxModelBytes(), TrustedProxies: cfg.Central.TrustedProxies, CORSOrigins: cfg.API.CORSOrigins,
+		Door: door, OIDC: cfg.provider(d.store), Limiter: limiter,
+	})
 }
 
-func (c *central) listen(ctx context.Context, cfg *settings, telemetry *observe.Telemetry, server *rpc.Server, ready func(context.Context) error, keys *auth.Keys) error {
+func (c *central) listen(ctx context.Context, cfg *settings, log *slog.Logger, server *rpc.Server, rest gateway.Config) error {
 	self, err := rpc.InProcess(server)
 	if err != nil {
 		return err
 	}
 	c.closers = append(c.closers, func() { _ = self.Close() })
-	front, err := gateway.New(ctx, gateway.Config{
-		Conn: self, Authorizer: keys, Log: telemetry.Log, Metrics: telemetry.Metrics, Ready: ready, Timeout: cfg.API.RequestTimeout(),
-		MaxUploadBytes: cfg.maxModelBytes(),
-	})
+	rest.Conn = self
+	front, err := gateway.New(ctx, rest)
 	if err != nil {
 		return err
 	}
@@ -184,7 +195,7 @@ func (c *central) listen(ctx context.Context, cfg *settings, telemetry *observe.
 		return fmt.Errorf("opening the REST door: %w", err)
 	}
 	c.GRPC, c.HTTP = grpcListener.Addr(), httpListener.Addr()
-	telemetry.Log.Info("central is ready", "grpc", c.GRPC.String(), "http", "http://"+c.HTTP.String())
+	log.Info("central is ready", "grpc", c.GRPC.String(), "http", "http://"+c.HTTP.String())
 	c.add("grpc", func(ctx context.Context) error { return server.Serve(ctx, grpcListener) })
 	c.add("http", func(ctx context.Context) error {
 		err := rpc.ServeHTTP(ctx, httpListener, front)

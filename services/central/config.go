@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/admin"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth/oidc"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/gateway"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
 )
 
@@ -38,7 +41,19 @@ type settings struct {
 		Chart             string `koanf:"chart" default:"deploy/helm/cloudoptim-agent" valid:"nonempty" help:"the agent's Helm chart, as helm install takes it"`
 		MetricsKeepDays   int    `koanf:"metrics_keep_days" default:"30" valid:"min=1" help:"days that agents' reports are kept"`
 		MaxModelMiB       int    `koanf:"max_model_mib" default:"32" valid:"min=1,max=63" help:"most MiB of an uploaded model"`
+		SessionIdleHours  int    `koanf:"session_idle_hours" default:"12" valid:"min=1,max=8760" help:"hours that a person's session may go unused"`
+		SessionHours      int    `koanf:"session_hours" default:"168" valid:"min=1,max=8760" help:"hours that a person's session lasts at most"`
+		TrustedProxies    int    `koanf:"trusted_proxies" valid:"min=0,max=10" help:"proxies before the REST door, whose X-Forwarded-For and -Proto are believed"`
 	} `koanf:"central"`
+
+	OIDC struct {
+		Issuer       string   `koanf:"issuer" help:"address of the OpenID provider; empty: people sign in with API keys alone"`
+		ClientID     string   `koanf:"client_id" help:"who central is to the provider"`
+		ClientSecret string   `koanf:"client_secret" secret:"true" help:"its secret there; empty: a public client, PKCE alone"`
+		Name         string   `koanf:"name" default:"single sign-on" help:"the provider's name for people"`
+		PublicURL    string   `koanf:"public_url" help:"central's address in browsers, https://…; /auth/oidc/callback below it must be registered at the provider"`
+		Scopes       []string `koanf:"scopes" help:"scopes to ask for beside openid; empty: email"`
+	} `koanf:"oidc"`
 
 	Interruption struct {
 		ActOnRebalance bool `koanf:"act_on_rebalance" help:"drain nodes that AWS only recommends to leave; else that is remembered as a risk"`
@@ -112,7 +127,39 @@ func (s *settings) Validate() error {
 	if u := s.Central.PublicURL; u != "" && !strings.HasPrefix(u, "https://") && !strings.HasPrefix(u, "http://") {
 		problems = append(problems, config.Invalid("central.public_url", "must begin with https:// or http://"))
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, s.validateOIDC()...)...)
+}
+
+func (s *settings) validateOIDC() (problems []error) {
+	if s.OIDC.Issuer == "" {
+		return nil
+	}
+	if s.OIDC.ClientID == "" {
+		problems = append(problems, config.Invalid("oidc.client_id", "must be set with oidc.issuer"))
+	}
+	if at, err := url.Parse(s.OIDC.PublicURL); err != nil || at.Host == "" || (at.Scheme != "https" && at.Scheme != "http") {
+		problems = append(problems, config.Invalid("oidc.public_url", "must be central's address in browsers, such as https://cloudoptim.example.com"))
+	}
+	return problems
+}
+
+// provider is the OpenID provider, nil if there is none.
+func (s *settings) provider(remember oidc.Store) *oidc.Provider {
+	if s.OIDC.Issuer == "" {
+		return nil
+	}
+	return oidc.New(oidc.Config{
+		Issuer: s.OIDC.Issuer, ClientID: s.OIDC.ClientID, ClientSecret: s.OIDC.ClientSecret, Scopes: s.OIDC.Scopes, Store: remember,
+		RedirectURL: strings.TrimSuffix(s.OIDC.PublicURL, "/") + gateway.OIDCCallback,
+	})
+}
+
+// signInOptions are what the page for signing in offers.
+func (s *settings) signInOptions() admin.OIDC {
+	if s.OIDC.Issuer == "" {
+		return admin.OIDC{}
+	}
+	return admin.OIDC{Name: s.OIDC.Name, URL: gateway.OIDCLogin}
 }
 
 func (s *settings) interruptionPolicy() interruption.Policy {

@@ -597,7 +597,7 @@ func TestAKeyThatIsRevokedEndsAtOnce(t *testing.T) {
 	if _, _, err := ws.Read(t.Context()); last["code"] != "UNAUTHENTICATED" || websocket.CloseStatus(err) != 4401 {
 		t.Errorf("the stream ended with %v, %v", last, err)
 	}
-	keys := h.must(t, 200, "GET", "/api/v1/admin/api-keys", h.admin, "").([]any)
+	keys := h.must(t, 200, "GET", "/api/v1/admin/api-keys?include_ended=true", h.admin, "").([]any)
 	for _, key := range keys {
 		record := key.(map[string]any)
 		if _, ok := record["secret"]; ok || strings.Contains(viewer, fmt.Sprint(record["secret_hash"])) {

@@ -137,7 +137,7 @@ func (r *record) String() string {
 }
 
 // open starts central. perMinute is the rate limit; mlAddress where ml is.
-func open(t *testing.T, mlAddress string, perMinute int) *house {
+func open(t *testing.T, mlAddress string, perMinute int, change ...func(*settings)) *house {
 	t.Helper()
 	h := &house{db: pgtest.New(t), log: &record{}}
 	h.platform, _, _ = auth.NewSecret("platform")
@@ -146,17 +146,23 @@ func open(t *testing.T, mlAddress string, perMinute int) *house {
 	cfg.Central.Replica, cfg.Central.MetricsKeepDays, cfg.Central.PlatformKey = "test", 30, h.platform
 	cfg.ML.Address, cfg.ML.APIKey = mlAddress, "ml-key"
 	cfg.AWS.Region = "us-east-1"
+	cfg.Central.SessionIdleHours, cfg.Central.SessionHours = 12, 168
 	cfg.API = config.API{RequestTimeoutSeconds: 30, RateLimitPerMinute: perMinute}
+	for _, do := range change {
+		do(cfg)
+	}
 	telemetry, err := observe.Start(t.Context(), observe.Config{
 		Service: "central", Logging: config.Logging{Level: "INFO", Format: "text", Output: "stdout"}, Stdout: h.log,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.store, err = store.Open(t.Context(), h.db.DSN, 8, nil); err != nil {
+	opened, err := store.Open(t.Context(), h.db.DSN, 8, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := assemble(t.Context(), cfg, &database{store: h.store}, telemetry)
+	h.store = store.New(h.db.Pool) // the test's own, which sees every customer's rows
+	server, err := assemble(t.Context(), cfg, &database{store: opened}, telemetry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +176,7 @@ func open(t *testing.T, mlAddress string, perMinute int) *house {
 			t.Errorf("central ended with %v\n%s", err, h.log)
 		}
 		server.close()
-		h.store.Close()
+		opened.Close()
 		http.DefaultClient.CloseIdleConnections()
 		_ = telemetry.Shutdown(context.Background())
 	})
@@ -361,3 +367,11 @@ func (k oneKey) KeyByHash(_ context.Context, hash []byte) (*store.Key, error) {
 
 // TouchKey notes nothing.
 func (k oneKey) TouchKey(context.Context, uuid.UUID) error { return nil }
+
+// SignedInBy knows no sessions.
+func (k oneKey) SignedInBy(context.Context, []byte) (*store.Key, error) {
+	return nil, fault.NotFound("session", "")
+}
+
+// TouchSignIn notes nothing.
+func (k oneKey) TouchSignIn(context.Context, uuid.UUID) error { return nil }

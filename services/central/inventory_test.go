@@ -124,19 +124,10 @@ func TestTheInventoryIsAnsweredAndRefusedAsItsContractSays(t *testing.T) {
 		refusal{"too many days", "GET", "/api/v1/admin/spot/reliability?days=366", h.admin, ``, 422, "INVALID_REQUEST", `{"field": "days"}`},
 	))
 	for action, want := range map[string]int{"cluster.update": 1, "api_key.rotate": 1, "cluster.disconnect": 0} {
-		if got := h.acts(t, action); got != want {
+		if got := len(h.acts(t, action)); got != want {
 			t.Errorf("%s is in the audit log %d times, want %d", action, got, want)
 		}
 	}
-}
-
-func (h *house) acts(t *testing.T, action string) int {
-	t.Helper()
-	var n int
-	if err := h.db.Pool.QueryRow(t.Context(), "SELECT count(*) FROM audit_log WHERE action = $1", action).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 func TestAListsNextPageIsInItsHeader(t *testing.T) {
@@ -249,7 +240,7 @@ func TestADisconnectedClustersAgentStopsItsTasksAndIsHeardNoMore(t *testing.T) {
 		{"how to remove it", "GET", clusterPath + "/install", h.admin, ``, 200, `{"helm_uninstall_command": "<string>"}`},
 		{"its name again", "POST", "/api/v1/admin/clusters", h.admin, `{"cluster_name": "prod", "region": "us-east-1"}`, 201, `{"cluster": {"cluster_name": "prod"}}`},
 	})
-	if got := h.acts(t, "cluster.disconnect"); got != 1 {
+	if got := len(h.acts(t, "cluster.disconnect")); got != 1 {
 		t.Errorf("it is in the audit log %d times", got)
 	}
 }

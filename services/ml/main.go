@@ -46,7 +46,7 @@ func ml(ctx context.Context) error {
 	var s settings
 	opts := config.Options{
 		Name: "ml", Args: os.Args[1:],
-		OtherSections: []string{"ml", "agent", "central", "interruption"},
+		OtherSections: []string{"ml", "agent", "central", "interruption", "oidc"},
 	}
 	if err := config.Load(&s, opts); err != nil {
 		return err

@@ -16,3 +16,27 @@ SELECT customer_id, sqs_queue_url::text AS sqs_queue_url, sqs_queue_shared, coal
 FROM customers
 WHERE sqs_queue_url <> '' AND status <> 'suspended'
 ORDER BY sqs_queue_url, customer_id;
+
+-- name: CustomerList :many
+-- By name, a page.
+SELECT c.*, (SELECT count(*) FROM clusters cl WHERE cl.customer_id = c.customer_id)::int AS clusters
+FROM customers c
+WHERE (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
+  AND (@search::text = '' OR strpos(lower(c.company_name), lower(@search)) > 0 OR strpos(lower(c.email), lower(@search)) > 0)
+  AND (sqlc.narg(after_name)::text IS NULL OR (c.company_name, c.customer_id) > (sqlc.narg(after_name)::text, @after_id::uuid))
+ORDER BY c.company_name, c.customer_id
+LIMIT @rows;
+
+-- name: CustomerByID :one
+SELECT c.*, (SELECT count(*) FROM clusters cl WHERE cl.customer_id = c.customer_id)::int AS clusters
+FROM customers c
+WHERE c.customer_id = @customer_id
+FOR NO KEY UPDATE OF c;
+
+-- name: CustomerName :one
+SELECT company_name FROM customers WHERE customer_id = @customer_id;
+
+-- name: CustomerUpdate :exec
+UPDATE customers SET company_name = @company_name, email = @email, aws_role_arn = @aws_role_arn, sqs_queue_url = @sqs_queue_url,
+    sqs_queue_shared = @sqs_queue_shared, status = @status, version = version + 1, updated_at = now()
+WHERE customer_id = @customer_id;

@@ -15,9 +15,9 @@ ORDER BY n.terminated_at IS NULL, n.created_at;
 -- name: InstanceLaunchers :many
 -- Clusters for which we launched these instances, be they nodes yet or not.
 SELECT c.cluster_id, c.customer_id, c.cluster_name, c.region, l.instance_id::text AS instance_id
-FROM (SELECT o.cluster_id, unnest(ol.instance_ids) AS instance_id
-      FROM optimization_launches ol JOIN optimization_history o USING (optimization_id)
-      WHERE ol.instance_ids && @instance_ids::text[]
+FROM (SELECT o.cluster_id, li.instance_id
+      FROM launched_instances li JOIN optimization_history o USING (optimization_id)
+      WHERE li.instance_id = ANY (@instance_ids::text[])
       UNION ALL
       SELECT i.cluster_id, il.instance_id
       FROM interruption_launches il JOIN interruptions i USING (interruption_id)
@@ -32,9 +32,9 @@ SELECT o.cluster_id, n.instance_id::text AS instance_id
 FROM optimization_nodes n JOIN optimization_history o USING (optimization_id)
 WHERE n.instance_id = ANY (@instance_ids::text[]) AND n.status IN ('drained', 'terminated')
 UNION
-SELECT o.cluster_id, unnest(l.instance_ids)::text
-FROM optimization_launches l JOIN optimization_history o USING (optimization_id)
-WHERE l.instance_ids && @instance_ids::text[]
+SELECT o.cluster_id, l.instance_id::text
+FROM launched_instances l JOIN optimization_history o USING (optimization_id)
+WHERE l.instance_id = ANY (@instance_ids::text[])
   AND ((o.status = 'executing' AND o.current_step = @rollback_step) OR (o.status = 'failed' AND o.completed_at > now() - interval '10 minutes'));
 
 -- name: InterruptionLatest :one

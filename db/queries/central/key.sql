@@ -1,5 +1,5 @@
 -- name: KeyByHash :one
-SELECT k.api_key_id, k.scope, k.customer_id, k.cluster_id, k.expires_at, k.revoked_at,
+SELECT k.api_key_id, k.scope, k.customer_id, k.cluster_id, k.expires_at, k.revoked_at, k.prefix, k.description,
        coalesce(c.status, '')::text AS customer_status
 FROM api_keys k LEFT JOIN customers c USING (customer_id)
 WHERE k.secret_hash = @secret_hash;
@@ -10,9 +10,14 @@ VALUES (@secret_hash, @prefix, @scope, @customer_id, @cluster_id, @description, 
 RETURNING *;
 
 -- name: KeyList :many
+-- Newest first, a page.
 SELECT * FROM api_keys
-WHERE sqlc.narg(customer_id)::uuid IS NULL OR customer_id = sqlc.narg(customer_id)
-ORDER BY created_at DESC;
+WHERE (sqlc.narg(customer_id)::uuid IS NULL OR customer_id = sqlc.narg(customer_id))
+  AND (@scope::text = '' OR scope = @scope)
+  AND (@include_ended::boolean OR (revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())))
+  AND (sqlc.narg(before_at)::timestamptz IS NULL OR (created_at, api_key_id) < (sqlc.narg(before_at)::timestamptz, @before_id::uuid))
+ORDER BY created_at DESC, api_key_id DESC
+LIMIT @rows;
 
 -- name: KeyRevoke :one
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())

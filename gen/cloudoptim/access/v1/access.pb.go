@@ -30,7 +30,7 @@ type Caller int32
 
 const (
 	Caller_CALLER_UNSPECIFIED Caller = 0
-	// Anyone, without a credential. Health only.
+	// Anyone, without a credential: health and signing in only. Limited by address.
 	Caller_CALLER_ANYONE Caller = 1
 	// The agent of one cluster: may speak of that cluster alone.
 	Caller_CALLER_AGENT Caller = 2

@@ -14,7 +14,7 @@ import (
 
 // ListClusters lists the caller's clusters.
 func (s *Server) ListClusters(ctx context.Context, req *adminv1.ListClustersRequest) (*adminv1.ListClustersResponse, error) {
-	customer, err := auth.Customer(ctx)
+	customer, err := s.whose(ctx, req.GetCustomerId())
 	if err != nil {
 		return nil, err
 	}

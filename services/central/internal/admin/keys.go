@@ -73,22 +73,19 @@ func (s *Server) keyCluster(ctx context.Context, req *adminv1.CreateAPIKeyReques
 
 // ListAPIKeys lists keys without their secrets.
 func (s *Server) ListAPIKeys(ctx context.Context, req *adminv1.ListAPIKeysRequest) (*adminv1.ListAPIKeysResponse, error) {
-	customer, err := auth.Customer(ctx)
+	customer, err := s.whose(ctx, req.GetCustomerId())
 	if err != nil {
 		return nil, err
 	}
-	if req.GetCustomerId() != "" {
-		asked, err := s.customer(ctx, req.GetCustomerId())
-		if err != nil {
-			return nil, err
-		}
-		customer = some(asked)
-	}
-	keys, err := s.Store.Keys(ctx, customer)
+	page, err := store.KeyPage(req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	return &adminv1.ListAPIKeysResponse{ApiKeys: keys}, nil
+	keys, next, err := s.Store.Keys(ctx, store.KeyFilter{Customer: customer, Scope: req.GetScope(), Ended: req.GetIncludeEnded()}, page)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.ListAPIKeysResponse{ApiKeys: keys, NextPageToken: next}, rpc.SetNextPage(ctx, next)
 }
 
 // RevokeAPIKey ends a key at once.

@@ -8,6 +8,7 @@ import (
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
 )
 
@@ -16,6 +17,14 @@ const healthWithin = 2 * time.Second
 
 // ProxyDecision asks ml, for testing and debugging.
 func (s *Server) ProxyDecision(ctx context.Context, req *adminv1.ProxyDecisionRequest) (*adminv1.ProxyDecisionResponse, error) {
+	// Of a customer's caller the question is about a cluster of its own; the platform's staff may make one up.
+	if own, err := auth.Customer(ctx); err != nil {
+		return nil, err
+	} else if own.Valid {
+		if _, err := s.cluster(ctx, req.GetRequest().GetClusterId()); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.MLTimeout)
 	defer cancel()
 	decision, err := optimize.Ask(ctx, mlv1.NewDecisionServiceClient(s.ML), req.GetRequest())

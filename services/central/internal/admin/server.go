@@ -35,9 +35,11 @@ type Optimizer interface {
 	Leave(ctx context.Context, tx *store.Store, cluster uuid.UUID) (int, error)
 }
 
-// Revoker makes the end of a key act on every replica at once.
+// Revoker makes what becomes of keys, members and customers act on every replica at once.
 type Revoker interface {
 	Revoked(ctx context.Context, id uuid.UUID)
+	Suspended(ctx context.Context, customer uuid.UUID)
+	Changed(ctx context.Context, id uuid.UUID)
 }
 
 // Announcer makes a cluster's stream look for what its agent is to hear.
@@ -51,7 +53,10 @@ type Config struct {
 	Book      Book
 	Optimizer Optimizer
 	Keys      Revoker
-	Bus       *bus.Bus
+	// Door opens and closes people's sessions.
+	Door *auth.Door
+	OIDC OIDC
+	Bus  *bus.Bus
 	// Feed has the news that is kept, as it happens; Replays what was told before.
 	Feed    *activity.Feed
 	Replays Replayer

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/cloudoptim/cloudoptim/db"
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
@@ -449,6 +450,7 @@ func TestF40WhileTheDatabaseIsAwayTheStreamStaysAndNothingIsAcknowledged(t *test
 	must(t, err)
 	proxy := wire(t, at.Host)
 	at.Host = proxy.Listen
+	at.RawQuery += "&" + db.TenantSetting + "=" + db.Everyone
 	pool, err := pgxpool.New(t.Context(), at.String())
 	must(t, err)
 	t.Cleanup(pool.Close)

@@ -13,6 +13,7 @@ import (
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
 const sessionTopics = "session:"
@@ -50,7 +51,7 @@ func (s *Server) leave(sess *session) {
 		}
 	}
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // the stream's own context is over
+	ctx, cancel := context.WithTimeout(store.ForEveryone(context.Background()), 5*time.Second) // the stream's own context is over
 	defer cancel()
 	if err := s.Store.CloseSession(ctx, sess.cluster, sess.epoch); err != nil {
 		s.Log.WarnContext(ctx, "closing a session", "cluster_id", sess.cluster, "error", err)
@@ -156,7 +157,7 @@ func (s *Server) check(sess *session, now time.Time) {
 // database's absence ends no session: what agents say is then not acknowledged,
 // and they say it again.
 func (s *Server) touch(sessions []*session) {
-	ctx, cancel := context.WithTimeout(context.Background(), touchEvery)
+	ctx, cancel := context.WithTimeout(store.ForEveryone(context.Background()), touchEvery)
 	defer cancel()
 	for some := range slices.Chunk(sessions, touchAtOnce) {
 		epochs := make(map[uuid.UUID]int64, len(some))

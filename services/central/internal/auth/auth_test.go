@@ -61,6 +61,17 @@ func (r *keyring) make(scope string) (string, *store.Key) {
 
 func some() uuid.NullUUID { return uuid.NullUUID{UUID: uuid.New(), Valid: true} }
 
+// signIn adds a session of the key with a secret, and returns the session's own.
+func (r *keyring) signIn(secret string) (string, *store.Key) {
+	session, _, hash := NewSecret(sessionScope)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	opened := *r.keys[string(Hash(secret))]
+	opened.SessionID, opened.SeenAt = some(), time.Now()
+	r.keys[string(hash)] = &opened
+	return session, &opened
+}
+
 // change replaces the record of a key, as the database would.
 func (r *keyring) change(secret string, how func(*store.Key)) {
 	r.mu.Lock()
@@ -88,6 +99,16 @@ func (r *keyring) TouchKey(_ context.Context, id uuid.UUID) error {
 	defer r.mu.Unlock()
 	r.touched[id]++
 	return r.away
+}
+
+// SignedInBy finds a session in the same ring.
+func (r *keyring) SignedInBy(ctx context.Context, hash []byte) (*store.Key, error) {
+	return r.KeyByHash(ctx, hash)
+}
+
+// TouchSignIn notes the use of a session.
+func (r *keyring) TouchSignIn(ctx context.Context, session uuid.UUID) error {
+	return r.TouchKey(ctx, session)
 }
 
 func newKeys(r *keyring) *Keys { return NewKeys(r, bus.New(), slog.New(slog.DiscardHandler)) }
@@ -262,7 +283,7 @@ func TestARevocationActsAtOnceOnEveryReplicaAndEndsStreams(t *testing.T) {
 		cancel()
 		running.Wait()
 		synctest.Wait()
-		if n := len(replicas[1].streams.byKey); n != 0 {
+		if n := len(replicas[1].streams.byID); n != 0 {
 			t.Errorf("%d keys still have streams that ended", n)
 		}
 	})
@@ -303,6 +324,115 @@ func TestAStreamEndsWhenItsKeyExpiresOrIsRevokedUnheard(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+func TestASessionThatIsNotUsedEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := newKeyring()
+		keys := newKeys(ring)
+		secret, _ := ring.make("viewer")
+		session, opened := ring.signIn(secret)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- keys.Run(ctx) }()
+		call := func() error {
+			_, err := keys.Authorize(ctx, listClusters, viewers, session)
+			return err
+		}
+		for range 3 { // used now and then, it lasts
+			if err := call(); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if ring.touched[opened.SessionID.UUID] == 0 || ring.touched[opened.ID.UUID] != 0 {
+				t.Fatalf("touched: %v; want the session, not its key", ring.touched)
+			}
+			now := time.Now()
+			ring.change(session, func(k *store.Key) { k.SeenAt = now }) // as TouchSignIn does
+			time.Sleep(DefaultIdle - time.Minute)
+		}
+		stream, err := keys.Authorize(ctx, adminStream, viewers, session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		requireReason(t, call(), faultv1.Reason_REASON_UNAUTHENTICATED)
+		if stream.Err() == nil {
+			t.Error("its stream goes on")
+		}
+		if _, err := keys.Authorize(ctx, listClusters, viewers, secret); err != nil {
+			t.Errorf("the key suffered: %v", err)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestWhatBecomesOfOneActsOnAllThatIsItsAndNothingElse(t *testing.T) {
+	for name, c := range map[string]struct {
+		act  func(keys *Keys, key, opened *store.Key)
+		want []bool // the key's stream, the session's, another session's, another key's
+	}{
+		"the session ends":          {func(k *Keys, _, opened *store.Key) { k.Revoked(context.Background(), opened.SessionID.UUID) }, []bool{true, false, true, true}},
+		"the key is revoked":        {func(k *Keys, key, _ *store.Key) { k.Revoked(context.Background(), key.ID.UUID) }, []bool{false, false, false, true}},
+		"the customer is suspended": {func(k *Keys, key, _ *store.Key) { k.Suspended(context.Background(), key.CustomerID.UUID) }, []bool{false, false, false, true}},
+		"a role changes":            {func(k *Keys, key, _ *store.Key) { k.Changed(context.Background(), key.ID.UUID) }, []bool{true, true, true, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ring := newKeyring()
+				keys := newKeys(ring)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				secret, key := ring.make("viewer")
+				first, opened := ring.signIn(secret)
+				second, _ := ring.signIn(secret)
+				stranger, _ := ring.make("viewer")
+				var streams []context.Context
+				for _, bearer := range []string{secret, first, second, stranger} {
+					stream, err := keys.Authorize(ctx, adminStream, viewers, bearer)
+					if err != nil {
+						t.Fatal(err)
+					}
+					streams = append(streams, stream)
+				}
+				asked := ring.asked
+				c.act(keys, key, opened)
+				synctest.Wait()
+				for i, stream := range streams {
+					if (stream.Err() == nil) != c.want[i] {
+						t.Errorf("stream %d lives: %v, want %v", i, stream.Err() == nil, c.want[i])
+					}
+				}
+				if _, err := keys.Authorize(ctx, listClusters, viewers, first); err != nil || ring.asked != asked+1 {
+					t.Errorf("the store was not asked anew (%v)", err)
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func TestAMemberIsCalledByEmailAndCountedAsOne(t *testing.T) {
+	member := Caller{Kind: accessv1.Caller_CALLER_VIEWER, Scope: "viewer", Email: "ann@example.com", MemberID: some(), SessionID: some()}
+	if got := member.Actor(); got != "member:ann@example.com" {
+		t.Errorf("actor %s", got)
+	}
+	if got := (Caller{Scope: "admin", Prefix: "co_admin_1234", KeyID: uuid.New()}).Actor(); got != "key:co_admin_1234" {
+		t.Errorf("actor %s", got)
+	}
+	limiter := NewLimiter(bus.New().Limiter(), 5)
+	allowed := 0
+	for range 20 { // a session each
+		member.SessionID = some()
+		if _, ok := limiter.Allow(With(t.Context(), member)); ok {
+			allowed++
+		}
+	}
+	if allowed != 5 {
+		t.Errorf("%d calls with many sessions, want 5", allowed)
+	}
 }
 
 func TestStreamsEndWithTheServer(t *testing.T) {

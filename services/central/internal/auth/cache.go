@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -90,12 +91,13 @@ func (c *cache) shrink() {
 	}
 }
 
+// drop forgets what was found of whoever has the id, or is of whoever has it.
 func (c *cache) drop(id uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drops++
 	for hash, found := range c.keys {
-		if found.key.ID.UUID == id {
+		if slices.Contains(names(found.key), id) {
 			delete(c.keys, hash)
 		}
 	}

@@ -19,12 +19,38 @@ type Caller struct {
 	CustomerID uuid.NullUUID
 	// ClusterID is set for agents alone.
 	ClusterID uuid.NullUUID
-	KeyID     uuid.UUID
-	Scope     string
+	// KeyID is zero for members.
+	KeyID uuid.UUID
+	// Scope of the key, or role of the member.
+	Scope string
+	// Prefix and Description are the key's.
+	Prefix, Description string
+	// MemberID and Email are of a person who signed in with OIDC.
+	MemberID uuid.NullUUID
+	Email    string
+	// SessionID is null for a key that is sent with each call.
+	SessionID uuid.NullUUID
 }
 
 // Actor names the caller in the audit log.
-func (c Caller) Actor() string { return c.Scope + ":" + c.KeyID.String() }
+func (c Caller) Actor() string {
+	switch {
+	case c.Email != "":
+		return "member:" + c.Email
+	case c.Prefix != "":
+		return "key:" + c.Prefix
+	default:
+		return c.Scope + ":" + c.KeyID.String()
+	}
+}
+
+// id is by whom calls are counted: all sessions of a person, or of a key, are one.
+func (c Caller) id() uuid.UUID {
+	if c.MemberID.Valid {
+		return c.MemberID.UUID
+	}
+	return c.KeyID
+}
 
 // kinds are the scopes an API key may have.
 var kinds = map[string]accessv1.Caller{
@@ -39,15 +65,24 @@ var kinds = map[string]accessv1.Caller{
 func callerOf(key *store.Key) Caller {
 	return Caller{
 		Kind: kinds[key.Scope], CustomerID: key.CustomerID, ClusterID: key.ClusterID,
-		KeyID: key.ID.UUID, Scope: key.Scope,
+		KeyID: key.ID.UUID, Scope: key.Scope, Prefix: key.Prefix, Description: key.Description,
+		MemberID: key.MemberID, Email: key.Email, SessionID: key.SessionID,
 	}
 }
 
 type callerContext struct{}
 
-// With puts the caller into the context.
+// With puts the caller into the context, and lets the database show what is the caller's alone.
 func With(ctx context.Context, caller Caller) context.Context {
-	return context.WithValue(ctx, callerContext{}, caller)
+	ctx = context.WithValue(ctx, callerContext{}, caller)
+	switch {
+	case caller.CustomerID.Valid:
+		return store.ForCustomer(ctx, caller.CustomerID.UUID)
+	case caller.Kind == accessv1.Caller_CALLER_PLATFORM, caller.Kind == accessv1.Caller_CALLER_SERVICE:
+		return store.ForEveryone(ctx)
+	default:
+		return ctx
+	}
 }
 
 // From is the caller of the call in ctx; the zero Caller, which may see nothing,

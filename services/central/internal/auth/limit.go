@@ -5,11 +5,19 @@ import (
 	"time"
 
 	accessv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/access/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 )
 
 // AgentPerMinute is the least number of unary calls a minute for agents and
 // other servers. One that polls makes some twenty; a drain's results come in bursts.
 const AgentPerMinute = 600
+
+const (
+	// AnyonePerMinute is how many calls without a credential an address may make.
+	AnyonePerMinute = 120
+	// FailuresPerMinute is how many wrong credentials an address may try to sign in with.
+	FailuresPerMinute = 10
+)
 
 // Bucket counts calls.
 type Bucket interface {
@@ -17,7 +25,7 @@ type Bucket interface {
 }
 
 // Limiter limits calls by key: people as configured, agents and servers ten
-// times as much. A stream counts once, when it opens.
+// times as much; those without a credential by the address they come from. A stream counts once, when it opens.
 type Limiter struct {
 	bucket Bucket
 	people int
@@ -31,10 +39,14 @@ func NewLimiter(bucket Bucket, perMinute int) *Limiter {
 // Allow implements rpc.Limiter.
 func (l *Limiter) Allow(ctx context.Context) (time.Duration, bool) {
 	caller := From(ctx)
-	if caller.Kind == accessv1.Caller_CALLER_UNSPECIFIED || l.people <= 0 {
-		return 0, true // calls without a credential do no work
+	switch {
+	case l.people <= 0:
+		return 0, true
+	case caller.Kind == accessv1.Caller_CALLER_UNSPECIFIED:
+		return l.bucket.Allow(ctx, "address:"+rpc.ClientAddress(ctx), AnyonePerMinute)
+	default:
+		return l.bucket.Allow(ctx, caller.id().String(), l.perMinute(caller))
 	}
-	return l.bucket.Allow(ctx, caller.KeyID.String(), l.perMinute(caller))
 }
 
 func (l *Limiter) perMinute(caller Caller) int {

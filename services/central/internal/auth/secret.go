@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"strings"
 )
 
 // shown is how many characters of the random part the prefix tells: enough to
@@ -19,6 +20,12 @@ func NewSecret(scope string) (secret, prefix string, hash []byte) {
 	secret = kind + base64.RawURLEncoding.EncodeToString(random)
 	return secret, secret[:len(kind)+shown], Hash(secret)
 }
+
+// sessionScope is in the place of a key's scope in the secret of a session, so that each is looked for
+// where it is kept. It is no scope: a key cannot have it.
+const sessionScope = "session"
+
+func ofSession(secret string) bool { return strings.HasPrefix(secret, "co_"+sessionScope+"_") }
 
 // Hash is what is stored of a secret. It has 256 random bits, so neither salt
 // nor a slow hash would add anything.

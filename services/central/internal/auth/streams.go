@@ -10,55 +10,71 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// streams are the open ones, by key: a call is checked when it begins, but a
-// stream may outlive its key.
+// streams are the open ones, by the ids of all whose end is theirs: a call is checked
+// when it begins, but a stream may outlive its key.
 type streams struct {
-	mu    sync.Mutex
-	byKey map[uuid.UUID]map[*stream]struct{}
+	mu   sync.Mutex
+	byID map[uuid.UUID]map[*stream]struct{}
 	// closed is why no stream may be open any more, nil while they may.
 	closed error
 }
 
+// credential is what a stream was opened with.
+type credential struct {
+	hash    []byte
+	session bool
+	// ids are the credential's own, then those of whom it speaks for.
+	ids []uuid.UUID
+}
+
 type stream struct {
-	hash   []byte
+	credential
 	cancel context.CancelCauseFunc
 }
 
 func newStreams() *streams {
-	return &streams{byKey: map[uuid.UUID]map[*stream]struct{}{}}
+	return &streams{byID: map[uuid.UUID]map[*stream]struct{}{}}
 }
 
 // open notes a stream until its context ends.
-func (s *streams) open(parent context.Context, key uuid.UUID, hash []byte) context.Context {
+func (s *streams) open(parent context.Context, with credential) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
-	opened := &stream{hash: hash, cancel: cancel}
+	opened := &stream{credential: with, cancel: cancel}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil {
 		cancel(s.closed)
 		return ctx
 	}
-	if s.byKey[key] == nil {
-		s.byKey[key] = map[*stream]struct{}{}
+	for _, id := range with.ids {
+		if s.byID[id] == nil {
+			s.byID[id] = map[*stream]struct{}{}
+		}
+		s.byID[id][opened] = struct{}{}
 	}
-	s.byKey[key][opened] = struct{}{}
 	context.AfterFunc(ctx, func() {
 		cancel(nil)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.byKey[key], opened)
-		if len(s.byKey[key]) == 0 {
-			delete(s.byKey, key)
-		}
+		s.forget(opened)
 	})
 	return ctx
 }
 
-// end ends the streams of a key.
-func (s *streams) end(key uuid.UUID, why error) {
+func (s *streams) forget(ended *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for opened := range s.byKey[key] {
+	for _, id := range ended.ids {
+		delete(s.byID[id], ended)
+		if len(s.byID[id]) == 0 {
+			delete(s.byID, id)
+		}
+	}
+}
+
+// end ends the streams of a key, a session, a member or a customer.
+func (s *streams) end(id uuid.UUID, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for opened := range s.byID[id] {
 		opened.cancel(why)
 	}
 }
@@ -68,7 +84,7 @@ func (s *streams) close(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = why
-	for _, all := range s.byKey {
+	for _, all := range s.byID {
 		for opened := range all {
 			opened.cancel(why)
 		}
@@ -94,18 +110,19 @@ func Check(ctx context.Context) error {
 	return nil
 }
 
-// keys are the keys with open streams, and their hashes.
-func (s *streams) keys() map[uuid.UUID][]byte {
+// credentials are those with open streams, each once.
+func (s *streams) credentials() map[uuid.UUID]credential {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	hashes := make(map[uuid.UUID][]byte, len(s.byKey))
-	for key, all := range s.byKey {
-		for opened := range all {
-			hashes[key] = opened.hash
-			break
+	all := map[uuid.UUID]credential{}
+	for _, opened := range s.byID {
+		for one := range opened {
+			if len(one.ids) > 0 {
+				all[one.ids[0]] = one.credential
+			}
 		}
 	}
-	return hashes
+	return all
 }
 
 // streaming tells whether a method, as gRPC writes it, is a stream.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/rs/cors"
 	"google.golang.org/grpc"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
@@ -17,6 +18,8 @@ import (
 	"github.com/cloudoptim/cloudoptim/gen/openapi"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth/oidc"
 )
 
 // Config is what the front door needs.
@@ -39,6 +42,16 @@ type Config struct {
 	// only AdminService says so.
 	MaxUploadBytes int
 	Log            *slog.Logger
+	// TrustedProxies stand before central: what they say of the client is believed.
+	TrustedProxies int
+	// CORSOrigins are origins, as https://host, whose pages may call with a bearer. Cookies are for
+	// pages of our own alone.
+	CORSOrigins []string
+	// Door and OIDC let people sign in at a provider; nil OIDC: they cannot.
+	Door *auth.Door
+	OIDC *oidc.Provider
+	// Limiter limits what HTTP itself answers; nil: no limit.
+	Limiter rpc.Limiter
 }
 
 // Gateway is the front door.
@@ -90,14 +103,18 @@ func build(ctx context.Context, g *gateway) (http.Handler, error) {
 		g.Timeout = 30 * time.Second
 	}
 	g.frames = newFrames()
-	rest := rpc.NewMux()
+	rest := rpc.NewMux(session)
 	for _, register := range services {
 		if err := register(ctx, rest, g.Conn); err != nil {
 			return nil, fmt.Errorf("registering the REST paths: %w", err)
 		}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/api/", g.bounded(rest))
+	mux.Handle("/api/", g.shared(g.bounded(rest)))
+	if g.OIDC != nil {
+		mux.HandleFunc("GET "+OIDCLogin, g.oidcLogin)
+		mux.HandleFunc("GET "+OIDCCallback, g.oidcCallback)
+	}
 	mux.HandleFunc("GET /api/v1/client/stream", g.clientStream)
 	mux.HandleFunc("GET /api/v1/admin/stream", g.adminStream)
 	mux.HandleFunc("POST /api/v1/admin/models/upload", g.uploadModel)
@@ -108,7 +125,7 @@ func build(ctx context.Context, g *gateway) (http.Handler, error) {
 	mux.Handle("GET /metrics", g.Metrics)
 	mux.HandleFunc("GET /{$}", front)
 	mux.HandleFunc("/", missing)
-	return rpc.Front(mux), nil
+	return rpc.Front(g.cookies(mux)), nil
 }
 
 // bounded ends calls that take too long, and keeps answers, of which some hold
@@ -117,10 +134,34 @@ func (g *gateway) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), g.Timeout)
 		defer cancel()
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		guarded(w)
+		if secure, _ := ctx.Value(secureContext{}).(bool); secure {
+			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// guarded keeps an answer out of caches, and browsers from taking it for a page.
+func guarded(w http.ResponseWriter) {
+	for name, value := range map[string]string{
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin",
+	} {
+		w.Header().Set(name, value)
+	}
+}
+
+// shared lets pages of the configured origins call with a bearer.
+func (g *gateway) shared(next http.Handler) http.Handler {
+	if len(g.CORSOrigins) == 0 {
+		return next
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: g.CORSOrigins, AllowedMethods: []string{"GET", "POST", "PUT", "DELETE"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "X-Request-Id", "Traceparent", "Tracestate"},
+		ExposedHeaders: []string{"Next-Page-Token", "X-Request-Id", "Retry-After"}, MaxAge: 600,
+	}).Handler(next)
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) {

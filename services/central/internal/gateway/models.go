@@ -33,8 +33,7 @@ var accepted = []any{"multipart/form-data", "application/octet-stream"}
 // the file as a form's file, or as the body. The generated handler would want the
 // stream's messages as JSON, which no tool sends by itself.
 func (g *gateway) uploadModel(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	guarded(w)
 	// Whoever may not upload is told before the body is read.
 	if _, err := g.Authorizer.Authorize(r.Context(), adminv1.AdminService_UploadModel_FullMethodName,
 		policyOf(adminv1.AdminService_UploadModel_FullMethodName), bearer(r)); err != nil {

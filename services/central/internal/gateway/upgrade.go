@@ -17,6 +17,7 @@ import (
 	accessv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/access/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 )
 
 const (
@@ -46,7 +47,7 @@ func (g *gateway) opening(r *http.Request, method string) (context.Context, erro
 // outgoing is the context of the stream that carries a request: its key, id and trace.
 func outgoing(ctx context.Context, r *http.Request) context.Context {
 	pairs := []string{"authorization", "Bearer " + bearer(r), "x-request-id", r.Header.Get("X-Request-Id")}
-	for _, header := range []string{"traceparent", "tracestate"} {
+	for _, header := range []string{"traceparent", "tracestate", strings.ToLower(rpc.ClientAddressHeader)} {
 		if value := r.Header.Get(header); value != "" {
 			pairs = append(pairs, header, value)
 		}
@@ -69,6 +70,9 @@ func (g *gateway) checkOrigin(r *http.Request) error {
 		return nil
 	}
 	for _, pattern := range g.Origins {
+		if byCookie(r.Context()) {
+			break // they bring a key of their own, not ours
+		}
 		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(origin.Host)); err == nil && ok {
 			return nil
 		}

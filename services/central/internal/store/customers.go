@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
@@ -77,4 +78,73 @@ func (s *Store) EventQueues(ctx context.Context) ([]EventQueue, error) {
 		})
 	}
 	return out, wrap("listing", "queues", err)
+}
+
+// customerOrder is the order of the list of customers, as its page tokens say it.
+const customerOrder = "company_name"
+
+// CustomerPage reads size and token of a request for the list of customers.
+func CustomerPage(size int32, token string) (Page, error) { return NewPage(size, token, customerOrder) }
+
+// Customers lists a page of customers by name, or the one, and says where the next begins.
+func (s *Store) Customers(ctx context.Context, customer uuid.NullUUID, search string, page Page) ([]*adminv1.Customer, string, error) {
+	params := centraldb.CustomerListParams{CustomerID: customer, Search: search, Rows: int32(page.Limit) + 1}
+	if page.After != nil {
+		id, err := uuid.Parse(page.After.ID)
+		if err != nil {
+			return nil, "", badToken()
+		}
+		params.AfterName, params.AfterID = &page.After.Key, id
+	}
+	rows, err := s.q.CustomerList(ctx, s.db, params)
+	if err != nil {
+		return nil, "", wrap("listing", "customers", err)
+	}
+	rows, next, err := Cut(page, rows, func(row centraldb.CustomerListRow) Cursor {
+		return Cursor{Order: customerOrder, Key: row.CompanyName, ID: row.CustomerID.String()}
+	})
+	customers := make([]*adminv1.Customer, 0, len(rows))
+	for _, row := range rows {
+		customers = append(customers, customerMessage(centraldb.CustomerByIDRow(row)))
+	}
+	return customers, next, err
+}
+
+// CustomerName is a customer's name for people.
+func (s *Store) CustomerName(ctx context.Context, customer uuid.UUID) (string, error) {
+	name, err := s.q.CustomerName(ctx, s.db, customer)
+	return name, wrap("customer", customer.String(), err)
+}
+
+// UpdateCustomer changes a customer, unless it is of another version than the request's etag by
+// now. It returns it as it was and as it is. It must be called in a transaction.
+func (s *Store) UpdateCustomer(ctx context.Context, id uuid.UUID, req *adminv1.UpdateCustomerRequest) (before, after *adminv1.Customer, err error) {
+	row, err := s.q.CustomerByID(ctx, s.db, id)
+	switch {
+	case err != nil:
+		return nil, nil, wrap("customer", id.String(), err)
+	case req.GetEtag() != "" && req.GetEtag() != etagOf(row.Version):
+		return nil, nil, errChanged("customer", id.String())
+	}
+	status := req.GetStatus()
+	if status == "" {
+		status = row.Status
+	}
+	err = s.q.CustomerUpdate(ctx, s.db, centraldb.CustomerUpdateParams{
+		CustomerID: id, CompanyName: req.GetCompanyName(), Email: req.GetEmail(), AwsRoleArn: text(req.GetAwsRoleArn()),
+		SqsQueueUrl: text(req.GetSqsQueueUrl()), SqsQueueShared: req.GetSqsQueueShared(), Status: status,
+	})
+	if err != nil {
+		return nil, nil, wrap("customer", req.GetEmail(), err)
+	}
+	now, err := s.q.CustomerByID(ctx, s.db, id)
+	return customerMessage(row), customerMessage(now), wrap("customer", id.String(), err)
+}
+
+func customerMessage(row centraldb.CustomerByIDRow) *adminv1.Customer {
+	return &adminv1.Customer{
+		CustomerId: row.CustomerID.String(), CompanyName: row.CompanyName, Email: row.Email, AwsRoleArn: value(row.AwsRoleArn),
+		SqsQueueUrl: value(row.SqsQueueUrl), SqsQueueShared: row.SqsQueueShared, ExternalId: value(row.ExternalID), Status: row.Status,
+		CreatedAt: timestamppb.New(row.CreatedAt), Clusters: row.Clusters, Etag: etagOf(row.Version),
+	}
 }

@@ -14,12 +14,21 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
-// Key is what authentication needs to know of an API key.
+// Key is what authentication needs to know of a credential: an API key, or a session
+// that was opened with one or by a member.
 type Key struct {
+	// ID of the API key; null for a member's session.
 	ID, CustomerID, ClusterID uuid.NullUUID
-	Scope                     string
-	ExpiresAt, RevokedAt      *time.Time
-	CustomerStatus            string
+	// Scope of the key, or role of the member.
+	Scope                string
+	ExpiresAt, RevokedAt *time.Time
+	CustomerStatus       string
+	// Prefix and Description are the key's, Email is the member's.
+	Prefix, Description, Email string
+	// SessionID and MemberID are null for a key that is sent with each call.
+	SessionID, MemberID uuid.NullUUID
+	// SeenAt is when the session was last used, to the minute.
+	SeenAt time.Time
 }
 
 // NewKey is an API key to be stored; the secret itself never gets here.
@@ -34,7 +43,7 @@ type NewKey struct {
 
 // KeyByHash finds a key by the SHA-256 of its secret.
 func (s *Store) KeyByHash(ctx context.Context, hash []byte) (*Key, error) {
-	row, err := s.q.KeyByHash(ctx, s.db, hash)
+	row, err := s.q.KeyByHash(ForEveryone(ctx), s.db, hash) // whose it is, it says
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.NotFound("api_key", "")
 	}
@@ -44,6 +53,7 @@ func (s *Store) KeyByHash(ctx context.Context, hash []byte) (*Key, error) {
 	return &Key{
 		ID: uuid.NullUUID{UUID: row.ApiKeyID, Valid: true}, CustomerID: row.CustomerID, ClusterID: row.ClusterID,
 		Scope: row.Scope, ExpiresAt: row.ExpiresAt, RevokedAt: row.RevokedAt, CustomerStatus: row.CustomerStatus,
+		Prefix: row.Prefix, Description: row.Description,
 	}, nil
 }
 
@@ -69,17 +79,47 @@ func (s *Store) CreateKey(ctx context.Context, customer, cluster uuid.NullUUID, 
 	return keyMessage(row), nil
 }
 
-// Keys lists a customer's keys, or all.
-func (s *Store) Keys(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.APIKey, error) {
-	rows, err := s.q.KeyList(ctx, s.db, customer)
-	if err != nil {
-		return nil, wrap("listing", "api_keys", err)
+// KeyFilter says which keys are listed.
+type KeyFilter struct {
+	// Customer whose keys; null: everybody's, and those of no customer.
+	Customer uuid.NullUUID
+	// Scope of the keys, "" for all.
+	Scope string
+	// Ended: those that were revoked or have expired, too.
+	Ended bool
+}
+
+// keyOrder is the order of the list of keys, as its page tokens say it.
+const keyOrder = "created_at desc"
+
+// KeyPage reads size and token of a request for the list of keys.
+func KeyPage(size int32, token string) (Page, error) { return NewPage(size, token, keyOrder) }
+
+// Keys lists a page of keys, newest first, and says where the next begins.
+func (s *Store) Keys(ctx context.Context, which KeyFilter, page Page) ([]*adminv1.APIKey, string, error) {
+	params := centraldb.KeyListParams{
+		CustomerID: which.Customer, Scope: which.Scope, IncludeEnded: which.Ended, Rows: int32(page.Limit) + 1,
 	}
+	if page.After != nil {
+		at, err := time.Parse(time.RFC3339Nano, page.After.Key)
+		id, badID := uuid.Parse(page.After.ID)
+		if err != nil || badID != nil {
+			return nil, "", badToken()
+		}
+		params.BeforeAt, params.BeforeID = &at, id
+	}
+	rows, err := s.q.KeyList(ctx, s.db, params)
+	if err != nil {
+		return nil, "", wrap("listing", "api_keys", err)
+	}
+	rows, next, err := Cut(page, rows, func(row centraldb.ApiKey) Cursor {
+		return Cursor{Order: keyOrder, Key: row.CreatedAt.Format(time.RFC3339Nano), ID: row.ApiKeyID.String()}
+	})
 	keys := make([]*adminv1.APIKey, 0, len(rows))
 	for _, row := range rows {
 		keys = append(keys, keyMessage(row))
 	}
-	return keys, nil
+	return keys, next, err
 }
 
 // RevokeKey ends a key; one that is revoked already stays so. It returns whose it is.

@@ -26,7 +26,11 @@ func (s *Store) KeepPartitions(ctx context.Context, keep time.Duration) error {
 	_, err := s.Locked(ctx, "partitions", func() error {
 		today := time.Now().UTC().Truncate(24 * time.Hour)
 		for day := range partitionsAhead + 1 {
-			if err := s.makePartition(ctx, today.AddDate(0, 0, day)); err != nil {
+			name, err := s.makePartition(ctx, today.AddDate(0, 0, day))
+			if err == nil {
+				err = s.wallPartition(ctx, name)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -35,7 +39,7 @@ func (s *Store) KeepPartitions(ctx context.Context, keep time.Duration) error {
 	return err
 }
 
-func (s *Store) makePartition(ctx context.Context, day time.Time) error {
+func (s *Store) makePartition(ctx context.Context, day time.Time) (string, error) {
 	name := pgx.Identifier{partitionPrefix + day.Format(partitionDay)}.Sanitize()
 	// DDL takes no parameters; both dates are made here.
 	from, to := day.Format(time.DateOnly), day.AddDate(0, 0, 1).Format(time.DateOnly)
@@ -43,7 +47,7 @@ func (s *Store) makePartition(ctx context.Context, day time.Time) error {
 	_, err := s.db.Exec(ctx, fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s PARTITION OF cluster_metrics %s", name, bounds))
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) || pgErr.Code != "23514" {
-		return wrap("making partition", name, err)
+		return name, wrap("making partition", name, err)
 	}
 	// An agent whose clock is ahead has put rows of that day into the default partition.
 	err = s.InTx(ctx, func(tx *Store) error {
@@ -60,7 +64,14 @@ func (s *Store) makePartition(ctx context.Context, day time.Time) error {
 		}
 		return nil
 	})
-	return wrap("making partition", name, err)
+	return name, wrap("making partition", name, err)
+}
+
+// wallPartition keeps customers apart who name the partition itself: the policy of the whole table binds
+// only those who name that.
+func (s *Store) wallPartition(ctx context.Context, name string) error {
+	_, err := s.db.Exec(ctx, "SELECT tenant_wall(oid) FROM pg_class WHERE oid = $1::regclass AND NOT relrowsecurity", name)
+	return wrap("walling partition", name, err)
 }
 
 func (s *Store) dropPartitions(ctx context.Context, before time.Time) error {

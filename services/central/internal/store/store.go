@@ -20,6 +20,7 @@ import (
 
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 
+	"github.com/cloudoptim/cloudoptim/db"
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/pkg/observe"
@@ -52,11 +53,12 @@ func Open(ctx context.Context, dsn string, maxConns int, echo *slog.Logger) (*St
 	if echo != nil {
 		cfg.ConnConfig.Tracer = observe.Queries(echo)
 	}
+	cfg.PrepareConn = prepare
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the database: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
+	if err := pool.Ping(ForEveryone(ctx)); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("connecting to the database: %w", err)
 	}
@@ -73,7 +75,7 @@ func OpenReadOnly(ctx context.Context, dsn string) (*Store, error) {
 	cfg.ConnConfig.RuntimeParams["application_name"] = "cloudoptim-central-reader"
 	cfg.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
 	// Where rows are walled off by customer, it sees everyone's: a log with holes would look tampered with.
-	cfg.ConnConfig.RuntimeParams["cloudoptim.customer"] = "everyone"
+	cfg.ConnConfig.RuntimeParams[db.TenantSetting] = db.Everyone
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the database: %w", err)
@@ -81,7 +83,7 @@ func OpenReadOnly(ctx context.Context, dsn string) (*Store, error) {
 	return New(pool), nil
 }
 
-// New makes a store on a pool.
+// New makes a store on a pool, whose connections must be set to a tenant already.
 func New(pool *pgxpool.Pool) *Store {
 	return &Store{pool: pool, db: pool, q: centraldb.New(), locks: make(chan struct{}, max(pool.Config().MaxConns/2, 1)), hear: &atomic.Pointer[func()]{}}
 }
@@ -90,7 +92,7 @@ func New(pool *pgxpool.Pool) *Store {
 func (s *Store) Close() { s.pool.Close() }
 
 // Ping tells whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
+func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ForEveryone(ctx)) }
 
 // InTx runs fn in one transaction: all of it happens, or nothing.
 func (s *Store) InTx(ctx context.Context, fn func(tx *Store) error) error {

@@ -43,13 +43,13 @@ func TestACustomerFindsNothingOfAnothers(t *testing.T) {
 	effects, err := h.Effects(t.Context(), some(h.cluster), some(rival))
 	must(t, err)
 	equal(t, "effects", len(effects), 0)
-	keys, err := h.Keys(t.Context(), some(rival))
+	keys, _, err := h.Keys(t.Context(), KeyFilter{Customer: some(rival)}, Page{Limit: 10})
 	must(t, err)
 	equal(t, "keys", len(keys), 2)
 	for _, key := range keys {
 		equal(t, "key's customer", key.GetCustomerId(), rival.String())
 	}
-	ours, err := h.Keys(t.Context(), some(h.customer))
+	ours, _, err := h.Keys(t.Context(), KeyFilter{Customer: some(h.customer)}, Page{Limit: 10})
 	must(t, err)
 	_, err = h.RevokeKey(t.Context(), uuid.MustParse(ours[0].GetApiKeyId()), some(rival))
 	wantReason(t, err, faultv1.Reason_REASON_NOT_FOUND)

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	tenants "github.com/cloudoptim/cloudoptim/db"
 	"github.com/cloudoptim/cloudoptim/pkg/pgtest"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/predict/history"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/store"
@@ -25,6 +26,7 @@ func TestSpotRunsSayHowEachInstanceEnded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	exec("SELECT set_config($1, $2, false)", tenants.TenantSetting, tenants.Everyone)
 	now := time.Now().UTC().Truncate(time.Second)
 	ago := func(hours int) time.Time { return now.Add(-time.Duration(hours) * time.Hour) }
 	customer, cluster := uuid.New(), uuid.New()
