@@ -28,15 +28,16 @@ import (
 
 // unaudited are calls that change something, or look as if they did, and leave no line in the audit log.
 var unaudited = map[string]string{
-	"POST /api/v1/client/metrics":            "an agent's report is what it sees, not an act",
-	"POST /api/v1/client/events":             "likewise; an interruption that follows from it is audited as such",
-	"POST /api/v1/client/heartbeat":          "likewise",
-	"POST /api/v1/ml/proxy/decision":         "asks ml, and changes nothing",
-	"POST /api/v1/admin/gap-filler/analyze":  "looks for gaps, and fills none; the run itself is a row of gap_runs",
-	"POST /api/v1/client/tasks/{id}/result":  "the first result is audited, the same again changes nothing",
-	"POST /api/v1/admin/models/upload":       "the first upload is audited, the same bytes again change nothing",
-	"POST /api/v1/admin/models/{id}/promote": "the first is audited, what is live already stays so: models_test.go has the lines one by one",
-	"POST /api/v1/admin/models/{id}/retire":  "likewise",
+	"POST /api/v1/client/metrics":                 "an agent's report is what it sees, not an act",
+	"POST /api/v1/client/events":                  "likewise; an interruption that follows from it is audited as such",
+	"POST /api/v1/client/heartbeat":               "likewise",
+	"POST /api/v1/ml/proxy/decision":              "asks ml, and changes nothing",
+	"POST /api/v1/admin/gap-filler/analyze":       "looks for gaps, and fills none; the run itself is a row of gap_runs",
+	"POST /api/v1/client/tasks/{id}/result":       "the first result is audited, the same again changes nothing",
+	"POST /api/v1/admin/models/upload":            "the first upload is audited, the same bytes again change nothing",
+	"POST /api/v1/admin/models/{id}/promote":      "the first is audited, what is live already stays so: models_test.go has the lines one by one",
+	"POST /api/v1/admin/models/{id}/retire":       "likewise",
+	"POST /api/v1/admin/clusters/{id}/disconnect": "the first is audited, again changes nothing: inventory_test.go counts the lines",
 }
 
 // wantAudited wants a line in the audit log for every call through REST that changed something, whichever test
