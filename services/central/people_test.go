@@ -162,7 +162,7 @@ func TestASessionIsACookieAndEndsWhenToldTo(t *testing.T) {
 	if len(b.cookies) != 0 {
 		t.Errorf("cookies after signing out: %v", b.cookies)
 	}
-	until(t, ws, "error", "")
+	until(t, ws, "type", "bye")
 	b.cookies["cloudoptim"] = stolen
 	requireError(t, b.call(t, "GET", "/api/v1/admin/me", ""), 401, "UNAUTHENTICATED")
 	if created, ended := h.acts(t, "session.create"), h.acts(t, "session.end"); len(created) != 1 || len(ended) != 1 || !strings.Contains(created[0], "127.0.0.1") {
@@ -185,7 +185,7 @@ func TestASessionEndsWithItsKeyAndItsCustomer(t *testing.T) {
 	requireError(t, b.call(t, "POST", "/api/v1/admin/members", `{"email": "eve@example.com", "role": "admin"}`), 403, "PERMISSION_DENIED")
 	boss.must(t, 200, "DELETE", "/api/v1/admin/api-keys/"+id, "")
 	requireError(t, b.call(t, "GET", "/api/v1/admin/me", ""), 401, "UNAUTHENTICATED")
-	if last := until(t, ws, "error", "")["error"].(map[string]any); last["code"] != "UNAUTHENTICATED" {
+	if last := until(t, ws, "type", "bye"); last["message"] != "signed_out" {
 		t.Errorf("the stream ended with %v", last)
 	}
 
@@ -201,10 +201,11 @@ func TestASessionEndsWithItsKeyAndItsCustomer(t *testing.T) {
 	h.must(t, 200, "PUT", "/api/v1/admin/customers/"+h.customer, h.platform, fmt.Sprintf(body, "suspended", customer["etag"]))
 	requireError(t, boss.call(t, "GET", "/api/v1/admin/me", ""), 403, "PERMISSION_DENIED")
 	requireError(t, h.call(t, "GET", "/api/v1/admin/clusters", h.admin, ""), 403, "PERMISSION_DENIED")
-	for who, stream := range map[string]*websocket.Conn{"admin": ws, "agent": agents} {
-		if last := until(t, stream, "error", "")["error"].(map[string]any); last["code"] != "PERMISSION_DENIED" {
-			t.Errorf("the stream of the %s ended with %v", who, last)
-		}
+	if last := until(t, ws, "type", "bye"); last["message"] != "signed_out" {
+		t.Errorf("the dashboard's stream ended with %v", last)
+	}
+	if last := until(t, agents, "error", "")["error"].(map[string]any); last["code"] != "PERMISSION_DENIED" {
+		t.Errorf("the agent's stream ended with %v", last)
 	}
 	requireError(t, h.call(t, "PUT", "/api/v1/admin/customers/"+h.customer, h.platform, fmt.Sprintf(body, "active", customer["etag"])), 409, "CONFLICT")
 	h.must(t, 200, "PUT", "/api/v1/admin/customers/"+h.customer, h.platform, fmt.Sprintf(body, "active", ""))
@@ -438,7 +439,7 @@ func TestAMemberSignsInAtTheProvider(t *testing.T) {
 		h.must(t, 200, "DELETE", path, h.admin, "")
 	}
 	requireError(t, b.call(t, "GET", "/api/v1/admin/me", ""), 401, "UNAUTHENTICATED")
-	until(t, ws, "error", "")
+	until(t, ws, "type", "bye")
 	if to, _ := b.through(t, op); !strings.HasPrefix(to, "/sign-in?error=not_a_member&") {
 		t.Errorf("who was shut out was sent to %s", to)
 	}

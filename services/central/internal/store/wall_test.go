@@ -30,7 +30,7 @@ func TestEveryTableWithCustomersRowsIsBehindTheWall(t *testing.T) {
 		}
 	}
 	for _, table := range h.unwalled(t) {
-		if !slices.Contains([]string{"audit_pending", "audit_seals", "goose_db_version", "models", "pool_refusals", "sign_ins", "spot_prices", "turns"}, table) && !strings.HasPrefix(table, "river_") {
+		if !slices.Contains([]string{"activity_head", "audit_pending", "audit_seals", "goose_db_version", "models", "pool_refusals", "sign_ins", "spot_prices", "turns"}, table) && !strings.HasPrefix(table, "river_") {
 			t.Errorf("whose are the rows of %s? Nothing in it says so; put it behind the wall, or into this list if they are nobody's", table)
 		}
 	}
