@@ -171,7 +171,7 @@ func (q *Queries) OptimizationAdvance(ctx context.Context, db DBTX, arg Optimiza
 }
 
 const optimizationByID = `-- name: OptimizationByID :one
-SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE o.optimization_id = $1
   AND ($2::uuid IS NULL OR c.customer_id = $2)
 `
@@ -206,6 +206,26 @@ func (q *Queries) OptimizationByID(ctx context.Context, db DBTX, arg Optimizatio
 		&i.CostBeforePerHour,
 		&i.CostAfterPerHour,
 		&i.Traceparent,
+		&i.Approval,
+		&i.Mode,
+		&i.DryRun,
+		&i.Reason,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.DecisionReason,
+		&i.SnoozedUntil,
+		&i.ExpiresAt,
+		&i.CancelledAt,
+		&i.WaitingCode,
+		&i.WaitingMessage,
+		&i.WaitingSince,
+		&i.WaitingUntil,
+		&i.Plan,
+		&i.PlanEtag,
+		&i.PlanContent,
+		&i.ConfidenceScore,
+		&i.PromisedSavings,
+		&i.PromisedDrains,
 	)
 	return i, err
 }
@@ -213,7 +233,7 @@ func (q *Queries) OptimizationByID(ctx context.Context, db DBTX, arg Optimizatio
 const optimizationCreate = `-- name: OptimizationCreate :one
 INSERT INTO optimization_history (cluster_id, optimization_type, options, requested_by, traceparent)
 VALUES ($1, $2, $3, $4, $5)
-RETURNING optimization_id, cluster_id, optimization_type, request_data, recommendations, execution_plan, estimated_savings, actual_savings, status, created_at, executed_at, completed_at, error_message, options, requested_by, current_step, generation, wake_at, cost_before_per_hour, cost_after_per_hour, traceparent
+RETURNING optimization_id, cluster_id, optimization_type, request_data, recommendations, execution_plan, estimated_savings, actual_savings, status, created_at, executed_at, completed_at, error_message, options, requested_by, current_step, generation, wake_at, cost_before_per_hour, cost_after_per_hour, traceparent, approval, mode, dry_run, reason, decided_by, decided_at, decision_reason, snoozed_until, expires_at, cancelled_at, waiting_code, waiting_message, waiting_since, waiting_until, plan, plan_etag, plan_content, confidence_score, promised_savings, promised_drains
 `
 
 type OptimizationCreateParams struct {
@@ -255,6 +275,26 @@ func (q *Queries) OptimizationCreate(ctx context.Context, db DBTX, arg Optimizat
 		&i.CostBeforePerHour,
 		&i.CostAfterPerHour,
 		&i.Traceparent,
+		&i.Approval,
+		&i.Mode,
+		&i.DryRun,
+		&i.Reason,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.DecisionReason,
+		&i.SnoozedUntil,
+		&i.ExpiresAt,
+		&i.CancelledAt,
+		&i.WaitingCode,
+		&i.WaitingMessage,
+		&i.WaitingSince,
+		&i.WaitingUntil,
+		&i.Plan,
+		&i.PlanEtag,
+		&i.PlanContent,
+		&i.ConfidenceScore,
+		&i.PromisedSavings,
+		&i.PromisedDrains,
 	)
 	return i, err
 }
@@ -388,7 +428,7 @@ func (q *Queries) OptimizationFinish(ctx context.Context, db DBTX, arg Optimizat
 }
 
 const optimizationList = `-- name: OptimizationList :many
-SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE ($1::uuid IS NULL OR c.customer_id = $1)
   AND ($2::uuid IS NULL OR o.cluster_id = $2)
 ORDER BY o.created_at DESC
@@ -432,6 +472,26 @@ func (q *Queries) OptimizationList(ctx context.Context, db DBTX, arg Optimizatio
 			&i.CostBeforePerHour,
 			&i.CostAfterPerHour,
 			&i.Traceparent,
+			&i.Approval,
+			&i.Mode,
+			&i.DryRun,
+			&i.Reason,
+			&i.DecidedBy,
+			&i.DecidedAt,
+			&i.DecisionReason,
+			&i.SnoozedUntil,
+			&i.ExpiresAt,
+			&i.CancelledAt,
+			&i.WaitingCode,
+			&i.WaitingMessage,
+			&i.WaitingSince,
+			&i.WaitingUntil,
+			&i.Plan,
+			&i.PlanEtag,
+			&i.PlanContent,
+			&i.ConfidenceScore,
+			&i.PromisedSavings,
+			&i.PromisedDrains,
 		); err != nil {
 			return nil, err
 		}
@@ -566,7 +626,7 @@ func (q *Queries) OptimizationStepNote(ctx context.Context, db DBTX, arg Optimiz
 }
 
 const optimizationSteps = `-- name: OptimizationSteps :many
-SELECT optimization_id, position, name, status, started_at, finished_at, detail, error FROM optimization_steps WHERE optimization_id = $1 ORDER BY position
+SELECT optimization_id, position, name, status, started_at, finished_at, detail, error, held_seconds FROM optimization_steps WHERE optimization_id = $1 ORDER BY position
 `
 
 func (q *Queries) OptimizationSteps(ctx context.Context, db DBTX, optimizationID uuid.UUID) ([]OptimizationStep, error) {
@@ -587,6 +647,7 @@ func (q *Queries) OptimizationSteps(ctx context.Context, db DBTX, optimizationID
 			&i.FinishedAt,
 			&i.Detail,
 			&i.Error,
+			&i.HeldSeconds,
 		); err != nil {
 			return nil, err
 		}
@@ -684,7 +745,7 @@ func (q *Queries) ReplacedCreateMany(ctx context.Context, db DBTX, arg ReplacedC
 }
 
 const replacedList = `-- name: ReplacedList :many
-SELECT optimization_id, position, node_name, instance_id, hourly_price, status, error FROM optimization_nodes WHERE optimization_id = $1 ORDER BY position
+SELECT optimization_id, position, node_name, instance_id, hourly_price, status, error, round, drain_began_at FROM optimization_nodes WHERE optimization_id = $1 ORDER BY position
 `
 
 func (q *Queries) ReplacedList(ctx context.Context, db DBTX, optimizationID uuid.UUID) ([]OptimizationNode, error) {
@@ -704,6 +765,8 @@ func (q *Queries) ReplacedList(ctx context.Context, db DBTX, optimizationID uuid
 			&i.HourlyPrice,
 			&i.Status,
 			&i.Error,
+			&i.Round,
+			&i.DrainBeganAt,
 		); err != nil {
 			return nil, err
 		}

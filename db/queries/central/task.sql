@@ -1,7 +1,7 @@
 -- name: TaskCreate :execrows
 -- The same cause makes the same id: writing it again changes nothing.
-INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent)
-VALUES (@task_id, @cluster_id, @task_type, @parameters, @priority, @deadline, @created_by, @traceparent)
+INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent, cause)
+VALUES (@task_id, @cluster_id, @task_type, @parameters, @priority, @deadline, @created_by, @traceparent, @cause)
 ON CONFLICT (task_id) DO NOTHING;
 
 -- name: TaskLease :many

@@ -3,6 +3,10 @@ package store
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
@@ -44,7 +48,7 @@ func NewPage(size int32, token, order string) (Page, error) {
 		err = json.Unmarshal(raw, page.After)
 	}
 	if err != nil || page.After.ID == "" {
-		return page, fault.Invalid("page_token", "must be the next_page_token of an earlier answer")
+		return page, badToken()
 	}
 	if page.After.Order != order {
 		return page, fault.Invalid("page_token", "must be of a list in the same order")
@@ -61,4 +65,21 @@ func Cut[T any](page Page, rows []T, place func(T) Cursor) ([]T, string, error) 
 	rows = rows[:page.Limit]
 	raw, err := json.Marshal(place(rows[len(rows)-1]))
 	return rows, base64.RawURLEncoding.EncodeToString(raw), err
+}
+
+// timePlace is where a list by time goes on; null: from the start.
+func (p Page) timePlace() (*time.Time, uuid.UUID, error) {
+	if p.After == nil {
+		return nil, uuid.Nil, nil
+	}
+	at, err1 := time.Parse(time.RFC3339Nano, p.After.Key)
+	id, err2 := uuid.Parse(p.After.ID)
+	if errors.Join(err1, err2) != nil {
+		return nil, uuid.Nil, badToken()
+	}
+	return &at, id, nil
+}
+
+func badToken() error {
+	return fault.Invalid("page_token", "must be the next_page_token of an earlier answer")
 }

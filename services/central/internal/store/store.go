@@ -235,3 +235,5 @@ func idText(id uuid.NullUUID) string {
 	}
 	return id.UUID.String()
 }
+
+func some(id uuid.UUID) uuid.NullUUID { return uuid.NullUUID{UUID: id, Valid: true} }
