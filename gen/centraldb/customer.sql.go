@@ -71,6 +71,17 @@ func (q *Queries) CustomerCreate(ctx context.Context, db DBTX, arg CustomerCreat
 	return customer_id, err
 }
 
+const customerName = `-- name: CustomerName :one
+SELECT company_name FROM customers WHERE customer_id = $1
+`
+
+func (q *Queries) CustomerName(ctx context.Context, db DBTX, customerID uuid.UUID) (string, error) {
+	row := db.QueryRow(ctx, customerName, customerID)
+	var company_name string
+	err := row.Scan(&company_name)
+	return company_name, err
+}
+
 const customerQueues = `-- name: CustomerQueues :many
 SELECT customer_id, sqs_queue_url::text AS sqs_queue_url, sqs_queue_shared, coalesce(aws_role_arn, '')::text AS aws_role_arn,
     coalesce(external_id, '')::text AS external_id,

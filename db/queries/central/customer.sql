@@ -16,3 +16,6 @@ SELECT customer_id, sqs_queue_url::text AS sqs_queue_url, sqs_queue_shared, coal
 FROM customers
 WHERE sqs_queue_url <> '' AND status <> 'suspended'
 ORDER BY sqs_queue_url, customer_id;
+
+-- name: CustomerName :one
+SELECT company_name FROM customers WHERE customer_id = @customer_id;

@@ -78,3 +78,9 @@ func (s *Store) EventQueues(ctx context.Context) ([]EventQueue, error) {
 	}
 	return out, wrap("listing", "queues", err)
 }
+
+// CustomerName of a customer.
+func (s *Store) CustomerName(ctx context.Context, customer uuid.UUID) (string, error) {
+	name, err := s.q.CustomerName(ctx, s.db, customer)
+	return name, wrap("customer", customer.String(), err)
+}

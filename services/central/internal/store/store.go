@@ -105,7 +105,7 @@ func (s *Store) Locked(ctx context.Context, key string, fn func() error) (bool, 
 		return false, wrap("locking", key, err)
 	}
 	defer conn.Release()
-	got, err := s.q.OptimizationLock(ctx, conn, key)
+	got, err := s.q.AdvisoryLock(ctx, conn, key)
 	if err != nil || !got {
 		return false, wrap("locking", key, err)
 	}
@@ -113,7 +113,7 @@ func (s *Store) Locked(ctx context.Context, key string, fn func() error) (bool, 
 		// A cancelled caller must not leave the lock on a pooled connection.
 		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		if _, err := s.q.OptimizationUnlock(release, conn, key); err != nil {
+		if _, err := s.q.AdvisoryUnlock(release, conn, key); err != nil {
 			_ = conn.Conn().Close(release)
 		}
 	}()
