@@ -669,7 +669,7 @@ const optimizationLastDryRuns = `-- name: OptimizationLastDryRuns :many
 SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE o.cluster_id = $1 AND o.optimization_id IN (
     SELECT DISTINCT ON (d.optimization_type, d.status = 'completed') d.optimization_id FROM optimization_history d
-    WHERE d.cluster_id = $1 AND d.dry_run AND d.requested_by <> 'policy'
+    WHERE d.cluster_id = $1 AND d.dry_run AND (d.requested_by = 'estimate' OR (d.requested_by <> 'policy' AND d.options = '{}'))
     ORDER BY d.optimization_type, d.status = 'completed', d.created_at DESC)
 ORDER BY o.optimization_type, o.created_at DESC
 `
@@ -991,6 +991,22 @@ func (q *Queries) OptimizationPlanSet(ctx context.Context, db DBTX, arg Optimiza
 	return err
 }
 
+const optimizationPruneDryRuns = `-- name: OptimizationPruneDryRuns :execrows
+DELETE FROM optimization_history o
+WHERE o.dry_run AND o.requested_by IN ('estimate', 'policy') AND o.completed_at < now() - make_interval(secs => $1::float8)
+    AND EXISTS (SELECT 1 FROM optimization_history n WHERE n.cluster_id = o.cluster_id AND n.optimization_type = o.optimization_type
+        AND n.dry_run AND n.requested_by = o.requested_by AND n.created_at > o.created_at)
+`
+
+// Dry runs that CloudOptim made by itself, but for the newest of each kind.
+func (q *Queries) OptimizationPruneDryRuns(ctx context.Context, db DBTX, keepSeconds float64) (int64, error) {
+	result, err := db.Exec(ctx, optimizationPruneDryRuns, keepSeconds)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const optimizationRemake = `-- name: OptimizationRemake :execrows
 WITH story AS (
     UPDATE optimization_history o SET current_step = 1, wake_at = now(),
@@ -1001,7 +1017,8 @@ WITH story AS (
     RETURNING o.optimization_id),
 launches AS (DELETE FROM optimization_launches l USING story WHERE l.optimization_id = story.optimization_id),
 nodes AS (DELETE FROM optimization_nodes n USING story WHERE n.optimization_id = story.optimization_id)
-UPDATE optimization_steps s SET status = 'pending', started_at = NULL, finished_at = NULL, held_seconds = 0, error = $1
+UPDATE optimization_steps s SET status = 'pending', started_at = NULL, finished_at = NULL, held_seconds = 0, error = $1,
+    detail = CASE WHEN s.position = 1 THEN s.detail || jsonb_build_object('remade', coalesce((s.detail ->> 'remade')::int, 0) + 1) ELSE s.detail END
 FROM story WHERE s.optimization_id = story.optimization_id AND s.position <= 3
 `
 
@@ -1354,6 +1371,67 @@ func (q *Queries) OptimizationWake(ctx context.Context, db DBTX, arg Optimizatio
 	return result.RowsAffected(), nil
 }
 
+const planCandidates = `-- name: PlanCandidates :many
+SELECT c.cluster_id FROM clusters c
+LEFT JOIN policies own ON own.cluster_id = c.cluster_id AND own.namespace = ''
+LEFT JOIN policies around ON around.customer_id = c.customer_id AND around.cluster_id IS NULL
+WHERE c.cluster_id > $1 AND c.status = 'active' AND c.inventory_at IS NOT NULL AND c.last_seen_at > now() - interval '1 minute'
+    AND coalesce(own.rules ->> 'mode', around.rules ->> 'mode', 'read_only') <> 'read_only'
+    AND EXISTS (SELECT 1 FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL AND n.hourly_price IS NULL AND n.instance_type <> '')
+ORDER BY c.cluster_id
+LIMIT $2
+`
+
+type PlanCandidatesParams struct {
+	After   uuid.UUID
+	MaxRows int32
+}
+
+// Clusters that are heard of and priced, and whose mode lets plans be kept; behind the one that after names.
+func (q *Queries) PlanCandidates(ctx context.Context, db DBTX, arg PlanCandidatesParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, planCandidates, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var cluster_id uuid.UUID
+		if err := rows.Scan(&cluster_id); err != nil {
+			return nil, err
+		}
+		items = append(items, cluster_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const planRoundSoonAgain = `-- name: PlanRoundSoonAgain :exec
+UPDATE plan_rounds SET began_at = now() - make_interval(secs => $1::float8)
+WHERE cluster_id = $2 AND purpose = $3 AND engine = $4
+`
+
+type PlanRoundSoonAgainParams struct {
+	AgoSeconds float64
+	ClusterID  uuid.UUID
+	Purpose    string
+	Engine     string
+}
+
+// A round that came to nothing is due again sooner.
+func (q *Queries) PlanRoundSoonAgain(ctx context.Context, db DBTX, arg PlanRoundSoonAgainParams) error {
+	_, err := db.Exec(ctx, planRoundSoonAgain,
+		arg.AgoSeconds,
+		arg.ClusterID,
+		arg.Purpose,
+		arg.Engine,
+	)
+	return err
+}
+
 const planRoundTake = `-- name: PlanRoundTake :execrows
 INSERT INTO plan_rounds (cluster_id, purpose, engine) VALUES ($1, $2, $3)
 ON CONFLICT (cluster_id, purpose, engine) DO UPDATE SET began_at = now()
@@ -1379,6 +1457,41 @@ func (q *Queries) PlanRoundTake(ctx context.Context, db DBTX, arg PlanRoundTakeP
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const planRounds = `-- name: PlanRounds :many
+SELECT cluster_id, engine, began_at FROM plan_rounds WHERE purpose = $1 AND cluster_id = ANY ($2::uuid[])
+`
+
+type PlanRoundsParams struct {
+	Purpose    string
+	ClusterIds []uuid.UUID
+}
+
+type PlanRoundsRow struct {
+	ClusterID uuid.UUID
+	Engine    string
+	BeganAt   time.Time
+}
+
+func (q *Queries) PlanRounds(ctx context.Context, db DBTX, arg PlanRoundsParams) ([]PlanRoundsRow, error) {
+	rows, err := db.Query(ctx, planRounds, arg.Purpose, arg.ClusterIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PlanRoundsRow
+	for rows.Next() {
+		var i PlanRoundsRow
+		if err := rows.Scan(&i.ClusterID, &i.Engine, &i.BeganAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const planRoundsDue = `-- name: PlanRoundsDue :many

@@ -23,6 +23,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/gateway"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption/listen"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
@@ -77,6 +78,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 		Store: data.store, Dispatch: tasks, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Dashboards: wakes,
 		Policy: cfg.interruptionPolicy(), Log: log,
 	})
+	safety := guard.New(guard.Config{Store: data.store, Dispatch: tasks, Dashboards: wakes, Log: log})
 	queue, err := newQueue(data.store, log, optimizer, interruptions)
 	if err != nil {
 		return nil, err
@@ -99,7 +101,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("queues", ears.Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
 	return c, c.open(ctx, cfg, telemetry, doors{
-		store: data.store, bus: wakes, book: book, optimizer: optimizer, interruptions: interruptions, ml: ml,
+		store: data.store, bus: wakes, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions, ml: ml,
 	})
 }
 
@@ -109,6 +111,7 @@ type doors struct {
 	bus           *bus.Bus
 	book          *savings.Book
 	optimizer     *optimize.Service
+	guard         *guard.Service
 	interruptions *interruption.Service
 	ml            *grpc.ClientConn
 }
@@ -132,7 +135,7 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	server.BeforeStop(lines.Leave)
 	agentv1.RegisterAgentServiceServer(server, lines)
 	admin.New(admin.Config{
-		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(),
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Guard: d.guard, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(),
 		MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
 	}).Register(server)
 	return c.listen(ctx, cfg, telemetry, server, d.store.Ping, keys)

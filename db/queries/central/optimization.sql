@@ -41,7 +41,7 @@ LIMIT @max_rows;
 SELECT sqlc.embed(o), c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE o.cluster_id = @cluster_id AND o.optimization_id IN (
     SELECT DISTINCT ON (d.optimization_type, d.status = 'completed') d.optimization_id FROM optimization_history d
-    WHERE d.cluster_id = @cluster_id AND d.dry_run AND d.requested_by <> 'policy'
+    WHERE d.cluster_id = @cluster_id AND d.dry_run AND (d.requested_by = 'estimate' OR (d.requested_by <> 'policy' AND d.options = '{}'))
     ORDER BY d.optimization_type, d.status = 'completed', d.created_at DESC)
 ORDER BY o.optimization_type, o.created_at DESC;
 
@@ -197,7 +197,8 @@ WITH story AS (
     RETURNING o.optimization_id),
 launches AS (DELETE FROM optimization_launches l USING story WHERE l.optimization_id = story.optimization_id),
 nodes AS (DELETE FROM optimization_nodes n USING story WHERE n.optimization_id = story.optimization_id)
-UPDATE optimization_steps s SET status = 'pending', started_at = NULL, finished_at = NULL, held_seconds = 0, error = @why
+UPDATE optimization_steps s SET status = 'pending', started_at = NULL, finished_at = NULL, held_seconds = 0, error = @why,
+    detail = CASE WHEN s.position = 1 THEN s.detail || jsonb_build_object('remade', coalesce((s.detail ->> 'remade')::int, 0) + 1) ELSE s.detail END
 FROM story WHERE s.optimization_id = story.optimization_id AND s.position <= 3;
 
 -- name: OptimizationUsage :one
@@ -312,3 +313,30 @@ FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE o.status = 'completed' AND NOT o.dry_run AND o.cost_before_per_hour IS NOT NULL AND o.cost_after_per_hour IS NOT NULL
   AND (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
   AND (sqlc.narg(cluster_id)::uuid IS NULL OR o.cluster_id = sqlc.narg(cluster_id));
+
+-- name: PlanCandidates :many
+-- Clusters that are heard of and priced, and whose mode lets plans be kept; behind the one that after names.
+SELECT c.cluster_id FROM clusters c
+LEFT JOIN policies own ON own.cluster_id = c.cluster_id AND own.namespace = ''
+LEFT JOIN policies around ON around.customer_id = c.customer_id AND around.cluster_id IS NULL
+WHERE c.cluster_id > @after AND c.status = 'active' AND c.inventory_at IS NOT NULL AND c.last_seen_at > now() - interval '1 minute'
+    AND coalesce(own.rules ->> 'mode', around.rules ->> 'mode', 'read_only') <> 'read_only'
+    AND EXISTS (SELECT 1 FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL AND n.hourly_price IS NULL AND n.instance_type <> '')
+ORDER BY c.cluster_id
+LIMIT @max_rows;
+
+-- name: PlanRounds :many
+SELECT cluster_id, engine, began_at FROM plan_rounds WHERE purpose = @purpose AND cluster_id = ANY (@cluster_ids::uuid[]);
+
+-- name: PlanRoundSoonAgain :exec
+-- A round that came to nothing is due again sooner.
+UPDATE plan_rounds SET began_at = now() - make_interval(secs => @ago_seconds::float8)
+WHERE cluster_id = @cluster_id AND purpose = @purpose AND engine = @engine;
+
+-- name: OptimizationPruneDryRuns :execrows
+-- Dry runs that CloudOptim made by itself, but for the newest of each kind.
+DELETE FROM optimization_history o
+WHERE o.dry_run AND o.requested_by IN ('estimate', 'policy') AND o.completed_at < now() - make_interval(secs => @keep_seconds::float8)
+    AND EXISTS (SELECT 1 FROM optimization_history n WHERE n.cluster_id = o.cluster_id AND n.optimization_type = o.optimization_type
+        AND n.dry_run AND n.requested_by = o.requested_by AND n.created_at > o.created_at);

@@ -22,7 +22,7 @@ func (s *Server) ListClusters(ctx context.Context, _ *adminv1.ListClustersReques
 	if err != nil {
 		return nil, err
 	}
-	return &adminv1.ListClustersResponse{Clusters: clusters}, nil
+	return &adminv1.ListClustersResponse{Clusters: clusters}, s.Guard.Describe(ctx, clusters...)
 }
 
 // CreateCluster registers a cluster and makes its agent's key.
@@ -44,9 +44,13 @@ func (s *Server) CreateCluster(ctx context.Context, req *adminv1.CreateClusterRe
 		}
 		return tx.Audit(ctx, store.Act{
 			Actor: auth.From(ctx).Actor(), Action: "cluster.create", Customer: some(customer), Cluster: some(cluster), Subject: req.GetClusterName(),
+			Detail: map[string]any{"mode": req.GetMode()},
 		})
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.Guard.Describe(ctx, resp.GetCluster()); err != nil {
 		return nil, err
 	}
 	return resp, rpc.SetHTTPStatus(ctx, http.StatusCreated)

@@ -14,6 +14,8 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -22,11 +24,6 @@ type Book interface {
 	Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.Cluster, error)
 	ClusterState(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID) (*fleetv1.ClusterState, error)
 	Savings(ctx context.Context, cluster, customer uuid.NullUUID) (*adminv1.GetSavingsResponse, error)
-}
-
-// Optimizer starts optimizations.
-type Optimizer interface {
-	Trigger(ctx context.Context, customer uuid.NullUUID, actor string, req *adminv1.TriggerOptimizationRequest) (*adminv1.Optimization, error)
 }
 
 // Revoker makes the end of a key act on every replica at once.
@@ -38,7 +35,8 @@ type Revoker interface {
 type Config struct {
 	Store     *store.Store
 	Book      Book
-	Optimizer Optimizer
+	Optimizer *optimize.Service
+	Guard     *guard.Service
 	Keys      Revoker
 	Bus       *bus.Bus
 	// ML is the line to ml.

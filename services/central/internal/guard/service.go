@@ -241,11 +241,20 @@ func some(id uuid.UUID) uuid.NullUUID { return uuid.NullUUID{UUID: id, Valid: tr
 
 // NotAllowed refuses what the policy's mode does not allow, and says where that is set.
 func NotAllowed(policy *Policy) error {
+	return refused(policy, "the policy's mode is "+policy.Mode())
+}
+
+// OnlyRecommended refuses to start a plan that was kept to be looked at.
+func OnlyRecommended(policy *Policy) error {
+	return refused(policy, "the plan was made in mode recommend: nobody may start it")
+}
+
+func refused(policy *Policy, why string) error {
 	source := "default"
 	if from := policy.Sources["mode"]; from.GetClusterId() != "" {
 		source = "cluster"
 	} else if from != nil {
 		source = "customer"
 	}
-	return fault.New(notAllowed, "the policy's mode is %s", policy.Mode()).With("mode", policy.Mode()).With("source", source)
+	return fault.New(notAllowed, "%s", why).With("mode", policy.Mode()).With("source", source)
 }

@@ -145,7 +145,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) clusterOf(t *testing.T, customer uuid.UUID, name string, launch *adminv1.LaunchSettings) uuid.UUID {
 	t.Helper()
-	made, err := w.Store.CreateCluster(t.Context(), customer, &adminv1.CreateClusterRequest{ClusterName: name, Region: "us-east-1", Launch: launch}, key(name, "agent"))
+	made, err := w.Store.CreateCluster(t.Context(), customer, &adminv1.CreateClusterRequest{ClusterName: name, Region: "us-east-1", Launch: launch, Mode: "automatic"}, key(name, "agent"))
 	must(t, err)
 	return uuid.MustParse(made.GetClusterId())
 }

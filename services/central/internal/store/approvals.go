@@ -182,3 +182,39 @@ func (s *Store) DuePlanRounds(ctx context.Context, purpose string, engines int, 
 	})
 	return ids, wrap("looking for", "clusters to plan for", err)
 }
+
+// PlanCandidates are clusters for which plans may be kept, by id, behind after.
+func (s *Store) PlanCandidates(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+	ids, err := s.q.PlanCandidates(ctx, s.db, centraldb.PlanCandidatesParams{After: after, MaxRows: int32(limit)})
+	return ids, wrap("looking for", "clusters to plan for", err)
+}
+
+// PlanRound is an engine that plans for a cluster.
+type PlanRound struct {
+	Cluster uuid.UUID
+	Engine  string
+}
+
+// PlanRounds tells when plans for a purpose were last made for clusters.
+func (s *Store) PlanRounds(ctx context.Context, purpose string, clusters []uuid.UUID) (map[PlanRound]time.Time, error) {
+	rows, err := s.q.PlanRounds(ctx, s.db, centraldb.PlanRoundsParams{Purpose: purpose, ClusterIds: clusters})
+	began := make(map[PlanRound]time.Time, len(rows))
+	for _, row := range rows {
+		began[PlanRound{row.ClusterID, row.Engine}] = row.BeganAt
+	}
+	return began, wrap("reading", "rounds of planning", err)
+}
+
+// BackdatePlanRound makes a round look as if it had begun so long ago, so that it is due sooner.
+func (s *Store) BackdatePlanRound(ctx context.Context, round PlanRound, purpose string, ago time.Duration) error {
+	return wrap("planning for cluster", round.Cluster.String(), s.q.PlanRoundSoonAgain(ctx, s.db, centraldb.PlanRoundSoonAgainParams{
+		AgoSeconds: ago.Seconds(), ClusterID: round.Cluster, Purpose: purpose, Engine: round.Engine,
+	}))
+}
+
+// PruneDryRuns deletes what CloudOptim planned by itself and did not do, when it is older
+// than keep, but for the newest of each kind.
+func (s *Store) PruneDryRuns(ctx context.Context, keep time.Duration) error {
+	_, err := s.q.OptimizationPruneDryRuns(ctx, s.db, keep.Seconds())
+	return wrap("deleting", "old dry runs", err)
+}

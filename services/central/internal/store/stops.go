@@ -72,6 +72,9 @@ type NewStop struct {
 	IncludeInterruptions bool
 }
 
+// StopPrefix begins the reason of tasks that a stop cancels.
+const StopPrefix = "stopped: "
+
 // AddStop makes a stop, or finds the one in force, and cancels the open drains and cordons
 // in its clusters. It returns whether that changed anything. In a transaction.
 func (s *Store) AddStop(ctx context.Context, n NewStop) (stop *adminv1.Stop, fresh bool, err error) {
@@ -95,7 +98,7 @@ func (s *Store) AddStop(ctx context.Context, n NewStop) (stop *adminv1.Stop, fre
 	}
 	if fresh {
 		row.DrainsCancelled, err = s.q.StopCancelTasks(ctx, s.db, centraldb.StopCancelTasksParams{
-			StopID: row.StopID, CancelReason: text("stopped: " + row.Reason),
+			StopID: row.StopID, CancelReason: text(StopPrefix + row.Reason),
 		})
 		if err != nil {
 			return nil, false, wrap("cancelling drains for stop", row.StopID.String(), err)
