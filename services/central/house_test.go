@@ -183,9 +183,12 @@ func (h *house) furnish(t *testing.T) {
 	t.Helper()
 	h.customer, h.admin = h.newCustomer(t, "Example Inc.", "ops@example.com")
 	made := h.must(t, 201, "POST", "/api/v1/admin/clusters", h.admin, `{"cluster_name": "prod", "region": "us-east-1",
-		"launch": {"launch_template_id": "lt-0123456789abcdef0", "subnet_ids": {"us-east-1a": "subnet-1"}}}`).(map[string]any)
+		"launch": {"launch_template_id": "lt-0123456789abcdef0", "subnet_ids": {"us-east-1a": "subnet-1"}}, "mode": "automatic"}`).(map[string]any)
 	h.agent = made["agent_api_key"].(string)
 	h.cluster = made["cluster"].(map[string]any)["cluster_id"].(string)
+	// Nothing is planned but what a test asks for.
+	h.must(t, 200, "PUT", "/api/v1/admin/policies", h.admin,
+		fmt.Sprintf(`{"cluster_id": %q, "values": {"mode": "automatic", "engines": {}}}`, h.cluster))
 }
 
 func (h *house) newCustomer(t *testing.T, name, email string) (id, key string) {
