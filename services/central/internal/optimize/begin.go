@@ -79,7 +79,12 @@ func (r *run) park(ctx context.Context, why string) (*outcome, error) {
 		out = holding(modeHold(policy))
 		return &out, nil
 	}
-	return &out, r.Store.SetApproval(ctx, r.story.ID, "awaiting", why, awaitFor)
+	if err := r.Store.SetApproval(ctx, r.story.ID, "awaiting", why, awaitFor); err != nil {
+		return nil, err
+	}
+	r.story.Waiting = nil // what it waits for now, is noted with that
+	r.tellRuling(ctx, ruling{approval: "awaiting", message: why})
+	return &out, nil
 }
 
 // outgrown says why the plan no longer fits the cluster; empty: it does.
