@@ -139,8 +139,8 @@ func (s *Service) start(ctx context.Context, b beginning) (*adminv1.Optimization
 			},
 		})
 	})
-	if err != nil || started == nil {
-		return nil, err
+	if err != nil || started == nil || b.actor == byEstimate { // estimates are asked for, not told
+		return started, err
 	}
 	s.tell(ctx, owner, &adminv1.StreamResponse{
 		Type: "optimization_started", Status: "pending", ClusterId: b.cluster.String(), OptimizationId: started.GetOptimizationId(),

@@ -294,6 +294,9 @@ func (s *Service) finish(ctx context.Context, tx *store.Store, r *run, result ou
 }
 
 func (s *Service) announce(ctx context.Context, r *run, step, status string, result outcome, over bool) {
+	if r.story.RequestedBy == byEstimate {
+		return
+	}
 	news := &adminv1.StreamResponse{
 		Type: "optimization_step", Status: status, Step: step, Message: result.failure,
 		ClusterId: r.story.Cluster.String(), OptimizationId: r.story.ID.String(), Severity: "info",
