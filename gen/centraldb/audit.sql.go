@@ -7,13 +7,14 @@ package centraldb
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
 
 const auditAppend = `-- name: AuditAppend :exec
-INSERT INTO audit_log (actor, action, customer_id, cluster_id, subject, detail)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO audit_log (actor, action, customer_id, cluster_id, subject, detail, request_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 `
 
 type AuditAppendParams struct {
@@ -23,6 +24,7 @@ type AuditAppendParams struct {
 	ClusterID  uuid.NullUUID
 	Subject    string
 	Detail     []byte
+	RequestID  string
 }
 
 func (q *Queries) AuditAppend(ctx context.Context, db DBTX, arg AuditAppendParams) error {
@@ -33,6 +35,298 @@ func (q *Queries) AuditAppend(ctx context.Context, db DBTX, arg AuditAppendParam
 		arg.ClusterID,
 		arg.Subject,
 		arg.Detail,
+		arg.RequestID,
 	)
 	return err
+}
+
+const auditHead = `-- name: AuditHead :one
+SELECT sequence, hash FROM audit_seals ORDER BY sequence DESC LIMIT 1
+`
+
+type AuditHeadRow struct {
+	Sequence int64
+	Hash     []byte
+}
+
+func (q *Queries) AuditHead(ctx context.Context, db DBTX) (AuditHeadRow, error) {
+	row := db.QueryRow(ctx, auditHead)
+	var i AuditHeadRow
+	err := row.Scan(&i.Sequence, &i.Hash)
+	return i, err
+}
+
+const auditList = `-- name: AuditList :many
+SELECT a.audit_id, a.at, a.actor, a.action, a.customer_id, a.cluster_id, a.subject, a.detail, a.request_id,
+    coalesce(s.sequence, 0)::bigint AS sequence, s.hash
+FROM audit_log a LEFT JOIN audit_seals s USING (audit_id)
+WHERE ($1::uuid IS NULL OR a.customer_id = $1)
+  AND ($2::uuid IS NULL OR a.cluster_id = $2)
+  AND ($3::text IS NULL OR a.action = $3)
+  AND ($4::text IS NULL OR starts_with(a.action, $4))
+  AND ($5::text IS NULL OR a.actor = $5)
+  AND ($6::text IS NULL OR starts_with(a.actor, $6))
+  AND ($7::text IS NULL OR a.subject = $7)
+  AND ($8::timestamptz IS NULL OR a.at >= $8)
+  AND ($9::timestamptz IS NULL OR a.at < $9)
+  AND ($10::timestamptz IS NULL OR (a.at, a.audit_id) < ($10, $11::bigint))
+ORDER BY a.at DESC, a.audit_id DESC
+LIMIT $12
+`
+
+type AuditListParams struct {
+	CustomerID   uuid.NullUUID
+	ClusterID    uuid.NullUUID
+	Action       *string
+	ActionPrefix *string
+	Actor        *string
+	ActorPrefix  *string
+	Subject      *string
+	NotBefore    *time.Time
+	Before       *time.Time
+	AfterAt      *time.Time
+	AfterID      int64
+	MaxRows      int32
+}
+
+type AuditListRow struct {
+	AuditID    int64
+	At         time.Time
+	Actor      string
+	Action     string
+	CustomerID uuid.NullUUID
+	ClusterID  uuid.NullUUID
+	Subject    string
+	Detail     []byte
+	RequestID  string
+	Sequence   int64
+	Hash       []byte
+}
+
+// Newest first.
+func (q *Queries) AuditList(ctx context.Context, db DBTX, arg AuditListParams) ([]AuditListRow, error) {
+	rows, err := db.Query(ctx, auditList,
+		arg.CustomerID,
+		arg.ClusterID,
+		arg.Action,
+		arg.ActionPrefix,
+		arg.Actor,
+		arg.ActorPrefix,
+		arg.Subject,
+		arg.NotBefore,
+		arg.Before,
+		arg.AfterAt,
+		arg.AfterID,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AuditListRow
+	for rows.Next() {
+		var i AuditListRow
+		if err := rows.Scan(
+			&i.AuditID,
+			&i.At,
+			&i.Actor,
+			&i.Action,
+			&i.CustomerID,
+			&i.ClusterID,
+			&i.Subject,
+			&i.Detail,
+			&i.RequestID,
+			&i.Sequence,
+			&i.Hash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const auditLock = `-- name: AuditLock :one
+SELECT pg_try_advisory_xact_lock(hashtextextended('audit_seals', 0))
+`
+
+// One replica seals at a time.
+func (q *Queries) AuditLock(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRow(ctx, auditLock)
+	var pg_try_advisory_xact_lock bool
+	err := row.Scan(&pg_try_advisory_xact_lock)
+	return pg_try_advisory_xact_lock, err
+}
+
+const auditPending = `-- name: AuditPending :many
+SELECT a.audit_id, a.at, a.actor, a.action, a.customer_id, a.cluster_id, a.subject, a.detail, a.request_id
+FROM audit_pending p JOIN audit_log a USING (audit_id)
+ORDER BY a.audit_id
+LIMIT $1
+`
+
+// Committed entries without a seal, in the order in which they were written.
+func (q *Queries) AuditPending(ctx context.Context, db DBTX, maxRows int32) ([]AuditLog, error) {
+	rows, err := db.Query(ctx, auditPending, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AuditLog
+	for rows.Next() {
+		var i AuditLog
+		if err := rows.Scan(
+			&i.AuditID,
+			&i.At,
+			&i.Actor,
+			&i.Action,
+			&i.CustomerID,
+			&i.ClusterID,
+			&i.Subject,
+			&i.Detail,
+			&i.RequestID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const auditPendingDone = `-- name: AuditPendingDone :exec
+DELETE FROM audit_pending WHERE audit_id = ANY ($1::bigint[])
+`
+
+func (q *Queries) AuditPendingDone(ctx context.Context, db DBTX, auditIds []int64) error {
+	_, err := db.Exec(ctx, auditPendingDone, auditIds)
+	return err
+}
+
+const auditSealMany = `-- name: AuditSealMany :exec
+INSERT INTO audit_seals (sequence, audit_id, version, hash)
+SELECT v.sequence, v.audit_id, $1, v.hash
+FROM (SELECT unnest($2::bigint[]) AS sequence, unnest($3::bigint[]) AS audit_id, unnest($4::bytea[]) AS hash) v
+`
+
+type AuditSealManyParams struct {
+	Version   int16
+	Sequences []int64
+	AuditIds  []int64
+	Hashes    [][]byte
+}
+
+func (q *Queries) AuditSealMany(ctx context.Context, db DBTX, arg AuditSealManyParams) error {
+	_, err := db.Exec(ctx, auditSealMany,
+		arg.Version,
+		arg.Sequences,
+		arg.AuditIds,
+		arg.Hashes,
+	)
+	return err
+}
+
+const auditSealed = `-- name: AuditSealed :many
+SELECT s.sequence, s.audit_id, s.version, s.hash, (a.audit_id IS NOT NULL)::bool AS there,
+    coalesce(a.at, 'epoch')::timestamptz AS at, coalesce(a.actor, '')::text AS actor, coalesce(a.action, '')::text AS action,
+    a.customer_id, a.cluster_id, coalesce(a.subject, '')::text AS subject, coalesce(a.detail, '{}')::jsonb AS detail,
+    coalesce(a.request_id, '')::text AS request_id
+FROM audit_seals s LEFT JOIN audit_log a USING (audit_id)
+WHERE s.sequence > $1
+ORDER BY s.sequence
+LIMIT $2
+`
+
+type AuditSealedParams struct {
+	After   int64
+	MaxRows int32
+}
+
+type AuditSealedRow struct {
+	Sequence   int64
+	AuditID    int64
+	Version    int16
+	Hash       []byte
+	There      bool
+	At         time.Time
+	Actor      string
+	Action     string
+	CustomerID uuid.NullUUID
+	ClusterID  uuid.NullUUID
+	Subject    string
+	Detail     []byte
+	RequestID  string
+}
+
+// Seals behind a position with their entries, as far as those are there.
+func (q *Queries) AuditSealed(ctx context.Context, db DBTX, arg AuditSealedParams) ([]AuditSealedRow, error) {
+	rows, err := db.Query(ctx, auditSealed, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AuditSealedRow
+	for rows.Next() {
+		var i AuditSealedRow
+		if err := rows.Scan(
+			&i.Sequence,
+			&i.AuditID,
+			&i.Version,
+			&i.Hash,
+			&i.There,
+			&i.At,
+			&i.Actor,
+			&i.Action,
+			&i.CustomerID,
+			&i.ClusterID,
+			&i.Subject,
+			&i.Detail,
+			&i.RequestID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const auditUnsealed = `-- name: AuditUnsealed :one
+SELECT count(*) AS unsealed, coalesce(min(a.audit_id) FILTER (WHERE p.audit_id IS NULL), 0)::bigint AS smuggled,
+    coalesce((SELECT min(q.audit_id) FROM audit_pending q WHERE NOT EXISTS (SELECT FROM audit_log b WHERE b.audit_id = q.audit_id)), 0)::bigint AS taken
+FROM audit_log a LEFT JOIN audit_seals s USING (audit_id) LEFT JOIN audit_pending p USING (audit_id)
+WHERE s.audit_id IS NULL
+`
+
+type AuditUnsealedRow struct {
+	Unsealed int64
+	Smuggled int64
+	Taken    int64
+}
+
+// Entries without a seal; the first of those that nobody will seal, for they came in past the door;
+// and the first that was taken out before it was sealed. 0: there is none.
+func (q *Queries) AuditUnsealed(ctx context.Context, db DBTX) (AuditUnsealedRow, error) {
+	row := db.QueryRow(ctx, auditUnsealed)
+	var i AuditUnsealedRow
+	err := row.Scan(&i.Unsealed, &i.Smuggled, &i.Taken)
+	return i, err
+}
+
+const auditWaiting = `-- name: AuditWaiting :one
+SELECT EXISTS (SELECT FROM audit_pending)
+`
+
+func (q *Queries) AuditWaiting(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRow(ctx, auditWaiting)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }

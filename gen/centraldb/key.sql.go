@@ -90,10 +90,11 @@ func (q *Queries) KeyCreate(ctx context.Context, db DBTX, arg KeyCreateParams) (
 	return i, err
 }
 
-const keyEnsure = `-- name: KeyEnsure :exec
+const keyEnsure = `-- name: KeyEnsure :many
 INSERT INTO api_keys (secret_hash, prefix, scope, description, created_by)
 VALUES ($1, $2, $3, 'from the configuration', 'configuration')
 ON CONFLICT (secret_hash) DO NOTHING
+RETURNING api_key_id
 `
 
 type KeyEnsureParams struct {
@@ -103,9 +104,24 @@ type KeyEnsureParams struct {
 }
 
 // The key of the configuration: there from the first start on.
-func (q *Queries) KeyEnsure(ctx context.Context, db DBTX, arg KeyEnsureParams) error {
-	_, err := db.Exec(ctx, keyEnsure, arg.SecretHash, arg.Prefix, arg.Scope)
-	return err
+func (q *Queries) KeyEnsure(ctx context.Context, db DBTX, arg KeyEnsureParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, keyEnsure, arg.SecretHash, arg.Prefix, arg.Scope)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var api_key_id uuid.UUID
+		if err := rows.Scan(&api_key_id); err != nil {
+			return nil, err
+		}
+		items = append(items, api_key_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const keyList = `-- name: KeyList :many
@@ -147,9 +163,10 @@ func (q *Queries) KeyList(ctx context.Context, db DBTX, customerID uuid.NullUUID
 	return items, nil
 }
 
-const keyRevoke = `-- name: KeyRevoke :execrows
+const keyRevoke = `-- name: KeyRevoke :one
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())
 WHERE api_key_id = $1 AND ($2::uuid IS NULL OR customer_id = $2)
+RETURNING customer_id, cluster_id, scope
 `
 
 type KeyRevokeParams struct {
@@ -157,12 +174,17 @@ type KeyRevokeParams struct {
 	CustomerID uuid.NullUUID
 }
 
-func (q *Queries) KeyRevoke(ctx context.Context, db DBTX, arg KeyRevokeParams) (int64, error) {
-	result, err := db.Exec(ctx, keyRevoke, arg.ApiKeyID, arg.CustomerID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+type KeyRevokeRow struct {
+	CustomerID uuid.NullUUID
+	ClusterID  uuid.NullUUID
+	Scope      string
+}
+
+func (q *Queries) KeyRevoke(ctx context.Context, db DBTX, arg KeyRevokeParams) (KeyRevokeRow, error) {
+	row := db.QueryRow(ctx, keyRevoke, arg.ApiKeyID, arg.CustomerID)
+	var i KeyRevokeRow
+	err := row.Scan(&i.CustomerID, &i.ClusterID, &i.Scope)
+	return i, err
 }
 
 const keyTouch = `-- name: KeyTouch :exec

@@ -25,6 +25,18 @@ type ApiKey struct {
 	LastUsedAt  *time.Time
 }
 
+type AuditLog struct {
+	AuditID    int64
+	At         time.Time
+	Actor      string
+	Action     string
+	CustomerID uuid.NullUUID
+	ClusterID  uuid.NullUUID
+	Subject    string
+	Detail     []byte
+	RequestID  string
+}
+
 type Cluster struct {
 	ClusterID         uuid.UUID
 	CustomerID        uuid.UUID

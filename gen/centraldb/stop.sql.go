@@ -64,7 +64,7 @@ func (q *Queries) StopByID(ctx context.Context, db DBTX, arg StopByIDParams) (St
 	return i, err
 }
 
-const stopCancelTasks = `-- name: StopCancelTasks :one
+const stopCancelTasks = `-- name: StopCancelTasks :many
 WITH open AS MATERIALIZED (
     SELECT t.task_id FROM tasks t JOIN clusters cl USING (cluster_id) JOIN stops s ON s.stop_id = $1
     WHERE t.finished_at IS NULL AND t.cancel_reason IS NULL AND t.task_type IN ('drain_node', 'cordon_node')
@@ -77,11 +77,11 @@ ended AS (
         status = CASE WHEN t.status = 'pending' THEN 'cancelled' ELSE t.status END,
         finished_at = CASE WHEN t.status = 'pending' THEN now() END
     FROM open WHERE t.task_id = open.task_id
-    RETURNING t.task_type),
+    RETURNING t.task_id, t.task_type),
 counted AS (
     UPDATE stops SET drains_cancelled = drains_cancelled + (SELECT count(*) FROM ended WHERE task_type = 'drain_node')
-    WHERE stops.stop_id = $1 RETURNING drains_cancelled)
-SELECT drains_cancelled FROM counted
+    WHERE stops.stop_id = $1)
+SELECT task_id, task_type FROM ended ORDER BY task_id
 `
 
 type StopCancelTasksParams struct {
@@ -89,13 +89,31 @@ type StopCancelTasksParams struct {
 	CancelReason *string
 }
 
+type StopCancelTasksRow struct {
+	TaskID   uuid.UUID
+	TaskType string
+}
+
 // Open drains and cordons in the stop's clusters end here, or are asked to end: of interruptions, too, where
-// the stop includes them. In the order of their ids, as whoever else writes many. The number is that of drains.
-func (q *Queries) StopCancelTasks(ctx context.Context, db DBTX, arg StopCancelTasksParams) (int32, error) {
-	row := db.QueryRow(ctx, stopCancelTasks, arg.StopID, arg.CancelReason)
-	var drains_cancelled int32
-	err := row.Scan(&drains_cancelled)
-	return drains_cancelled, err
+// the stop includes them. In the order of their ids, as whoever else writes many.
+func (q *Queries) StopCancelTasks(ctx context.Context, db DBTX, arg StopCancelTasksParams) ([]StopCancelTasksRow, error) {
+	rows, err := db.Query(ctx, stopCancelTasks, arg.StopID, arg.CancelReason)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StopCancelTasksRow
+	for rows.Next() {
+		var i StopCancelTasksRow
+		if err := rows.Scan(&i.TaskID, &i.TaskType); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const stopClusterCounts = `-- name: StopClusterCounts :many

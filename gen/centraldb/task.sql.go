@@ -37,6 +37,32 @@ func (q *Queries) TaskAccept(ctx context.Context, db DBTX, arg TaskAcceptParams)
 	return result.RowsAffected(), nil
 }
 
+const taskAudit = `-- name: TaskAudit :exec
+INSERT INTO audit_log (actor, action, customer_id, cluster_id, subject, detail, request_id)
+SELECT $1::text, 'task.' || t.task_type || '.' || $2::text, c.customer_id, t.cluster_id, left(coalesce(t.parameters ->> 'node_name', ''), 255),
+    jsonb_build_object('task_id', t.task_id, 'status', t.status, 'error', coalesce(t.result ->> 'error', ''),
+        'seconds', t.result -> 'duration_seconds', 'reason', coalesce(t.cancel_reason, '')), $3::text
+FROM tasks t JOIN clusters c USING (cluster_id) WHERE t.task_id = ANY ($4::uuid[])
+`
+
+type TaskAuditParams struct {
+	Actor     string
+	Outcome   string
+	RequestID string
+	TaskIds   []uuid.UUID
+}
+
+// How tasks ended, or that they are to end.
+func (q *Queries) TaskAudit(ctx context.Context, db DBTX, arg TaskAuditParams) error {
+	_, err := db.Exec(ctx, taskAudit,
+		arg.Actor,
+		arg.Outcome,
+		arg.RequestID,
+		arg.TaskIds,
+	)
+	return err
+}
+
 const taskByID = `-- name: TaskByID :one
 SELECT task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent, cause FROM tasks WHERE task_id = $1 AND cluster_id = $2
 `
@@ -200,10 +226,18 @@ func (q *Queries) TaskCancelled(ctx context.Context, db DBTX, clusterID uuid.UUI
 	return items, nil
 }
 
-const taskCreate = `-- name: TaskCreate :execrows
-INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent, cause)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (task_id) DO NOTHING
+const taskCreate = `-- name: TaskCreate :one
+WITH made AS (
+    INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent, cause)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (task_id) DO NOTHING
+    RETURNING task_id, cluster_id, task_type, parameters, deadline, created_by),
+audited AS (
+    INSERT INTO audit_log (actor, action, customer_id, cluster_id, subject, detail, request_id)
+    SELECT m.created_by, 'task.' || m.task_type, c.customer_id, m.cluster_id, left(coalesce(m.parameters ->> 'node_name', ''), 255),
+        jsonb_build_object('task_id', m.task_id, 'parameters', m.parameters, 'deadline', m.deadline), $10
+    FROM made m JOIN clusters c USING (cluster_id))
+SELECT count(*) FROM made
 `
 
 type TaskCreateParams struct {
@@ -216,11 +250,13 @@ type TaskCreateParams struct {
 	CreatedBy   string
 	Traceparent string
 	Cause       string
+	RequestID   string
 }
 
-// The same cause makes the same id: writing it again changes nothing.
+// The same cause makes the same id: writing it again changes nothing. Whatever an agent is told to do
+// to a node is in the audit log: in the same statement, as there may be thousands at once.
 func (q *Queries) TaskCreate(ctx context.Context, db DBTX, arg TaskCreateParams) (int64, error) {
-	result, err := db.Exec(ctx, taskCreate,
+	row := db.QueryRow(ctx, taskCreate,
 		arg.TaskID,
 		arg.ClusterID,
 		arg.TaskType,
@@ -230,11 +266,11 @@ func (q *Queries) TaskCreate(ctx context.Context, db DBTX, arg TaskCreateParams)
 		arg.CreatedBy,
 		arg.Traceparent,
 		arg.Cause,
+		arg.RequestID,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const taskExpire = `-- name: TaskExpire :many

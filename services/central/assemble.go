@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/admin"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/agents"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/audit"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
@@ -96,9 +97,11 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("queue", queue.Run)
 	c.add("tasks", tasks.Run)
 	c.add("prices", book.Run)
+	c.add("savings", savings.Ledger{Store: data.store, Log: log}.Run)
 	c.add("optimizations", optimizer.Run)
 	c.add("interruptions", interruptions.Run)
 	c.add("queues", ears.Run)
+	c.add("audit", audit.Sealer{Store: data.store, Log: log}.Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
 	return c, c.open(ctx, cfg, telemetry, doors{
 		store: data.store, bus: wakes, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions, ml: ml,

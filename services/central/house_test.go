@@ -19,9 +19,11 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/config"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
@@ -187,8 +189,14 @@ func (h *house) furnish(t *testing.T) {
 	h.agent = made["agent_api_key"].(string)
 	h.cluster = made["cluster"].(map[string]any)["cluster_id"].(string)
 	// Nothing is planned but what a test asks for.
-	h.must(t, 200, "PUT", "/api/v1/admin/policies", h.admin,
-		fmt.Sprintf(`{"cluster_id": %q, "values": {"mode": "automatic", "engines": {}}}`, h.cluster))
+	if err := h.store.InTx(t.Context(), func(tx *store.Store) error {
+		scope := store.PolicyScope{Customer: uuid.MustParse(h.customer), Cluster: uuid.NullUUID{UUID: uuid.MustParse(h.cluster), Valid: true}}
+		values := &adminv1.PolicyValues{Mode: proto.String("automatic"), Engines: &adminv1.PlanEngines{}}
+		_, _, err := tx.SetPolicy(t.Context(), scope, values, "", "test")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (h *house) newCustomer(t *testing.T, name, email string) (id, key string) {
@@ -230,6 +238,7 @@ func (h *house) call(t *testing.T, method, path, key, body string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.wantAudited(t, req, resp)
 	return answer{resp.StatusCode, resp.Header, string(text)}
 }
 

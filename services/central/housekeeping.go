@@ -36,7 +36,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 			err = errors.Join(h.markOffline(ctx), h.store.NoteSilences(ctx))
 		case <-hourly.C:
 			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx), h.store.PruneRefusals(ctx),
-				h.store.PruneTraining(ctx, h.keep), h.store.PruneDryRuns(ctx, keepDryRuns))
+				h.store.PruneTraining(ctx, h.keep), h.store.PruneSavings(ctx), h.store.PruneDryRuns(ctx, keepDryRuns))
 		}
 		if err != nil && ctx.Err() == nil {
 			h.log.ErrorContext(ctx, "keeping house", "error", err)

@@ -25,6 +25,8 @@ func command(ctx context.Context) error {
 		switch args[0] {
 		case "migrate":
 			return migrate(ctx, args[1:])
+		case "audit":
+			return auditCommand(ctx, args[1:], os.Stdout)
 		case "new-key":
 			secret, _, _ := auth.NewSecret("platform")
 			_, err := fmt.Fprintln(os.Stdout, secret)

@@ -14,16 +14,18 @@ SELECT * FROM api_keys
 WHERE sqlc.narg(customer_id)::uuid IS NULL OR customer_id = sqlc.narg(customer_id)
 ORDER BY created_at DESC;
 
--- name: KeyRevoke :execrows
+-- name: KeyRevoke :one
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())
-WHERE api_key_id = @api_key_id AND (sqlc.narg(customer_id)::uuid IS NULL OR customer_id = sqlc.narg(customer_id));
+WHERE api_key_id = @api_key_id AND (sqlc.narg(customer_id)::uuid IS NULL OR customer_id = sqlc.narg(customer_id))
+RETURNING customer_id, cluster_id, scope;
 
 -- name: KeyTouch :exec
 UPDATE api_keys SET last_used_at = now()
 WHERE api_key_id = @api_key_id AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute');
 
--- name: KeyEnsure :exec
+-- name: KeyEnsure :many
 -- The key of the configuration: there from the first start on.
 INSERT INTO api_keys (secret_hash, prefix, scope, description, created_by)
 VALUES (@secret_hash, @prefix, @scope, 'from the configuration', 'configuration')
-ON CONFLICT (secret_hash) DO NOTHING;
+ON CONFLICT (secret_hash) DO NOTHING
+RETURNING api_key_id;

@@ -32,8 +32,14 @@ SELECT * FROM nodes WHERE cluster_id = @cluster_id AND terminated_at IS NULL ORD
 -- name: NodeUnpriced :many
 SELECT c.cluster_id, c.region, n.node_name, n.node_type, n.availability_zone::text AS availability_zone, n.instance_type::text AS instance_type
 FROM nodes n JOIN clusters c USING (cluster_id)
-WHERE n.terminated_at IS NULL AND n.instance_type IS NOT NULL
-  AND (n.hourly_price IS NULL OR n.on_demand_hourly_price IS NULL OR sqlc.arg(every)::bool)
+WHERE n.instance_type IS NOT NULL
+  AND (n.terminated_at IS NULL AND (n.hourly_price IS NULL OR n.on_demand_hourly_price IS NULL OR sqlc.arg(every)::bool)
+    -- What would be paid today for nodes that CloudOptim replaced: savings are counted by it.
+    OR n.terminated_at IS NOT NULL AND sqlc.arg(every)::bool AND n.instance_id IN (
+        SELECT r.instance_id FROM savings_swaps s JOIN optimization_nodes r ON r.optimization_id = s.swap_id WHERE s.idle_since IS NULL
+        UNION ALL SELECT unnest(l.instance_ids) FROM savings_swaps s JOIN optimization_launches l ON l.optimization_id = s.swap_id WHERE s.idle_since IS NULL
+        UNION ALL SELECT unnest(ARRAY[i.instance_id, i.replacement_instance_id]) FROM savings_swaps s
+            JOIN interruptions i ON i.interruption_id = s.swap_id WHERE s.idle_since IS NULL))
 ORDER BY c.region, n.instance_type
 LIMIT 20000;
 
@@ -41,7 +47,7 @@ LIMIT 20000;
 UPDATE nodes n SET hourly_price = v.hourly, on_demand_hourly_price = v.on_demand
 FROM (SELECT unnest(@cluster_ids::uuid[]) AS cluster_id, unnest(@node_names::text[]) AS node_name,
     unnest(@hourlies::float8[]) AS hourly, unnest(@on_demands::float8[]) AS on_demand) v
-WHERE n.cluster_id = v.cluster_id AND n.node_name = v.node_name AND n.terminated_at IS NULL;
+WHERE n.cluster_id = v.cluster_id AND n.node_name = v.node_name;
 
 -- name: NodeCosts :many
 -- What each cluster pays now and would pay on demand, and what it has.

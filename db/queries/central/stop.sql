@@ -70,9 +70,9 @@ FROM stops s LEFT JOIN clusters cl ON s.scope = 'platform' OR (s.scope = 'custom
 WHERE s.stop_id = ANY (@stop_ids::uuid[])
 GROUP BY s.stop_id;
 
--- name: StopCancelTasks :one
+-- name: StopCancelTasks :many
 -- Open drains and cordons in the stop's clusters end here, or are asked to end: of interruptions, too, where
--- the stop includes them. In the order of their ids, as whoever else writes many. The number is that of drains.
+-- the stop includes them. In the order of their ids, as whoever else writes many.
 WITH open AS MATERIALIZED (
     SELECT t.task_id FROM tasks t JOIN clusters cl USING (cluster_id) JOIN stops s ON s.stop_id = @stop_id
     WHERE t.finished_at IS NULL AND t.cancel_reason IS NULL AND t.task_type IN ('drain_node', 'cordon_node')
@@ -85,8 +85,8 @@ ended AS (
         status = CASE WHEN t.status = 'pending' THEN 'cancelled' ELSE t.status END,
         finished_at = CASE WHEN t.status = 'pending' THEN now() END
     FROM open WHERE t.task_id = open.task_id
-    RETURNING t.task_type),
+    RETURNING t.task_id, t.task_type),
 counted AS (
     UPDATE stops SET drains_cancelled = drains_cancelled + (SELECT count(*) FROM ended WHERE task_type = 'drain_node')
-    WHERE stops.stop_id = @stop_id RETURNING drains_cancelled)
-SELECT drains_cancelled FROM counted;
+    WHERE stops.stop_id = @stop_id)
+SELECT task_id, task_type FROM ended ORDER BY task_id;

@@ -1,8 +1,25 @@
--- name: TaskCreate :execrows
--- The same cause makes the same id: writing it again changes nothing.
-INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent, cause)
-VALUES (@task_id, @cluster_id, @task_type, @parameters, @priority, @deadline, @created_by, @traceparent, @cause)
-ON CONFLICT (task_id) DO NOTHING;
+-- name: TaskCreate :one
+-- The same cause makes the same id: writing it again changes nothing. Whatever an agent is told to do
+-- to a node is in the audit log: in the same statement, as there may be thousands at once.
+WITH made AS (
+    INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent, cause)
+    VALUES (@task_id, @cluster_id, @task_type, @parameters, @priority, @deadline, @created_by, @traceparent, @cause)
+    ON CONFLICT (task_id) DO NOTHING
+    RETURNING task_id, cluster_id, task_type, parameters, deadline, created_by),
+audited AS (
+    INSERT INTO audit_log (actor, action, customer_id, cluster_id, subject, detail, request_id)
+    SELECT m.created_by, 'task.' || m.task_type, c.customer_id, m.cluster_id, left(coalesce(m.parameters ->> 'node_name', ''), 255),
+        jsonb_build_object('task_id', m.task_id, 'parameters', m.parameters, 'deadline', m.deadline), @request_id
+    FROM made m JOIN clusters c USING (cluster_id))
+SELECT count(*) FROM made;
+
+-- name: TaskAudit :exec
+-- How tasks ended, or that they are to end.
+INSERT INTO audit_log (actor, action, customer_id, cluster_id, subject, detail, request_id)
+SELECT @actor::text, 'task.' || t.task_type || '.' || @outcome::text, c.customer_id, t.cluster_id, left(coalesce(t.parameters ->> 'node_name', ''), 255),
+    jsonb_build_object('task_id', t.task_id, 'status', t.status, 'error', coalesce(t.result ->> 'error', ''),
+        'seconds', t.result -> 'duration_seconds', 'reason', coalesce(t.cancel_reason, '')), @request_id::text
+FROM tasks t JOIN clusters c USING (cluster_id) WHERE t.task_id = ANY (@task_ids::uuid[]);
 
 -- name: TaskLease :many
 -- Hands the most urgent waiting tasks to a session, none less urgent than asked for;

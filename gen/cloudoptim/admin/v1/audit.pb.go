@@ -195,7 +195,7 @@ type AuditEntry struct {
 	Sequence int64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// When.
 	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	// Who: member:<email>, key:<prefix>, optimizer_service, …
+	// Who: a person or key (what it is, a colon, which), or the part of CloudOptim: optimizer_service, …
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	// What, e.g. policy.set.
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
@@ -209,7 +209,7 @@ type AuditEntry struct {
 	Detail *structpb.Struct `protobuf:"bytes,8,opt,name=detail,proto3" json:"detail,omitempty"`
 	// Hex SHA-256 over this entry and the hash before it.
 	Hash string `protobuf:"bytes,9,opt,name=hash,proto3" json:"hash,omitempty"`
-	// Request that caused it; empty for automated acts.
+	// Request that caused it, also that of an agent; empty for what CloudOptim did by itself.
 	RequestId     string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -207,7 +207,7 @@ type SavingsPoint struct {
 	SpotNodeHours float64 `protobuf:"fixed64,7,opt,name=spot_node_hours,json=spotNodeHours,proto3" json:"spot_node_hours,omitempty"`
 	// Hours of on-demand nodes.
 	OnDemandNodeHours float64 `protobuf:"fixed64,8,opt,name=on_demand_node_hours,json=onDemandNodeHours,proto3" json:"on_demand_node_hours,omitempty"`
-	// Node hours without a known price; they count as nothing.
+	// Of both, hours without a known price; they count as nothing.
 	UnpricedNodeHours float64 `protobuf:"fixed64,9,opt,name=unpriced_node_hours,json=unpricedNodeHours,proto3" json:"unpriced_node_hours,omitempty"`
 	// Share of the span that was metered, 0 to 1.
 	Coverage      float64 `protobuf:"fixed64,10,opt,name=coverage,proto3" json:"coverage,omitempty"`
@@ -575,9 +575,9 @@ type DecisionSavings struct {
 	EstimatedSavings float64 `protobuf:"fixed64,5,opt,name=estimated_savings,json=estimatedSavings,proto3" json:"estimated_savings,omitempty"`
 	// USD per month by the prices right after.
 	ActualSavings float64 `protobuf:"fixed64,6,opt,name=actual_savings,json=actualSavings,proto3" json:"actual_savings,omitempty"`
-	// USD saved by it so far, as metered.
+	// USD saved by it so far, as metered; what it cost while it ran is taken off.
 	Realised float64 `protobuf:"fixed64,7,opt,name=realised,proto3" json:"realised,omitempty"`
-	// USD it would have saved so far by its promise.
+	// USD it would have saved so far by its promise, until a day after nothing of it was left.
 	PromisedSoFar float64 `protobuf:"fixed64,8,opt,name=promised_so_far,json=promisedSoFar,proto3" json:"promised_so_far,omitempty"`
 	// (realised − promised_so_far) ÷ promised_so_far; 0 where nothing was promised.
 	Error float64 `protobuf:"fixed64,9,opt,name=error,proto3" json:"error,omitempty"`

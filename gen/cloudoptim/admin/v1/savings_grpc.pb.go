@@ -33,8 +33,8 @@ type SavingsServiceClient interface {
 	// GetSavingsHistory returns spending and savings over time. REST has it as CSV, too:
 	// GET /api/v1/admin/savings/history.csv with the same parameters.
 	GetSavingsHistory(ctx context.Context, in *GetSavingsHistoryRequest, opts ...grpc.CallOption) (*GetSavingsHistoryResponse, error)
-	// ListDecisionSavings sets each optimization's promise beside what came of it,
-	// newest first.
+	// ListDecisionSavings sets the promise of each optimization that changed something
+	// beside what came of it, newest first.
 	ListDecisionSavings(ctx context.Context, in *ListDecisionSavingsRequest, opts ...grpc.CallOption) (*ListDecisionSavingsResponse, error)
 }
 
@@ -76,8 +76,8 @@ type SavingsServiceServer interface {
 	// GetSavingsHistory returns spending and savings over time. REST has it as CSV, too:
 	// GET /api/v1/admin/savings/history.csv with the same parameters.
 	GetSavingsHistory(context.Context, *GetSavingsHistoryRequest) (*GetSavingsHistoryResponse, error)
-	// ListDecisionSavings sets each optimization's promise beside what came of it,
-	// newest first.
+	// ListDecisionSavings sets the promise of each optimization that changed something
+	// beside what came of it, newest first.
 	ListDecisionSavings(context.Context, *ListDecisionSavingsRequest) (*ListDecisionSavingsResponse, error)
 	mustEmbedUnimplementedSavingsServiceServer()
 }

@@ -102,11 +102,13 @@ func (s *Server) RevokeAPIKey(ctx context.Context, req *adminv1.RevokeAPIKeyRequ
 		return nil, err
 	}
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {
-		if err := tx.RevokeKey(ctx, id, customer); err != nil {
+		key, err := tx.RevokeKey(ctx, id, customer)
+		if err != nil {
 			return err
 		}
 		return tx.Audit(ctx, store.Act{
-			Actor: auth.From(ctx).Actor(), Action: "api_key.revoke", Customer: customer, Subject: id.String(),
+			Actor: auth.From(ctx).Actor(), Action: "api_key.revoke", Customer: key.CustomerID, Cluster: key.ClusterID, Subject: id.String(),
+			Detail: map[string]any{"scope": key.Scope},
 		})
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -24,6 +25,8 @@ type Book interface {
 	Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.Cluster, error)
 	ClusterState(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID) (*fleetv1.ClusterState, error)
 	Savings(ctx context.Context, cluster, customer uuid.NullUUID) (*adminv1.GetSavingsResponse, error)
+	History(ctx context.Context, cluster, customer uuid.NullUUID, when savings.Range) (*adminv1.GetSavingsHistoryResponse, error)
+	Decisions(ctx context.Context, cluster, customer uuid.NullUUID, page store.Page) (*adminv1.ListDecisionSavingsResponse, error)
 }
 
 // Revoker makes the end of a key act on every replica at once.

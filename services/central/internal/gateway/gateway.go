@@ -72,6 +72,7 @@ func build(ctx context.Context, g *gateway) (http.Handler, error) {
 	mux.HandleFunc("GET /api/v1/client/stream", g.clientStream)
 	mux.HandleFunc("GET /api/v1/admin/stream", g.adminStream)
 	mux.HandleFunc("POST /api/v1/admin/models/upload", g.uploadModel)
+	mux.HandleFunc("GET /api/v1/admin/savings/history.csv", g.savingsCSV)
 	mux.HandleFunc("GET /openapi.json", rpc.ServeJSON(openapi.Central))
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", g.ready)

@@ -59,7 +59,10 @@ func (r *run) endDrained(ctx context.Context, nodes []store.Replaced) ([]string,
 	if err := r.Cloud.Terminate(ctx, r.aws(), ids); err != nil {
 		return nil, err
 	}
-	return ids, r.Store.SetReplaced(ctx, r.story.ID, "terminated", "", names...)
+	if asked { // once more: there is nothing new to note
+		return ids, nil
+	}
+	return ids, r.noteTerminated(ctx, ids, names)
 }
 
 // stillThere counts instances that are still nodes.

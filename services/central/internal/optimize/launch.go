@@ -62,13 +62,12 @@ func (r *run) launchOne(ctx context.Context, l store.Launch) (failure string, er
 	switch {
 	case err == nil:
 		l.Status, l.InstanceIDs, l.Error = "launched", ids, ""
-		return "", r.Store.SetLaunch(ctx, r.story.ID, l)
+		return "", r.noteLaunch(ctx, l)
 	case !errors.As(err, &capacity):
 		return "", err
 	case l.NodeType != "spot":
 		l.Status, l.Error = "failed", capacity.Code
-		return "no capacity for " + l.InstanceType + " in " + l.Zone + ", neither spot nor on demand: " + capacity.Code,
-			r.Store.SetLaunch(ctx, r.story.ID, l)
+		return "no capacity for " + l.InstanceType + " in " + l.Zone + ", neither spot nor on demand: " + capacity.Code, r.noteLaunch(ctx, l)
 	}
 	r.Log.WarnContext(ctx, "no spot capacity, falling back to on demand", "optimization_id", r.story.ID,
 		"instance_type", l.InstanceType, "zone", l.Zone, "code", capacity.Code)
@@ -77,7 +76,7 @@ func (r *run) launchOne(ctx context.Context, l store.Launch) (failure string, er
 	fallback.ClientToken = r.token(fallback.Index)
 	l.Status, l.Error = "failed", capacity.Code
 	return "", r.Store.InTx(ctx, func(tx *store.Store) error {
-		if err := tx.SetLaunch(ctx, r.story.ID, l); err != nil {
+		if err := r.setLaunch(ctx, tx, l); err != nil {
 			return err
 		}
 		return tx.AddLaunches(ctx, r.story.ID, []store.Launch{fallback})

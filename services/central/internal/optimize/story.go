@@ -253,6 +253,11 @@ func (s *Service) end(ctx context.Context, r *run, result outcome) error {
 		if err != nil || !moved {
 			return err
 		}
+		if err := r.audit(ctx, tx, "step", map[string]any{
+			"step": step.name, "status": status, "failure": result.failure, "result": result.detail,
+		}); err != nil {
+			return err
+		}
 		if result.commit != nil {
 			if err := result.commit(ctx, tx); err != nil {
 				return err
@@ -287,7 +292,7 @@ func (s *Service) finish(ctx context.Context, tx *store.Store, r *run, result ou
 		}
 	}
 	return tx.Audit(ctx, store.Act{
-		Actor: "optimizer_service", Action: "optimization." + end.status, Subject: r.story.ID.String(),
+		Actor: actor, Action: "optimization." + end.status, Subject: r.story.ID.String(),
 		Customer: uuid.NullUUID{UUID: r.account.CustomerID, Valid: true}, Cluster: uuid.NullUUID{UUID: r.story.Cluster, Valid: true},
 		Detail: map[string]any{"message": end.message, "actual_savings": end.savings},
 	})

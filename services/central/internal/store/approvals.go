@@ -43,6 +43,9 @@ func (s *Store) SetApproval(ctx context.Context, id uuid.UUID, approval, message
 	_, err := s.q.OptimizationApprovalSet(ctx, s.db, centraldb.OptimizationApprovalSetParams{
 		Approval: approval, ExpiresSeconds: expires.Seconds(), Message: message, OptimizationID: id,
 	})
+	if err == nil && (approval == "awaiting" || approval == "recommended") {
+		err = s.q.SwapForget(ctx, s.db, id)
+	}
 	return wrap("writing the approval of optimization", id.String(), err)
 }
 

@@ -123,6 +123,9 @@ func (s *Store) SaveInterruption(ctx context.Context, i *Interruption) error {
 	if err == nil && n == 0 {
 		err = errors.New("its state would fall to " + i.State)
 	}
+	if err == nil && i.ReplacementInstance != "" {
+		err = s.q.SwapFromInterruption(ctx, s.db, i.ID)
+	}
 	return wrap("writing interruption", i.ID.String(), err)
 }
 

@@ -77,16 +77,16 @@ func (s *Store) Keys(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.AP
 	return keys, nil
 }
 
-// RevokeKey ends a key; one that is revoked already stays so.
-func (s *Store) RevokeKey(ctx context.Context, id uuid.UUID, customer uuid.NullUUID) error {
-	n, err := s.q.KeyRevoke(ctx, s.db, centraldb.KeyRevokeParams{ApiKeyID: id, CustomerID: customer})
+// RevokeKey ends a key; one that is revoked already stays so. It returns whose it is.
+func (s *Store) RevokeKey(ctx context.Context, id uuid.UUID, customer uuid.NullUUID) (*Key, error) {
+	row, err := s.q.KeyRevoke(ctx, s.db, centraldb.KeyRevokeParams{ApiKeyID: id, CustomerID: customer})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, fault.NotFound("api_key", id.String())
+	}
 	if err != nil {
-		return wrap("revoking api_key", id.String(), err)
+		return nil, wrap("revoking api_key", id.String(), err)
 	}
-	if n == 0 {
-		return fault.NotFound("api_key", id.String())
-	}
-	return nil
+	return &Key{ID: uuid.NullUUID{UUID: id, Valid: true}, CustomerID: row.CustomerID, ClusterID: row.ClusterID, Scope: row.Scope}, nil
 }
 
 func keyMessage(row centraldb.ApiKey) *adminv1.APIKey {
@@ -99,7 +99,14 @@ func keyMessage(row centraldb.ApiKey) *adminv1.APIKey {
 
 // EnsureKey stores a key of the configuration, unless it is there.
 func (s *Store) EnsureKey(ctx context.Context, key NewKey) error {
-	return wrap("api_key", key.Prefix, s.q.KeyEnsure(ctx, s.db, centraldb.KeyEnsureParams{
-		SecretHash: key.Hash, Prefix: key.Prefix, Scope: key.Scope,
-	}))
+	return s.InTx(ctx, func(tx *Store) error {
+		made, err := tx.q.KeyEnsure(ctx, tx.db, centraldb.KeyEnsureParams{SecretHash: key.Hash, Prefix: key.Prefix, Scope: key.Scope})
+		if err != nil || len(made) == 0 {
+			return wrap("api_key", key.Prefix, err)
+		}
+		return tx.Audit(ctx, Act{
+			Actor: "configuration", Action: "api_key.create", Subject: made[0].String(),
+			Detail: map[string]any{"scope": key.Scope, "prefix": key.Prefix},
+		})
+	})
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -105,7 +106,11 @@ func (s *Store) AddReplaced(ctx context.Context, id uuid.UUID, nodes []Replaced)
 		rows.InstanceIds = append(rows.InstanceIds, n.InstanceID)
 		rows.HourlyPrices = append(rows.HourlyPrices, n.HourlyPrice)
 	}
-	return wrap("writing nodes of optimization", id.String(), s.q.ReplacedCreateMany(ctx, s.db, rows))
+	if len(nodes) == 0 {
+		return nil
+	}
+	return wrap("writing nodes of optimization", id.String(), errors.Join(
+		s.q.ReplacedCreateMany(ctx, s.db, rows), s.q.SwapFromOptimization(ctx, s.db, id)))
 }
 
 // ReplacedNodes of a story, in order.

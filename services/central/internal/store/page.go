@@ -79,7 +79,3 @@ func (p Page) timePlace() (*time.Time, uuid.UUID, error) {
 	}
 	return &at, id, nil
 }
-
-func badToken() error {
-	return fault.Invalid("page_token", "must be the next_page_token of an earlier answer")
-}

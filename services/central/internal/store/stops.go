@@ -97,15 +97,33 @@ func (s *Store) AddStop(ctx context.Context, n NewStop) (stop *adminv1.Stop, fre
 		return nil, false, wrap("making", "a stop", err)
 	}
 	if fresh {
-		row.DrainsCancelled, err = s.q.StopCancelTasks(ctx, s.db, centraldb.StopCancelTasksParams{
-			StopID: row.StopID, CancelReason: text(StopPrefix + row.Reason),
-		})
+		cancelled, err := s.cancelFor(ctx, row)
 		if err != nil {
 			return nil, false, wrap("cancelling drains for stop", row.StopID.String(), err)
 		}
+		row.DrainsCancelled += cancelled
 	}
 	stop, err = s.counted(ctx, row)
 	return stop, fresh, err
+}
+
+// cancelFor cancels what a stop does not let go on, and returns how many drains that were.
+func (s *Store) cancelFor(ctx context.Context, row centraldb.Stop) (int32, error) {
+	ended, err := s.q.StopCancelTasks(ctx, s.db, centraldb.StopCancelTasksParams{
+		StopID: row.StopID, CancelReason: text(StopPrefix + row.Reason),
+	})
+	if err != nil {
+		return 0, err
+	}
+	var drains int32
+	ids := make([]uuid.UUID, 0, len(ended))
+	for _, task := range ended {
+		ids = append(ids, task.TaskID)
+		if task.TaskType == "drain_node" {
+			drains++
+		}
+	}
+	return drains, s.auditTasks(ctx, "central", "cancel", ids...)
 }
 
 // LiftStop ends a stop; false: it was lifted before.

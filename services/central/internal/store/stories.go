@@ -207,6 +207,9 @@ func (s *Store) GoOn(ctx context.Context, id uuid.UUID) error {
 // job's to do so.
 func (s *Store) Begin(ctx context.Context, story *Story) (bool, error) {
 	n, err := s.q.OptimizationBegin(ctx, s.db, centraldb.OptimizationBeginParams{OptimizationID: story.ID, Generation: int32(story.Generation)})
+	if err == nil && n > 0 {
+		err = s.q.SwapFromOptimization(ctx, s.db, story.ID)
+	}
 	return n > 0, wrap("beginning optimization", story.ID.String(), err)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 )
 
 // AddTask writes a task; false: it was there already.
@@ -33,8 +34,8 @@ func (s *Store) AddTask(ctx context.Context, task *fleetv1.Task) (bool, error) {
 	}
 	n, err := s.q.TaskCreate(ctx, s.db, centraldb.TaskCreateParams{
 		TaskID: id, ClusterID: cluster, TaskType: task.TaskType, Parameters: parameters, Priority: task.Priority,
-		Deadline: task.GetDeadline().AsTime(), CreatedBy: task.CreatedBy, Traceparent: task.Traceparent,
-		Cause: task.Cause,
+		Deadline: task.GetDeadline().AsTime(), CreatedBy: task.CreatedBy, Traceparent: task.Traceparent, Cause: task.Cause,
+		RequestID: rpc.RequestID(ctx),
 	})
 	return n > 0, wrap("task", task.TaskId, err)
 }
@@ -134,7 +135,7 @@ func (s *Store) FinishTaskOf(ctx context.Context, cluster, task uuid.UUID, epoch
 		})
 		if err == nil {
 			ended, err = taskMessage(row, 0)
-			return err
+			return errors.Join(err, tx.auditTasks(ctx, "agent", result.Status, task))
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return wrap("finishing task", task.String(), err)
@@ -205,7 +206,13 @@ func (s *Store) ReleaseTasks(ctx context.Context) ([]uuid.UUID, error) {
 
 // ExpireTasks ends tasks that are past their deadline and grace.
 func (s *Store) ExpireTasks(ctx context.Context, grace time.Duration) ([]*fleetv1.Task, error) {
-	rows, err := s.q.TaskExpire(ctx, s.db, grace.Seconds())
+	var rows []centraldb.Task
+	err := s.InTx(ctx, func(tx *Store) (err error) {
+		if rows, err = tx.q.TaskExpire(ctx, tx.db, grace.Seconds()); err != nil {
+			return err
+		}
+		return tx.auditTasks(ctx, "central", "expired", idsOf(rows)...)
+	})
 	if err != nil {
 		return nil, wrap("expiring", "tasks", err)
 	}
@@ -214,8 +221,30 @@ func (s *Store) ExpireTasks(ctx context.Context, grace time.Duration) ([]*fleetv
 
 // CancelTasks ends waiting tasks and asks for the end of those an agent has.
 func (s *Store) CancelTasks(ctx context.Context, ids []uuid.UUID, reason string) error {
-	_, err := s.q.TaskCancel(ctx, s.db, centraldb.TaskCancelParams{CancelReason: text(reason), TaskIds: ids})
+	err := s.InTx(ctx, func(tx *Store) error {
+		rows, err := tx.q.TaskCancel(ctx, tx.db, centraldb.TaskCancelParams{CancelReason: text(reason), TaskIds: ids})
+		if err != nil {
+			return err
+		}
+		return tx.auditTasks(ctx, "central", "cancel", idsOf(rows)...)
+	})
 	return wrap("cancelling", "tasks", err)
+}
+
+// auditTasks notes how tasks ended, or that they are to end.
+func (s *Store) auditTasks(ctx context.Context, actor, outcome string, ids ...uuid.UUID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return s.q.TaskAudit(ctx, s.db, centraldb.TaskAuditParams{Actor: actor, Outcome: outcome, RequestID: rpc.RequestID(ctx), TaskIds: ids})
+}
+
+func idsOf(rows []centraldb.Task) []uuid.UUID {
+	ids := make([]uuid.UUID, 0, len(rows))
+	for _, row := range rows {
+		ids = append(ids, row.TaskID)
+	}
+	return ids
 }
 
 // CancelledTask is one that its agent should stop.
