@@ -14,24 +14,24 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func equal[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
+func equal[T comparable](tb testing.TB, what string, got, want T) {
+	tb.Helper()
 	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
+		tb.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
 
-func at(t testing.TB, text string) time.Time {
-	t.Helper()
+func at(tb testing.TB, text string) time.Time {
+	tb.Helper()
 	got, err := time.Parse(time.RFC3339, text)
-	must(t, err)
+	must(tb, err)
 	return got
 }
 
@@ -43,10 +43,10 @@ func win(effect string, during *adminv1.DisruptionSpan) *adminv1.DisruptionWindo
 	return &adminv1.DisruptionWindow{Effect: effect, During: during}
 }
 
-func read(t testing.TB, ws ...*adminv1.DisruptionWindow) []window {
-	t.Helper()
+func read(tb testing.TB, ws ...*adminv1.DisruptionWindow) []window {
+	tb.Helper()
 	out, err := readWindows(&adminv1.DisruptionWindows{Windows: ws})
-	must(t, err)
+	must(tb, err)
 	return out
 }
 

@@ -91,13 +91,8 @@ func readTimes(span *adminv1.DisruptionSpan) (*times, error) {
 		return nil, fmt.Errorf("time_zone must be an IANA zone, e.g. Europe/Berlin")
 	}
 	out := &times{zone: zone, first: span.GetFirstDate(), last: span.GetLastDate()}
-	for _, day := range []string{out.first, out.last} {
-		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
-			return nil, fmt.Errorf("%s must be a date", day)
-		}
-	}
-	if out.first != "" && out.last != "" && out.last < out.first {
-		return nil, fmt.Errorf("last_date must not be before first_date")
+	if err := checkDates(out.first, out.last); err != nil {
+		return nil, err
 	}
 	for _, one := range span.GetSpans() {
 		out.spans = append(out.spans, readWeekly(one))
@@ -106,6 +101,18 @@ func readTimes(span *adminv1.DisruptionSpan) (*times, error) {
 		out.spans = []weekly{{days: [7]bool{true, true, true, true, true, true, true}, to: 24 * 60}}
 	}
 	return out, nil
+}
+
+func checkDates(first, last string) error {
+	for _, day := range []string{first, last} {
+		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
+			return fmt.Errorf("%s must be a date", day)
+		}
+	}
+	if first != "" && last != "" && last < first {
+		return fmt.Errorf("last_date must not be before first_date")
+	}
+	return nil
 }
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}

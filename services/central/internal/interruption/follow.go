@@ -45,14 +45,8 @@ func (s *Service) follow(ctx context.Context, id uuid.UUID) (time.Duration, erro
 	if node == nil && i.State != "gone" {
 		return soonAgain, s.gone(ctx, i)
 	}
-	if i.State != "gone" {
-		held, err := s.held(ctx, s.Store, i.Cluster)
-		if err != nil {
-			return 0, err
-		}
-		if held {
-			return heldAgain, s.keepWaiting(ctx, i)
-		}
+	if wait, err := s.standStill(ctx, i); wait > 0 || err != nil {
+		return wait, err
 	}
 	switch i.State {
 	case "at_risk":

@@ -50,6 +50,19 @@ func (s *Service) held(ctx context.Context, db *store.Store, cluster uuid.UUID) 
 	return r.holds(cluster), err
 }
 
+// standStill returns when to look again at an interruption that nothing may be done about
+// now; 0: something may. What is gone already is only noted.
+func (s *Service) standStill(ctx context.Context, i *store.Interruption) (time.Duration, error) {
+	if i.State == "gone" {
+		return 0, nil
+	}
+	held, err := s.held(ctx, s.Store, i.Cluster)
+	if err != nil || !held {
+		return 0, err
+	}
+	return heldAgain, s.keepWaiting(ctx, i)
+}
+
 // clustersOf all that was heard, each once.
 func clustersOf(all []heard) []uuid.UUID {
 	var out []uuid.UUID

@@ -127,20 +127,13 @@ func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 	var changed, warned []*store.Interruption
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {
 		fresh, changed, warned = nil, nil, nil // the transaction may be tried again
-		// First of all: who has rows of instances locked, must not wait for a stop.
-		if err := tx.BarStops(ctx); err != nil {
-			return err
-		}
-		holds, err := restrained(ctx, tx, clustersOf(all)...)
+		holds, err := take(ctx, tx, clustersOf(all), ids)
 		if err != nil {
 			return err
 		}
-		if err := tx.LockInstances(ctx, ids); err != nil {
-			return err
-		}
 		for k, h := range all {
-			// One whose group waits is let go by us, whoever ends it.
 			h.watched, h.stopped = holds.watched[h.owner.Cluster], holds.stopped[h.owner.Cluster]
+			// One whose group waits is let go by us, whoever ends it.
 			h.ours = h.Hook == nil && slices.Contains(ours[h.owner.Cluster], h.InstanceID)
 			isNew, i, err := s.hear(traced[k], tx, h)
 			if err != nil {
@@ -162,6 +155,20 @@ func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 	s.publish(ctx, changed)
 	s.avoid(ctx, warned)
 	return fresh, nil
+}
+
+// take the instances in hand, and say what keeps the clusters' interruptions from being
+// acted on.
+func take(ctx context.Context, tx *store.Store, clusters []uuid.UUID, instances []string) (restraint, error) {
+	// First of all: who has rows of instances locked, must not wait for a stop.
+	if err := tx.BarStops(ctx); err != nil {
+		return restraint{}, err
+	}
+	holds, err := restrained(ctx, tx, clusters...)
+	if err != nil {
+		return restraint{}, err
+	}
+	return holds, tx.LockInstances(ctx, instances)
 }
 
 // publish wakes the agents' streams, once each, and then tells the dashboards.

@@ -24,20 +24,33 @@ const (
 // begin is passed once, just before the first thing is changed: what keeps the story from
 // it, or nil.
 func (r *run) begin(ctx context.Context) (*outcome, error) {
-	held, err := r.held(ctx, guard.Act{})
-	if err != nil {
+	held, err := r.held(ctx)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if held != nil {
-		if held.GetCode() == guard.ForMode && r.story.Status == "pending" {
-			return r.park(ctx, held.GetMessage())
-		}
+	case held.GetCode() == guard.ForMode && r.story.Status == "pending":
+		return r.park(ctx, held.GetMessage())
+	case held != nil:
 		out := holding(held)
 		return &out, nil
-	}
-	if r.story.Status == "executing" {
+	case r.story.Status == "executing":
 		return nil, nil
 	}
+	if stop, err := r.confirm(ctx); err != nil || stop != nil {
+		return stop, err
+	}
+	mine, err := r.Store.Begin(ctx, r.story)
+	if err != nil || mine {
+		r.story.Status = "executing"
+		return nil, err
+	}
+	out := waiting(time.Second, "it was decided upon anew")
+	return &out, nil
+}
+
+// confirm holds the plan against the cluster as it is now; one that no longer fits is made
+// anew.
+func (r *run) confirm(ctx context.Context) (*outcome, error) {
 	state, err := r.Store.ClusterState(ctx, r.story.Cluster, noCustomer)
 	if err != nil {
 		return nil, err
@@ -58,13 +71,7 @@ func (r *run) begin(ctx context.Context) (*outcome, error) {
 	if why != "" {
 		return r.remake(ctx, why)
 	}
-	mine, err := r.Store.Begin(ctx, r.story)
-	if err != nil || mine {
-		r.story.Status = "executing"
-		return nil, err
-	}
-	out := waiting(time.Second, "it was decided upon anew")
-	return &out, nil
+	return nil, nil
 }
 
 // park lets a plan that nobody had to approve when it was made await approval, when the

@@ -3,6 +3,7 @@ package optimize
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,13 +30,14 @@ func (r *run) cancelled(ctx context.Context) (outcome, error) {
 	if open > 0 {
 		return waiting(300*time.Millisecond, "%d drains are being broken off", open), nil
 	}
-	gone := false
-	for _, node := range nodes {
-		gone = gone || node.Status == "terminated"
-	}
-	if !gone {
+	if !slices.ContainsFunc(nodes, func(n store.Replaced) bool { return n.Status == "terminated" }) {
 		return outcome{failure: why, rollBack: true}, nil
 	}
+	return r.keepRest(ctx, nodes, why)
+}
+
+// keepRest gives back what is not gone yet, and ends the story with what was done.
+func (r *run) keepRest(ctx context.Context, nodes []store.Replaced, why string) (outcome, error) {
 	for _, node := range nodes {
 		if node.Status != "terminated" && node.Status != "kept" {
 			if err := r.keep(ctx, node, why); err != nil {

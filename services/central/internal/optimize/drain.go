@@ -26,7 +26,7 @@ func (r *run) drain(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	held, err := r.held(ctx, guard.Act{})
+	held, err := r.held(ctx)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 
-	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -21,7 +20,7 @@ func (r *run) terminate(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if slices.ContainsFunc(nodes, func(n store.Replaced) bool { return n.Status == "drained" }) {
-		if held, err := r.held(ctx, guard.Act{}); err != nil || held != nil {
+		if held, err := r.held(ctx); err != nil || held != nil {
 			return holdingOr(held), err
 		}
 	}

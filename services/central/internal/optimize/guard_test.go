@@ -264,11 +264,11 @@ func TestAStopBreaksOffDrainsWhichAreDoneAgainWhenItIsLifted(t *testing.T) {
 		w.turn(t, id)
 	}
 	lift := w.stop(t)
-	told := w.waits(t, id, "stop")
+	w.waits(t, id, "stop")
 	for range 5 {
 		w.turn(t, id)
 	}
-	told = w.told(t, id)
+	told := w.told(t, id)
 	equal(t, "nodes", told.GetNodes()[0].GetStatus()+" "+told.GetNodes()[1].GetStatus(), "pending pending")
 	equal(t, "open at the agent", len(w.open), 0)
 	equal(t, "drained meanwhile", w.did("drain_node old-1")+w.did("drain_node old-2"), 1)
@@ -370,7 +370,7 @@ func TestOutsideOfItsWindowsAPlanWaitsUntilTheyOpen(t *testing.T) {
 	id := w.start(t)
 	told := w.waits(t, id, "window")
 	mentions(t, told.GetWaitingFor().GetMessage(), "month-end closing")
-	if until := told.GetWaitingFor().GetUntil().AsTime(); until.Before(time.Now()) || until.Sub(time.Now()) > 24*time.Hour {
+	if until := told.GetWaitingFor().GetUntil().AsTime(); until.Before(time.Now()) || time.Until(until) > 24*time.Hour {
 		t.Errorf("until %v, want the end of the day", until)
 	}
 	equal(t, "alive", w.alive(), untouched)

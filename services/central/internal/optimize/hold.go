@@ -18,11 +18,11 @@ const (
 )
 
 // held says what keeps the story from doing something now; nil: nothing.
-func (r *run) held(ctx context.Context, act guard.Act) (*adminv1.Waiting, error) {
-	return r.heldIn(ctx, r.Store, act)
+func (r *run) held(ctx context.Context) (*adminv1.Waiting, error) {
+	return r.heldIn(ctx, r.Store, guard.Act{})
 }
 
-// heldIn is held by what a transaction sees.
+// heldIn is what keeps it from an act, by what a transaction sees.
 func (r *run) heldIn(ctx context.Context, db *store.Store, act guard.Act) (*adminv1.Waiting, error) {
 	view, err := guard.Look(ctx, db, r.story.Cluster)
 	if err != nil {

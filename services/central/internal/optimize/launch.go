@@ -12,7 +12,6 @@ import (
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
-	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -38,7 +37,7 @@ func (r *run) launch(ctx context.Context) (outcome, error) {
 		if r.account.SubnetIDs[l.Zone] == "" {
 			return failed("the cluster has no subnet in zone %s", l.Zone), nil
 		}
-		if held, err := r.held(ctx, guard.Act{}); err != nil || held != nil {
+		if held, err := r.held(ctx); err != nil || held != nil {
 			return holdingOr(held), err
 		}
 		failure, err := r.launchOne(ctx, l)

@@ -231,53 +231,67 @@ func (s *Service) alive(ctx context.Context, story *store.Story) (stop func(), e
 	return cancel, nil
 }
 
-// end commits what the step did together with the move to the next one.
-func (s *Service) end(ctx context.Context, r *run, result outcome) error {
-	story, step := r.story, r.step
-	status, next := "completed", story.Step+1
+// move is how a step ends and where the story goes from there.
+type move struct {
+	status string
+	next   int
+	// over: the story ends with the step.
+	over bool
+}
+
+func moveOf(r *run, result outcome) move {
+	m := move{status: "completed", next: r.story.Step + 1}
 	if result.failure != "" {
-		status, next = "failed", step.onFailure
+		m.status, m.next = "failed", r.step.onFailure
 	}
 	if result.rollBack {
-		next = rollbackPosition
+		m.next = rollbackPosition
 	}
-	over := result.finished != nil || next == 0 || next > len(steps)
+	m.over = result.finished != nil || m.next == 0 || m.next > len(steps)
+	return m
+}
+
+// end commits what the step did together with the move to the next one.
+func (s *Service) end(ctx context.Context, r *run, result outcome) error {
+	to := moveOf(r, result)
 	var moved bool
 	err := s.Store.InTx(ctx, func(tx *store.Store) (err error) {
-		if story.Waiting != nil {
-			if err := tx.GoOn(ctx, story.ID); err != nil {
-				return err
-			}
-		}
-		moved, err = tx.EndStep(ctx, story, status, result.detail, result.failure, max(next, 1))
-		if err != nil || !moved {
-			return err
-		}
-		if err := r.audit(ctx, tx, "step", map[string]any{
-			"step": step.name, "status": status, "failure": result.failure, "result": result.detail,
-		}); err != nil {
-			return err
-		}
-		if result.commit != nil {
-			if err := result.commit(ctx, tx); err != nil {
-				return err
-			}
-		}
-		if over {
-			return s.finish(ctx, tx, r, result)
-		}
-		return nil
+		moved, err = s.endIn(ctx, tx, r, result, to)
+		return err
 	})
 	if err != nil || !moved {
 		return err
 	}
-	s.Log.InfoContext(ctx, "optimization step ended", "optimization_id", story.ID, "step", step.name, "status", status,
+	s.Log.InfoContext(ctx, "optimization step ended", "optimization_id", r.story.ID, "step", r.step.name, "status", to.status,
 		"failure", result.failure, "seconds", r.age().Seconds())
-	s.announce(ctx, r, step.name, status, result, over)
+	s.announce(ctx, r, r.step.name, to.status, result, to.over)
 	if result.after != nil {
 		result.after(ctx)
 	}
 	return nil
+}
+
+// endIn is end within its transaction; false: another job has moved the story meanwhile.
+func (s *Service) endIn(ctx context.Context, tx *store.Store, r *run, result outcome, to move) (bool, error) {
+	if r.story.Waiting != nil {
+		if err := tx.GoOn(ctx, r.story.ID); err != nil {
+			return false, err
+		}
+	}
+	moved, err := tx.EndStep(ctx, r.story, to.status, result.detail, result.failure, max(to.next, 1))
+	if err != nil || !moved {
+		return false, err
+	}
+	err = r.audit(ctx, tx, "step", map[string]any{
+		"step": r.step.name, "status": to.status, "failure": result.failure, "result": result.detail,
+	})
+	if err == nil && result.commit != nil {
+		err = result.commit(ctx, tx)
+	}
+	if err == nil && to.over {
+		err = s.finish(ctx, tx, r, result)
+	}
+	return true, err
 }
 
 func (s *Service) finish(ctx context.Context, tx *store.Store, r *run, result outcome) error {
