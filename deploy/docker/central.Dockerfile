@@ -6,6 +6,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY db db
+COPY deploy/aws deploy/aws
 COPY deploy/config deploy/config
 COPY gen gen
 COPY pkg pkg

@@ -12,7 +12,7 @@ import (
 )
 
 const clusterByID = `-- name: ClusterByID :one
-SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id FROM clusters
+SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at FROM clusters
 WHERE cluster_id = $1 AND ($2::uuid IS NULL OR customer_id = $2)
 `
 
@@ -48,8 +48,23 @@ func (q *Queries) ClusterByID(ctx context.Context, db DBTX, arg ClusterByIDParam
 		&i.InventoryAt,
 		&i.LeaderEpoch,
 		&i.SessionAgentID,
+		&i.Version,
+		&i.AgentVersion,
+		&i.DisconnectedAt,
 	)
 	return i, err
+}
+
+const clusterConnected = `-- name: ClusterConnected :one
+SELECT (disconnected_at IS NULL)::bool AS connected FROM clusters WHERE cluster_id = $1 FOR KEY SHARE
+`
+
+// Held against a disconnection until the transaction ends.
+func (q *Queries) ClusterConnected(ctx context.Context, db DBTX, clusterID uuid.UUID) (bool, error) {
+	row := db.QueryRow(ctx, clusterConnected, clusterID)
+	var connected bool
+	err := row.Scan(&connected)
+	return connected, err
 }
 
 const clusterCounts = `-- name: ClusterCounts :exec
@@ -68,7 +83,7 @@ func (q *Queries) ClusterCounts(ctx context.Context, db DBTX, clusterID uuid.UUI
 const clusterCreate = `-- name: ClusterCreate :one
 INSERT INTO clusters (customer_id, cluster_name, region, launch_template_id, subnet_ids)
 VALUES ($1, $2, $3, $4, $5)
-RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id
+RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at
 `
 
 type ClusterCreateParams struct {
@@ -112,17 +127,135 @@ func (q *Queries) ClusterCreate(ctx context.Context, db DBTX, arg ClusterCreateP
 		&i.InventoryAt,
 		&i.LeaderEpoch,
 		&i.SessionAgentID,
+		&i.Version,
+		&i.AgentVersion,
+		&i.DisconnectedAt,
 	)
 	return i, err
 }
 
+const clusterDisconnect = `-- name: ClusterDisconnect :one
+UPDATE clusters SET status = 'disconnected', disconnected_at = now(), updated_at = now(), version = version + 1,
+    session_epoch = session_epoch + 1, session_id = NULL, session_replica = NULL, inventory_sequence = 0
+WHERE cluster_id = $1
+RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at
+`
+
+// The session is superseded: what its agent still says is refused.
+func (q *Queries) ClusterDisconnect(ctx context.Context, db DBTX, clusterID uuid.UUID) (Cluster, error) {
+	row := db.QueryRow(ctx, clusterDisconnect, clusterID)
+	var i Cluster
+	err := row.Scan(
+		&i.ClusterID,
+		&i.CustomerID,
+		&i.ClusterName,
+		&i.Region,
+		&i.K8sApiEndpoint,
+		&i.K8sToken,
+		&i.K8sVersion,
+		&i.NodeCount,
+		&i.PodCount,
+		&i.Status,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.LastSeenAt,
+		&i.LaunchTemplateID,
+		&i.SubnetIds,
+		&i.SessionEpoch,
+		&i.SessionID,
+		&i.SessionReplica,
+		&i.SessionSeenAt,
+		&i.InventorySequence,
+		&i.InventoryAt,
+		&i.LeaderEpoch,
+		&i.SessionAgentID,
+		&i.Version,
+		&i.AgentVersion,
+		&i.DisconnectedAt,
+	)
+	return i, err
+}
+
+const clusterHeld = `-- name: ClusterHeld :one
+SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at FROM clusters
+WHERE cluster_id = $1 AND ($2::uuid IS NULL OR customer_id = $2)
+FOR UPDATE
+`
+
+type ClusterHeldParams struct {
+	ClusterID  uuid.UUID
+	CustomerID uuid.NullUUID
+}
+
+// FOR UPDATE, so that what refers to the cluster is written before, or waits and finds it disconnected.
+func (q *Queries) ClusterHeld(ctx context.Context, db DBTX, arg ClusterHeldParams) (Cluster, error) {
+	row := db.QueryRow(ctx, clusterHeld, arg.ClusterID, arg.CustomerID)
+	var i Cluster
+	err := row.Scan(
+		&i.ClusterID,
+		&i.CustomerID,
+		&i.ClusterName,
+		&i.Region,
+		&i.K8sApiEndpoint,
+		&i.K8sToken,
+		&i.K8sVersion,
+		&i.NodeCount,
+		&i.PodCount,
+		&i.Status,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.LastSeenAt,
+		&i.LaunchTemplateID,
+		&i.SubnetIds,
+		&i.SessionEpoch,
+		&i.SessionID,
+		&i.SessionReplica,
+		&i.SessionSeenAt,
+		&i.InventorySequence,
+		&i.InventoryAt,
+		&i.LeaderEpoch,
+		&i.SessionAgentID,
+		&i.Version,
+		&i.AgentVersion,
+		&i.DisconnectedAt,
+	)
+	return i, err
+}
+
+const clusterInstall = `-- name: ClusterInstall :one
+SELECT c.cluster_name, c.region, coalesce(cu.external_id, '')::text AS external_id
+FROM clusters c JOIN customers cu USING (customer_id)
+WHERE c.cluster_id = $1 AND ($2::uuid IS NULL OR c.customer_id = $2)
+`
+
+type ClusterInstallParams struct {
+	ClusterID  uuid.UUID
+	CustomerID uuid.NullUUID
+}
+
+type ClusterInstallRow struct {
+	ClusterName string
+	Region      string
+	ExternalID  string
+}
+
+// What is needed to connect it.
+func (q *Queries) ClusterInstall(ctx context.Context, db DBTX, arg ClusterInstallParams) (ClusterInstallRow, error) {
+	row := db.QueryRow(ctx, clusterInstall, arg.ClusterID, arg.CustomerID)
+	var i ClusterInstallRow
+	err := row.Scan(&i.ClusterName, &i.Region, &i.ExternalID)
+	return i, err
+}
+
 const clusterInventory = `-- name: ClusterInventory :one
-SELECT session_epoch, inventory_sequence FROM clusters WHERE cluster_id = $1 FOR NO KEY UPDATE
+SELECT session_epoch, inventory_sequence, (disconnected_at IS NOT NULL)::bool AS disconnected
+FROM clusters WHERE cluster_id = $1 FOR NO KEY UPDATE
 `
 
 type ClusterInventoryRow struct {
 	SessionEpoch      int64
 	InventorySequence int64
+	Disconnected      bool
 }
 
 // Locks the row: inventories of one cluster are put in force one at a time. NO KEY:
@@ -130,7 +263,7 @@ type ClusterInventoryRow struct {
 func (q *Queries) ClusterInventory(ctx context.Context, db DBTX, clusterID uuid.UUID) (ClusterInventoryRow, error) {
 	row := db.QueryRow(ctx, clusterInventory, clusterID)
 	var i ClusterInventoryRow
-	err := row.Scan(&i.SessionEpoch, &i.InventorySequence)
+	err := row.Scan(&i.SessionEpoch, &i.InventorySequence, &i.Disconnected)
 	return i, err
 }
 
@@ -149,8 +282,76 @@ func (q *Queries) ClusterInventorySet(ctx context.Context, db DBTX, arg ClusterI
 	return err
 }
 
+const clusterLeaveInterruptions = `-- name: ClusterLeaveInterruptions :exec
+WITH closed AS (
+    UPDATE interruptions i SET state = 'dismissed', closed_at = now(),
+        replacement_note = CASE WHEN i.replacement = 'pending' THEN $1::text ELSE i.replacement_note END,
+        replacement = CASE WHEN i.replacement = 'pending' THEN 'unneeded' ELSE i.replacement END
+    WHERE i.cluster_id = $2 AND i.closed_at IS NULL
+    RETURNING i.interruption_id)
+UPDATE spot_events e SET state = 'dismissed' FROM closed WHERE e.interruption_id = closed.interruption_id
+`
+
+type ClusterLeaveInterruptionsParams struct {
+	Note      string
+	ClusterID uuid.UUID
+}
+
+// Nothing is done about them any more.
+func (q *Queries) ClusterLeaveInterruptions(ctx context.Context, db DBTX, arg ClusterLeaveInterruptionsParams) error {
+	_, err := db.Exec(ctx, clusterLeaveInterruptions, arg.Note, arg.ClusterID)
+	return err
+}
+
+const clusterLeaveNodes = `-- name: ClusterLeaveNodes :exec
+UPDATE nodes SET status = 'Terminated', terminated_at = now(), updated_at = now()
+WHERE cluster_id = $1 AND terminated_at IS NULL
+`
+
+// They are out of sight: they cost, run and count nothing here any more.
+func (q *Queries) ClusterLeaveNodes(ctx context.Context, db DBTX, clusterID uuid.UUID) error {
+	_, err := db.Exec(ctx, clusterLeaveNodes, clusterID)
+	return err
+}
+
+const clusterLeavePods = `-- name: ClusterLeavePods :exec
+WITH pages AS (DELETE FROM inventory_pages ip WHERE ip.cluster_id = $1),
+budgets AS (DELETE FROM pod_disruption_budgets b WHERE b.cluster_id = $1)
+DELETE FROM pods WHERE pods.cluster_id = $1
+`
+
+func (q *Queries) ClusterLeavePods(ctx context.Context, db DBTX, clusterID uuid.UUID) error {
+	_, err := db.Exec(ctx, clusterLeavePods, clusterID)
+	return err
+}
+
+const clusterLeaveTasks = `-- name: ClusterLeaveTasks :one
+WITH ended AS (
+    UPDATE tasks t SET cancel_reason = coalesce(t.cancel_reason, $1),
+        status = CASE WHEN t.status = 'pending' THEN 'cancelled' ELSE t.status END,
+        finished_at = CASE WHEN t.status = 'pending' THEN now() END,
+        lease_until = CASE WHEN t.status <> 'pending' THEN least(t.lease_until, now() + interval '5 seconds') END
+    WHERE t.cluster_id = $2 AND t.finished_at IS NULL
+    RETURNING t.finished_at)
+SELECT count(*) FILTER (WHERE finished_at IS NULL)::int FROM ended
+`
+
+type ClusterLeaveTasksParams struct {
+	CancelReason *string
+	ClusterID    uuid.UUID
+}
+
+// Waiting tasks end. Those that the agent has are asked to stop, and end when it does not say so soon.
+// Returns how many are of the second kind.
+func (q *Queries) ClusterLeaveTasks(ctx context.Context, db DBTX, arg ClusterLeaveTasksParams) (int32, error) {
+	row := db.QueryRow(ctx, clusterLeaveTasks, arg.CancelReason, arg.ClusterID)
+	var column_1 int32
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const clusterList = `-- name: ClusterList :many
-SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id FROM clusters
+SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at FROM clusters
 WHERE $1::uuid IS NULL OR customer_id = $1
 ORDER BY cluster_name, cluster_id
 `
@@ -188,6 +389,9 @@ func (q *Queries) ClusterList(ctx context.Context, db DBTX, customerID uuid.Null
 			&i.InventoryAt,
 			&i.LeaderEpoch,
 			&i.SessionAgentID,
+			&i.Version,
+			&i.AgentVersion,
+			&i.DisconnectedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -236,8 +440,102 @@ func (q *Queries) ClusterOffline(ctx context.Context, db DBTX) ([]ClusterOffline
 	return items, nil
 }
 
+const clusterPage = `-- name: ClusterPage :many
+SELECT c.cluster_id, c.customer_id, c.cluster_name, c.region, c.k8s_api_endpoint, c.k8s_token, c.k8s_version, c.node_count, c.pod_count, c.status, c.created_at, c.updated_at, c.last_seen_at, c.launch_template_id, c.subnet_ids, c.session_epoch, c.session_id, c.session_replica, c.session_seen_at, c.inventory_sequence, c.inventory_at, c.leader_epoch, c.session_agent_id, c.version, c.agent_version, c.disconnected_at, listed.key::text AS key
+FROM clusters c JOIN (
+    SELECT cl.cluster_id, CASE $1::text
+        WHEN 'current_cost_per_hour' THEN to_char(coalesce((SELECT sum(n.hourly_price) FROM nodes n
+            WHERE n.cluster_id = cl.cluster_id AND n.terminated_at IS NULL), 0), 'FM000000000000.000000')
+        WHEN 'node_count' THEN to_char(cl.node_count, 'FM000000000000')
+        WHEN 'last_seen_at' THEN coalesce(to_char(cl.last_seen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '')
+        ELSE lower(cl.cluster_name) END COLLATE "C" AS key
+    FROM clusters cl) listed USING (cluster_id)
+WHERE ($2::uuid IS NULL OR c.customer_id = $2)
+  AND ($3::text = '' OR strpos(lower(c.cluster_name), lower($3::text)) > 0)
+  AND CASE WHEN $4::text = '' THEN c.status <> 'disconnected' ELSE c.status = $4::text END
+  AND ($5::uuid IS NULL
+    OR CASE WHEN $6::bool THEN listed.key < $7::text ELSE listed.key > $7::text END
+    OR listed.key = $7::text AND c.cluster_id > $5)
+ORDER BY CASE WHEN NOT $6::bool THEN listed.key END, CASE WHEN $6::bool THEN listed.key END DESC, c.cluster_id
+LIMIT $8
+`
+
+type ClusterPageParams struct {
+	OrderBy    string
+	CustomerID uuid.NullUUID
+	Search     string
+	Status     string
+	AfterID    uuid.NullUUID
+	Descending bool
+	AfterKey   string
+	MaxRows    int32
+}
+
+type ClusterPageRow struct {
+	Cluster Cluster
+	Key     string
+}
+
+// A list in one of four orders. Each is compared as text: numbers and times have a fixed width.
+func (q *Queries) ClusterPage(ctx context.Context, db DBTX, arg ClusterPageParams) ([]ClusterPageRow, error) {
+	rows, err := db.Query(ctx, clusterPage,
+		arg.OrderBy,
+		arg.CustomerID,
+		arg.Search,
+		arg.Status,
+		arg.AfterID,
+		arg.Descending,
+		arg.AfterKey,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ClusterPageRow
+	for rows.Next() {
+		var i ClusterPageRow
+		if err := rows.Scan(
+			&i.Cluster.ClusterID,
+			&i.Cluster.CustomerID,
+			&i.Cluster.ClusterName,
+			&i.Cluster.Region,
+			&i.Cluster.K8sApiEndpoint,
+			&i.Cluster.K8sToken,
+			&i.Cluster.K8sVersion,
+			&i.Cluster.NodeCount,
+			&i.Cluster.PodCount,
+			&i.Cluster.Status,
+			&i.Cluster.CreatedAt,
+			&i.Cluster.UpdatedAt,
+			&i.Cluster.LastSeenAt,
+			&i.Cluster.LaunchTemplateID,
+			&i.Cluster.SubnetIds,
+			&i.Cluster.SessionEpoch,
+			&i.Cluster.SessionID,
+			&i.Cluster.SessionReplica,
+			&i.Cluster.SessionSeenAt,
+			&i.Cluster.InventorySequence,
+			&i.Cluster.InventoryAt,
+			&i.Cluster.LeaderEpoch,
+			&i.Cluster.SessionAgentID,
+			&i.Cluster.Version,
+			&i.Cluster.AgentVersion,
+			&i.Cluster.DisconnectedAt,
+			&i.Key,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const clusterSeen = `-- name: ClusterSeen :exec
-UPDATE clusters SET last_seen_at = now(), status = 'active' WHERE cluster_id = $1
+UPDATE clusters SET last_seen_at = now(), status = 'active' WHERE cluster_id = $1 AND disconnected_at IS NULL
 `
 
 func (q *Queries) ClusterSeen(ctx context.Context, db DBTX, clusterID uuid.UUID) error {
@@ -264,12 +562,12 @@ const clusterSessionOpen = `-- name: ClusterSessionOpen :one
 WITH before AS MATERIALIZED (
     SELECT c.session_agent_id, c.leader_epoch,
         c.session_id IS NOT NULL AND c.session_seen_at > now() - interval '30 seconds' AS open
-    FROM clusters c WHERE c.cluster_id = $6 FOR NO KEY UPDATE)
+    FROM clusters c WHERE c.cluster_id = $7 FOR NO KEY UPDATE)
 UPDATE clusters SET session_epoch = session_epoch + 1, session_id = $1, session_replica = $2,
     session_seen_at = now(), last_seen_at = now(), status = 'active', k8s_version = coalesce(nullif($3::text, ''), k8s_version),
-    session_agent_id = $4, leader_epoch = $5
+    session_agent_id = $4, leader_epoch = $5, agent_version = $6
 FROM before
-WHERE clusters.cluster_id = $6
+WHERE clusters.cluster_id = $7 AND disconnected_at IS NULL
     AND (before.leader_epoch <= $5 OR session_seen_at IS NULL OR session_seen_at < now() - interval '1 minute')
 RETURNING session_epoch, inventory_sequence, before.session_agent_id AS agent_before, before.leader_epoch AS leader_before,
     coalesce(before.open, false)::bool AS open_before,
@@ -282,6 +580,7 @@ type ClusterSessionOpenParams struct {
 	K8sVersion     string
 	SessionAgentID string
 	LeaderEpoch    int64
+	AgentVersion   string
 	ClusterID      uuid.UUID
 }
 
@@ -304,6 +603,7 @@ func (q *Queries) ClusterSessionOpen(ctx context.Context, db DBTX, arg ClusterSe
 		arg.K8sVersion,
 		arg.SessionAgentID,
 		arg.LeaderEpoch,
+		arg.AgentVersion,
 		arg.ClusterID,
 	)
 	var i ClusterSessionOpenRow
@@ -321,7 +621,7 @@ func (q *Queries) ClusterSessionOpen(ctx context.Context, db DBTX, arg ClusterSe
 const clusterSessionTouch = `-- name: ClusterSessionTouch :many
 UPDATE clusters SET session_seen_at = now(), last_seen_at = now(), status = 'active'
 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::bigint[]) AS epoch) AS live
-WHERE clusters.cluster_id = live.id AND clusters.session_epoch = live.epoch
+WHERE clusters.cluster_id = live.id AND clusters.session_epoch = live.epoch AND clusters.disconnected_at IS NULL
     AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
 RETURNING clusters.cluster_id
 `
@@ -351,4 +651,57 @@ func (q *Queries) ClusterSessionTouch(ctx context.Context, db DBTX, arg ClusterS
 		return nil, err
 	}
 	return items, nil
+}
+
+const clusterUpdate = `-- name: ClusterUpdate :one
+UPDATE clusters SET cluster_name = $1, launch_template_id = $2, subnet_ids = $3,
+    version = version + 1, updated_at = now()
+WHERE cluster_id = $4 AND disconnected_at IS NULL
+RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at
+`
+
+type ClusterUpdateParams struct {
+	ClusterName      string
+	LaunchTemplateID *string
+	SubnetIds        []byte
+	ClusterID        uuid.UUID
+}
+
+func (q *Queries) ClusterUpdate(ctx context.Context, db DBTX, arg ClusterUpdateParams) (Cluster, error) {
+	row := db.QueryRow(ctx, clusterUpdate,
+		arg.ClusterName,
+		arg.LaunchTemplateID,
+		arg.SubnetIds,
+		arg.ClusterID,
+	)
+	var i Cluster
+	err := row.Scan(
+		&i.ClusterID,
+		&i.CustomerID,
+		&i.ClusterName,
+		&i.Region,
+		&i.K8sApiEndpoint,
+		&i.K8sToken,
+		&i.K8sVersion,
+		&i.NodeCount,
+		&i.PodCount,
+		&i.Status,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.LastSeenAt,
+		&i.LaunchTemplateID,
+		&i.SubnetIds,
+		&i.SessionEpoch,
+		&i.SessionID,
+		&i.SessionReplica,
+		&i.SessionSeenAt,
+		&i.InventorySequence,
+		&i.InventoryAt,
+		&i.LeaderEpoch,
+		&i.SessionAgentID,
+		&i.Version,
+		&i.AgentVersion,
+		&i.DisconnectedAt,
+	)
+	return i, err
 }

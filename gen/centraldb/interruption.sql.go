@@ -526,7 +526,7 @@ func (q *Queries) InterruptionWake(ctx context.Context, db DBTX, arg Interruptio
 }
 
 const nodeByInstance = `-- name: NodeByInstance :one
-SELECT node_id, cluster_id, node_name, instance_id, instance_type, availability_zone, node_type, cpu_allocatable, memory_allocatable_gb, status, created_at, updated_at, terminated_at, hourly_price, on_demand_hourly_price, detail FROM nodes WHERE cluster_id = $1 AND instance_id = $2 AND terminated_at IS NULL
+SELECT node_id, cluster_id, node_name, instance_id, instance_type, availability_zone, node_type, cpu_allocatable, memory_allocatable_gb, status, created_at, updated_at, terminated_at, hourly_price, on_demand_hourly_price, detail, interruption_risk, risk_model, risk_at FROM nodes WHERE cluster_id = $1 AND instance_id = $2 AND terminated_at IS NULL
 ORDER BY created_at DESC LIMIT 1
 `
 
@@ -556,6 +556,9 @@ func (q *Queries) NodeByInstance(ctx context.Context, db DBTX, arg NodeByInstanc
 		&i.HourlyPrice,
 		&i.OnDemandHourlyPrice,
 		&i.Detail,
+		&i.InterruptionRisk,
+		&i.RiskModel,
+		&i.RiskAt,
 	)
 	return i, err
 }

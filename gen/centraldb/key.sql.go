@@ -124,6 +124,26 @@ func (q *Queries) KeyEnsure(ctx context.Context, db DBTX, arg KeyEnsureParams) (
 	return items, nil
 }
 
+const keyExpireCluster = `-- name: KeyExpireCluster :execrows
+UPDATE api_keys SET expires_at = least(expires_at, $1::timestamptz)
+WHERE cluster_id = $2 AND revoked_at IS NULL AND api_key_id <> $3
+`
+
+type KeyExpireClusterParams struct {
+	ExpiresAt time.Time
+	ClusterID uuid.NullUUID
+	But       uuid.UUID
+}
+
+// Keys of a cluster's agent but one end then, unless they do sooner.
+func (q *Queries) KeyExpireCluster(ctx context.Context, db DBTX, arg KeyExpireClusterParams) (int64, error) {
+	result, err := db.Exec(ctx, keyExpireCluster, arg.ExpiresAt, arg.ClusterID, arg.But)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const keyList = `-- name: KeyList :many
 SELECT api_key_id, secret_hash, prefix, scope, customer_id, cluster_id, description, created_at, created_by, expires_at, revoked_at, last_used_at FROM api_keys
 WHERE $1::uuid IS NULL OR customer_id = $1
@@ -185,6 +205,38 @@ func (q *Queries) KeyRevoke(ctx context.Context, db DBTX, arg KeyRevokeParams) (
 	var i KeyRevokeRow
 	err := row.Scan(&i.CustomerID, &i.ClusterID, &i.Scope)
 	return i, err
+}
+
+const keyRevokeCluster = `-- name: KeyRevokeCluster :many
+UPDATE api_keys SET revoked_at = now()
+WHERE cluster_id = $1 AND revoked_at IS NULL AND api_key_id IS DISTINCT FROM $2::uuid
+RETURNING api_key_id
+`
+
+type KeyRevokeClusterParams struct {
+	ClusterID uuid.NullUUID
+	But       uuid.NullUUID
+}
+
+// Keys of a cluster's agent that end now; one alone may be left out.
+func (q *Queries) KeyRevokeCluster(ctx context.Context, db DBTX, arg KeyRevokeClusterParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, keyRevokeCluster, arg.ClusterID, arg.But)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var api_key_id uuid.UUID
+		if err := rows.Scan(&api_key_id); err != nil {
+			return nil, err
+		}
+		items = append(items, api_key_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const keyTouch = `-- name: KeyTouch :exec

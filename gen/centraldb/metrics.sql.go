@@ -12,6 +12,58 @@ import (
 	"github.com/google/uuid"
 )
 
+const eventPage = `-- name: EventPage :many
+SELECT event_id, last_seen, detail FROM cluster_events
+WHERE cluster_id = $1
+    AND ($2::text = '' OR detail ->> 'type' = $2)
+    AND ($3::text = '' OR detail ->> 'object_name' = $3)
+    AND ($4::timestamptz IS NULL OR (last_seen, event_id) < ($4, $5::text))
+ORDER BY last_seen DESC, event_id DESC
+LIMIT $6
+`
+
+type EventPageParams struct {
+	ClusterID  uuid.UUID
+	Type       string
+	ObjectName string
+	Before     *time.Time
+	BeforeID   string
+	MaxRows    int32
+}
+
+type EventPageRow struct {
+	EventID  string
+	LastSeen time.Time
+	Detail   []byte
+}
+
+func (q *Queries) EventPage(ctx context.Context, db DBTX, arg EventPageParams) ([]EventPageRow, error) {
+	rows, err := db.Query(ctx, eventPage,
+		arg.ClusterID,
+		arg.Type,
+		arg.ObjectName,
+		arg.Before,
+		arg.BeforeID,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EventPageRow
+	for rows.Next() {
+		var i EventPageRow
+		if err := rows.Scan(&i.EventID, &i.LastSeen, &i.Detail); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const eventPrune = `-- name: EventPrune :execrows
 DELETE FROM cluster_events WHERE last_seen < now() - interval '7 days'
 `

@@ -133,8 +133,16 @@ func (q *Queries) ModelCreate(ctx context.Context, db DBTX, arg ModelCreateParam
 const modelList = `-- name: ModelList :many
 SELECT model_version, name, kind, format, sha256, size_bytes, state, checked, schema_ok, created_at, created_by, promoted_at,
     promoted_by, retired_at, retired_by, replaced_version
-FROM models ORDER BY created_at DESC, model_version LIMIT $1
+FROM models
+WHERE $1::text = '' OR created_at < $2::timestamptz OR created_at = $2::timestamptz AND model_version > $1::text
+ORDER BY created_at DESC, model_version LIMIT $3
 `
+
+type ModelListParams struct {
+	AfterVersion string
+	AfterAt      time.Time
+	MaxRows      int32
+}
 
 type ModelListRow struct {
 	ModelVersion    string
@@ -155,8 +163,8 @@ type ModelListRow struct {
 	ReplacedVersion *string
 }
 
-func (q *Queries) ModelList(ctx context.Context, db DBTX, maxRows int32) ([]ModelListRow, error) {
-	rows, err := db.Query(ctx, modelList, maxRows)
+func (q *Queries) ModelList(ctx context.Context, db DBTX, arg ModelListParams) ([]ModelListRow, error) {
+	rows, err := db.Query(ctx, modelList, arg.AfterVersion, arg.AfterAt, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}

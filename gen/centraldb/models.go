@@ -61,6 +61,9 @@ type Cluster struct {
 	InventoryAt       *time.Time
 	LeaderEpoch       int64
 	SessionAgentID    string
+	Version           int64
+	AgentVersion      string
+	DisconnectedAt    *time.Time
 }
 
 type Interruption struct {
@@ -131,6 +134,9 @@ type Node struct {
 	HourlyPrice         *float64
 	OnDemandHourlyPrice *float64
 	Detail              []byte
+	InterruptionRisk    *float64
+	RiskModel           string
+	RiskAt              *time.Time
 }
 
 type OptimizationHistory struct {

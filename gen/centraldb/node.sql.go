@@ -11,6 +11,75 @@ import (
 	"github.com/google/uuid"
 )
 
+const nodeActs = `-- name: NodeActs :many
+SELECT i.node_name::text AS node_name, i.instance_id::text AS instance_id, 'interrupted'::text AS state, i.interruption_id::text AS acted_on_by
+FROM interruptions i
+WHERE i.cluster_id = $1 AND i.closed_at IS NULL AND i.state IN ('draining', 'drained', 'gone')
+    AND i.instance_id = ANY ($2::text[])
+UNION ALL
+SELECT r.node_name, r.instance_id, 'draining', o.optimization_id::text
+FROM optimization_history o JOIN optimization_nodes r USING (optimization_id)
+WHERE o.cluster_id = $1 AND o.completed_at IS NULL AND r.status IN ('draining', 'drained', 'terminated')
+    AND r.node_name = ANY ($3::text[])
+UNION ALL
+SELECT (t.parameters ->> 'node_name')::text, ''::text, 'draining', ''::text
+FROM tasks t
+WHERE t.cluster_id = $1 AND t.finished_at IS NULL AND t.task_type = 'drain_node' AND t.status IN ('leased', 'running')
+    AND t.parameters ->> 'node_name' = ANY ($3::text[])
+UNION ALL
+SELECT ''::text, l.instance_id::text, 'launched', l.story::text
+FROM (SELECT unnest(ol.instance_ids) AS instance_id, o.optimization_id AS story
+      FROM optimization_history o JOIN optimization_launches ol USING (optimization_id)
+      WHERE o.cluster_id = $1 AND o.completed_at IS NULL
+      UNION ALL
+      SELECT i.replacement_instance_id, i.interruption_id FROM interruptions i
+      WHERE i.cluster_id = $1 AND i.closed_at IS NULL AND i.replacement_instance_id <> '') l
+WHERE l.instance_id = ANY ($2::text[])
+UNION ALL
+SELECT r.node_name, r.instance_id, 'planned', o.optimization_id::text
+FROM optimization_history o JOIN optimization_nodes r USING (optimization_id)
+WHERE o.cluster_id = $1 AND o.status = 'executing' AND r.status = 'pending' AND r.node_name = ANY ($3::text[])
+`
+
+type NodeActsParams struct {
+	ClusterID   uuid.UUID
+	InstanceIds []string
+	NodeNames   []string
+}
+
+type NodeActsRow struct {
+	NodeName   string
+	InstanceID string
+	State      string
+	ActedOnBy  string
+}
+
+// What is being done to nodes, by their names and instances: the story that does it, the worst first.
+func (q *Queries) NodeActs(ctx context.Context, db DBTX, arg NodeActsParams) ([]NodeActsRow, error) {
+	rows, err := db.Query(ctx, nodeActs, arg.ClusterID, arg.InstanceIds, arg.NodeNames)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []NodeActsRow
+	for rows.Next() {
+		var i NodeActsRow
+		if err := rows.Scan(
+			&i.NodeName,
+			&i.InstanceID,
+			&i.State,
+			&i.ActedOnBy,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const nodeCosts = `-- name: NodeCosts :many
 SELECT c.cluster_id, c.cluster_name,
     coalesce(sum(n.hourly_price), 0)::float8 AS current_cost,
@@ -61,7 +130,7 @@ func (q *Queries) NodeCosts(ctx context.Context, db DBTX, arg NodeCostsParams) (
 }
 
 const nodeLive = `-- name: NodeLive :many
-SELECT node_id, cluster_id, node_name, instance_id, instance_type, availability_zone, node_type, cpu_allocatable, memory_allocatable_gb, status, created_at, updated_at, terminated_at, hourly_price, on_demand_hourly_price, detail FROM nodes WHERE cluster_id = $1 AND terminated_at IS NULL ORDER BY node_name
+SELECT node_id, cluster_id, node_name, instance_id, instance_type, availability_zone, node_type, cpu_allocatable, memory_allocatable_gb, status, created_at, updated_at, terminated_at, hourly_price, on_demand_hourly_price, detail, interruption_risk, risk_model, risk_at FROM nodes WHERE cluster_id = $1 AND terminated_at IS NULL ORDER BY node_name
 `
 
 func (q *Queries) NodeLive(ctx context.Context, db DBTX, clusterID uuid.UUID) ([]Node, error) {
@@ -90,6 +159,135 @@ func (q *Queries) NodeLive(ctx context.Context, db DBTX, clusterID uuid.UUID) ([
 			&i.HourlyPrice,
 			&i.OnDemandHourlyPrice,
 			&i.Detail,
+			&i.InterruptionRisk,
+			&i.RiskModel,
+			&i.RiskAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const nodePage = `-- name: NodePage :many
+WITH requested AS MATERIALIZED (
+    SELECT p.node_name, sum(p.cpu_millicores) AS cpu, sum(p.memory_bytes) AS memory
+    FROM pods p WHERE p.cluster_id = $2 AND p.node_name <> '' AND $4::text = 'requested'
+    GROUP BY p.node_name),
+keyed AS (
+    SELECT n.node_id, n.node_name,
+        CASE WHEN $4 = 'instance_type' THEN coalesce(n.instance_type, '') ELSE '' END AS text_key,
+        CASE $4
+            WHEN 'hourly_price' THEN coalesce(n.hourly_price, 0)::float8
+            WHEN 'requested' THEN greatest(coalesce(r.cpu / nullif(n.cpu_allocatable * 1000, 0), 0),
+                coalesce(r.memory / nullif(n.memory_allocatable_gb * 1073741824, 0), 0))::float8
+            -- Not known comes before the least that is known.
+            WHEN 'risk' THEN CASE WHEN n.node_type = 'spot' AND n.risk_at > now() - make_interval(secs => $1::float8)
+                THEN coalesce(n.interruption_risk, -1) ELSE -1 END
+            WHEN 'created_at' THEN extract(epoch FROM coalesce((n.detail ->> 'created_at')::timestamptz, n.created_at))::float8
+            ELSE 0 END AS number_key
+    FROM nodes n LEFT JOIN requested r ON r.node_name = n.node_name
+    WHERE n.cluster_id = $2 AND n.terminated_at IS NULL
+        AND ($5::text = '' OR n.node_type = $5)
+        AND ($6::text = '' OR n.availability_zone = $6)
+        AND ($7::text = '' OR n.instance_type = $7)
+        AND ($8::text = '' OR strpos(lower(n.node_name), lower($8)) > 0
+            OR strpos(lower(n.instance_type), lower($8)) > 0 OR strpos(lower(n.instance_id), lower($8)) > 0)),
+page AS (
+    SELECT k.node_id, k.text_key, k.number_key FROM keyed k
+    WHERE NOT $9::bool
+        OR (NOT $3::bool AND (k.text_key, k.number_key, k.node_name) > ($10::text, $11::float8, $12::text))
+        OR ($3::bool AND (k.text_key, k.number_key, k.node_name) < ($10::text, $11::float8, $12::text))
+    ORDER BY CASE WHEN NOT $3::bool THEN k.text_key END, CASE WHEN NOT $3::bool THEN k.number_key END,
+        CASE WHEN NOT $3::bool THEN k.node_name END,
+        k.text_key DESC, k.number_key DESC, k.node_name DESC
+    LIMIT $13)
+SELECT n.node_name, n.detail, coalesce(n.hourly_price, 0)::float8 AS hourly_price,
+    coalesce(n.on_demand_hourly_price, 0)::float8 AS on_demand_hourly_price,
+    (n.node_type = 'spot' AND n.interruption_risk IS NOT NULL AND n.risk_at > now() - make_interval(secs => $1::float8))::bool AS risk_known,
+    coalesce(n.interruption_risk, 0)::float8 AS interruption_risk,
+    coalesce(s.pods, 0)::int AS pods, coalesce(s.cpu, 0)::float8 AS cpu_millicores, coalesce(s.memory, 0)::float8 AS memory_bytes,
+    page.text_key::text AS text_key, page.number_key::float8 AS number_key
+FROM page JOIN nodes n USING (node_id)
+LEFT JOIN LATERAL (
+    SELECT count(*) AS pods, sum(p.cpu_millicores) AS cpu, sum(p.memory_bytes) AS memory
+    FROM pods p WHERE p.cluster_id = $2 AND p.node_name = n.node_name) s ON true
+ORDER BY CASE WHEN NOT $3::bool THEN page.text_key END, CASE WHEN NOT $3::bool THEN page.number_key END,
+    CASE WHEN NOT $3::bool THEN n.node_name END,
+    page.text_key DESC, page.number_key DESC, n.node_name DESC
+`
+
+type NodePageParams struct {
+	RiskSeconds      float64
+	ClusterID        uuid.UUID
+	Descending       bool
+	OrderBy          string
+	NodeType         string
+	AvailabilityZone string
+	InstanceType     string
+	Search           string
+	After            bool
+	AfterText        string
+	AfterNumber      float64
+	AfterName        string
+	MaxRows          int32
+}
+
+type NodePageRow struct {
+	NodeName            string
+	Detail              []byte
+	HourlyPrice         float64
+	OnDemandHourlyPrice float64
+	RiskKnown           bool
+	InterruptionRisk    float64
+	Pods                int32
+	CpuMillicores       float64
+	MemoryBytes         float64
+	TextKey             string
+	NumberKey           float64
+}
+
+// One query for all orders: a cluster's nodes are some ten thousand at most, and sorting them is cheap next
+// to an index for each order, which every report would have to keep. What is not sorted by is NULL in the keys.
+func (q *Queries) NodePage(ctx context.Context, db DBTX, arg NodePageParams) ([]NodePageRow, error) {
+	rows, err := db.Query(ctx, nodePage,
+		arg.RiskSeconds,
+		arg.ClusterID,
+		arg.Descending,
+		arg.OrderBy,
+		arg.NodeType,
+		arg.AvailabilityZone,
+		arg.InstanceType,
+		arg.Search,
+		arg.After,
+		arg.AfterText,
+		arg.AfterNumber,
+		arg.AfterName,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []NodePageRow
+	for rows.Next() {
+		var i NodePageRow
+		if err := rows.Scan(
+			&i.NodeName,
+			&i.Detail,
+			&i.HourlyPrice,
+			&i.OnDemandHourlyPrice,
+			&i.RiskKnown,
+			&i.InterruptionRisk,
+			&i.Pods,
+			&i.CpuMillicores,
+			&i.MemoryBytes,
+			&i.TextKey,
+			&i.NumberKey,
 		); err != nil {
 			return nil, err
 		}
@@ -153,6 +351,62 @@ type NodeTerminateManyParams struct {
 func (q *Queries) NodeTerminateMany(ctx context.Context, db DBTX, arg NodeTerminateManyParams) error {
 	_, err := db.Exec(ctx, nodeTerminateMany, arg.ClusterID, arg.NodeNames)
 	return err
+}
+
+const nodeUnjudged = `-- name: NodeUnjudged :many
+SELECT n.cluster_id, c.region, n.node_name, n.instance_id::text AS instance_id, n.instance_type::text AS instance_type,
+    coalesce(n.availability_zone, '')::text AS availability_zone,
+    coalesce(n.hourly_price, 0)::float8 AS hourly_price,
+    greatest(extract(epoch FROM now() - coalesce((n.detail ->> 'created_at')::timestamptz, n.created_at)) / 60, 0)::float8 AS uptime_minutes
+FROM nodes n JOIN clusters c USING (cluster_id)
+WHERE n.terminated_at IS NULL AND n.node_type = 'spot' AND n.instance_id <> '' AND n.instance_type <> ''
+    AND (n.risk_at IS NULL OR n.risk_at < now() - interval '1 hour')
+    AND NOT EXISTS (SELECT 1 FROM interruptions i WHERE i.cluster_id = n.cluster_id AND i.instance_id = n.instance_id
+        AND i.closed_at IS NULL AND i.urgency >= 3)
+ORDER BY n.risk_at NULLS FIRST, n.node_id
+LIMIT $1
+`
+
+type NodeUnjudgedRow struct {
+	ClusterID        uuid.UUID
+	Region           string
+	NodeName         string
+	InstanceID       string
+	InstanceType     string
+	AvailabilityZone string
+	HourlyPrice      float64
+	UptimeMinutes    float64
+}
+
+// Spot nodes whose risk was not asked for within the hour, those never asked for first. Not those that AWS has
+// warned: there is nothing to foretell.
+func (q *Queries) NodeUnjudged(ctx context.Context, db DBTX, maxRows int32) ([]NodeUnjudgedRow, error) {
+	rows, err := db.Query(ctx, nodeUnjudged, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []NodeUnjudgedRow
+	for rows.Next() {
+		var i NodeUnjudgedRow
+		if err := rows.Scan(
+			&i.ClusterID,
+			&i.Region,
+			&i.NodeName,
+			&i.InstanceID,
+			&i.InstanceType,
+			&i.AvailabilityZone,
+			&i.HourlyPrice,
+			&i.UptimeMinutes,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const nodeUnpriced = `-- name: NodeUnpriced :many
@@ -220,6 +474,10 @@ ON CONFLICT (cluster_id, node_name) DO UPDATE SET
     hourly_price = CASE WHEN nodes.instance_id IS NOT DISTINCT FROM EXCLUDED.instance_id AND nodes.node_type = EXCLUDED.node_type
         THEN nodes.hourly_price END,
     on_demand_hourly_price = CASE WHEN nodes.instance_type IS NOT DISTINCT FROM EXCLUDED.instance_type THEN nodes.on_demand_hourly_price END,
+    interruption_risk = CASE WHEN nodes.instance_id IS NOT DISTINCT FROM EXCLUDED.instance_id AND nodes.node_type = EXCLUDED.node_type
+        THEN nodes.interruption_risk END,
+    risk_at = CASE WHEN nodes.instance_id IS NOT DISTINCT FROM EXCLUDED.instance_id AND nodes.node_type = EXCLUDED.node_type
+        THEN nodes.risk_at END,
     created_at = CASE WHEN nodes.instance_id IS NOT DISTINCT FROM EXCLUDED.instance_id THEN nodes.created_at ELSE now() END,
     instance_id = EXCLUDED.instance_id, instance_type = EXCLUDED.instance_type,
     availability_zone = EXCLUDED.availability_zone, node_type = EXCLUDED.node_type,

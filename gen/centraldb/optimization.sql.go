@@ -537,7 +537,7 @@ SELECT o.optimization_id, o.cluster_id, (o.cost_before_per_hour - o.cost_after_p
     coalesce((SELECT count(*) FROM optimization_launches l JOIN nodes n ON n.cluster_id = o.cluster_id AND n.instance_id = ANY (l.instance_ids)
         WHERE l.optimization_id = o.optimization_id AND l.status = 'launched' AND n.terminated_at IS NULL), 0)::float8 AS alive
 FROM optimization_history o JOIN clusters c USING (cluster_id)
-WHERE o.status = 'completed' AND NOT o.dry_run AND o.cost_before_per_hour IS NOT NULL AND o.cost_after_per_hour IS NOT NULL
+WHERE o.status = 'completed' AND NOT o.dry_run AND o.cost_before_per_hour IS NOT NULL AND o.cost_after_per_hour IS NOT NULL AND c.disconnected_at IS NULL
   AND ($1::uuid IS NULL OR c.customer_id = $1)
   AND ($2::uuid IS NULL OR o.cluster_id = $2)
 `
@@ -743,6 +743,29 @@ func (q *Queries) OptimizationLastDryRuns(ctx context.Context, db DBTX, clusterI
 		return nil, err
 	}
 	return items, nil
+}
+
+const optimizationLeftovers = `-- name: OptimizationLeftovers :one
+SELECT c.disconnected_at, c.last_seen_at,
+    coalesce((SELECT array_agg(r.node_name ORDER BY r.position) FROM optimization_nodes r
+        JOIN nodes n ON n.cluster_id = o.cluster_id AND n.node_name = r.node_name AND n.instance_id = r.instance_id
+        WHERE r.optimization_id = o.optimization_id AND r.status <> 'terminated' AND (n.detail ->> 'unschedulable')::bool), '{}')::text[] AS cordoned
+FROM optimization_history o JOIN clusters c USING (cluster_id)
+WHERE o.optimization_id = $1
+`
+
+type OptimizationLeftoversRow struct {
+	DisconnectedAt *time.Time
+	LastSeenAt     *time.Time
+	Cordoned       []string
+}
+
+// How an ended story's cluster was when it was disconnected, and which of the story's old nodes were cordoned then.
+func (q *Queries) OptimizationLeftovers(ctx context.Context, db DBTX, optimizationID uuid.UUID) (OptimizationLeftoversRow, error) {
+	row := db.QueryRow(ctx, optimizationLeftovers, optimizationID)
+	var i OptimizationLeftoversRow
+	err := row.Scan(&i.DisconnectedAt, &i.LastSeenAt, &i.Cordoned)
+	return i, err
 }
 
 const optimizationList = `-- name: OptimizationList :many
@@ -1035,6 +1058,20 @@ func (q *Queries) OptimizationRemake(ctx context.Context, db DBTX, arg Optimizat
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const optimizationRemark = `-- name: OptimizationRemark :exec
+UPDATE optimization_history SET error_message = $1::text WHERE optimization_id = $2 AND status = 'cancelled'
+`
+
+type OptimizationRemarkParams struct {
+	Message        string
+	OptimizationID uuid.UUID
+}
+
+func (q *Queries) OptimizationRemark(ctx context.Context, db DBTX, arg OptimizationRemarkParams) error {
+	_, err := db.Exec(ctx, optimizationRemark, arg.Message, arg.OptimizationID)
+	return err
 }
 
 const optimizationRequested = `-- name: OptimizationRequested :exec
@@ -1369,6 +1406,46 @@ func (q *Queries) OptimizationWake(ctx context.Context, db DBTX, arg Optimizatio
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const optimizationsLeave = `-- name: OptimizationsLeave :many
+WITH ended AS (
+    UPDATE optimization_history SET status = 'cancelled', completed_at = now(), generation = generation + 1, error_message = $1::text,
+        approval = CASE WHEN approval IN ('awaiting', 'snoozed', 'recommended') THEN 'expired' WHEN approval = 'planning' THEN 'not_needed' ELSE approval END,
+        snoozed_until = NULL, expires_at = NULL, waiting_code = '', waiting_message = '', waiting_since = NULL, waiting_until = NULL
+    WHERE cluster_id = $2 AND status IN ('pending', 'executing')
+    RETURNING optimization_id),
+steps AS (
+    UPDATE optimization_steps s SET status = CASE WHEN s.status = 'running' THEN 'failed' ELSE 'skipped' END,
+        finished_at = CASE WHEN s.status = 'running' THEN now() END, error = CASE WHEN s.status = 'running' THEN $1::text ELSE s.error END
+    FROM ended WHERE s.optimization_id = ended.optimization_id AND s.status IN ('pending', 'running'))
+SELECT optimization_id FROM ended
+`
+
+type OptimizationsLeaveParams struct {
+	Message   string
+	ClusterID uuid.UUID
+}
+
+// Ends what runs in a cluster that is disconnected; no job of it goes on.
+func (q *Queries) OptimizationsLeave(ctx context.Context, db DBTX, arg OptimizationsLeaveParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, optimizationsLeave, arg.Message, arg.ClusterID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var optimization_id uuid.UUID
+		if err := rows.Scan(&optimization_id); err != nil {
+			return nil, err
+		}
+		items = append(items, optimization_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const planCandidates = `-- name: PlanCandidates :many

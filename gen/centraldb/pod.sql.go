@@ -158,6 +158,74 @@ func (q *Queries) PodLive(ctx context.Context, db DBTX, clusterID uuid.UUID) ([]
 	return items, nil
 }
 
+const podPage = `-- name: PodPage :many
+SELECT pod_uid, namespace, pod_name, detail FROM pods
+WHERE cluster_id = $1
+    AND ($2::text = '' OR namespace = $2)
+    AND ($3::text = '' OR node_name = $3)
+    AND ($4::text = '' OR phase = $4)
+    AND ($5::text = '' OR strpos(lower(pod_name), lower($5)) > 0)
+    AND (NOT $6::bool OR (namespace, pod_name, pod_uid) > ($7::text, $8::text, $9::text))
+ORDER BY namespace, pod_name, pod_uid
+LIMIT $10
+`
+
+type PodPageParams struct {
+	ClusterID      uuid.UUID
+	Namespace      string
+	NodeName       string
+	Phase          string
+	Search         string
+	After          bool
+	AfterNamespace string
+	AfterName      string
+	AfterUid       string
+	MaxRows        int32
+}
+
+type PodPageRow struct {
+	PodUid    string
+	Namespace string
+	PodName   string
+	Detail    []byte
+}
+
+func (q *Queries) PodPage(ctx context.Context, db DBTX, arg PodPageParams) ([]PodPageRow, error) {
+	rows, err := db.Query(ctx, podPage,
+		arg.ClusterID,
+		arg.Namespace,
+		arg.NodeName,
+		arg.Phase,
+		arg.Search,
+		arg.After,
+		arg.AfterNamespace,
+		arg.AfterName,
+		arg.AfterUid,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PodPageRow
+	for rows.Next() {
+		var i PodPageRow
+		if err := rows.Scan(
+			&i.PodUid,
+			&i.Namespace,
+			&i.PodName,
+			&i.Detail,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const podUpsertMany = `-- name: PodUpsertMany :exec
 INSERT INTO pods (cluster_id, pod_uid, namespace, pod_name, node_name, phase, ready, detail)
 SELECT $1, v.pod_uid, v.namespace, v.pod_name, v.node_name, v.phase, v.ready, v.detail::jsonb

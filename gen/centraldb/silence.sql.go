@@ -8,6 +8,8 @@ package centraldb
 import (
 	"context"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const silenceBeat = `-- name: SilenceBeat :exec
@@ -23,6 +25,17 @@ ON CONFLICT (kind, cluster_id, since) DO NOTHING
 // Some replica runs; if none did for a minute, that was a silence of central's.
 func (q *Queries) SilenceBeat(ctx context.Context, db DBTX) error {
 	_, err := db.Exec(ctx, silenceBeat)
+	return err
+}
+
+const silenceBegin = `-- name: SilenceBegin :exec
+INSERT INTO silences (kind, cluster_id, since) VALUES ('agent', $1::uuid, now())
+ON CONFLICT (kind, cluster_id, since) DO NOTHING
+`
+
+// Of a cluster that is disconnected: it lasts, and has a reason.
+func (q *Queries) SilenceBegin(ctx context.Context, db DBTX, clusterID uuid.UUID) error {
+	_, err := db.Exec(ctx, silenceBegin, clusterID)
 	return err
 }
 

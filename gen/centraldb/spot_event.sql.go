@@ -110,18 +110,34 @@ const spotEventList = `-- name: SpotEventList :many
 SELECT e.event_id, e.cluster_id, e.instance_id, e.event_type, e.received_at, e.interruption_time, e.action_taken, e.replacement_instance_id, e.metadata, e.dedup_key, e.interruption_id, e.node_name, e.region, e.availability_zone, e.state FROM spot_events e JOIN clusters c USING (cluster_id)
 WHERE ($1::uuid IS NULL OR c.customer_id = $1)
   AND ($2::uuid IS NULL OR e.cluster_id = $2)
+  AND ($3::text = '' OR e.event_type = $3::text)
+  AND ($4::text = '' OR e.instance_id = $4::text)
+  AND ($5::uuid IS NULL OR e.received_at < $6::timestamptz
+    OR e.received_at = $6::timestamptz AND e.event_id > $5)
 ORDER BY e.received_at DESC, e.event_id
-LIMIT $3
+LIMIT $7
 `
 
 type SpotEventListParams struct {
 	CustomerID uuid.NullUUID
 	ClusterID  uuid.NullUUID
+	EventType  string
+	InstanceID string
+	AfterID    uuid.NullUUID
+	AfterAt    time.Time
 	MaxRows    int32
 }
 
 func (q *Queries) SpotEventList(ctx context.Context, db DBTX, arg SpotEventListParams) ([]SpotEvent, error) {
-	rows, err := db.Query(ctx, spotEventList, arg.CustomerID, arg.ClusterID, arg.MaxRows)
+	rows, err := db.Query(ctx, spotEventList,
+		arg.CustomerID,
+		arg.ClusterID,
+		arg.EventType,
+		arg.InstanceID,
+		arg.AfterID,
+		arg.AfterAt,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}

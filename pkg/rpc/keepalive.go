@@ -39,7 +39,7 @@ func lines(maxAge time.Duration) []grpc.ServerOption {
 	if maxAge > 0 {
 		params.MaxConnectionAge, params.MaxConnectionAgeGrace = maxAge, ageGrace
 	}
-	return append(SmallBuffers(), grpc.KeepaliveParams(params), grpc.ForceServerCodecV2(exact{}),
+	return append(SmallBuffers(), grpc.KeepaliveParams(params),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: PingMinTime, PermitWithoutStream: true}))
 }
 

@@ -52,12 +52,13 @@ type Server struct {
 func NewServer(cfg ServerConfig) *Server {
 	c := chain{log: cfg.Log, authorizer: cfg.Authorizer, limiter: cfg.Limiter, validator: protovalidate.GlobalValidator, policies: policies()}
 	common := []grpc.ServerOption{
-		// A span over the hours of an agent's stream says nothing, and costs memory for
-		// each and time for every message: tasks carry their own trace.
-		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.None(filters.HealthCheck(), filters.MethodName("Connect"))))),
+		// A span over the hours of an agent's or a dashboard's stream says nothing, and
+		// costs memory for each and time for every message: tasks carry their own trace.
+		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.None(
+			filters.HealthCheck(), filters.MethodName("Connect"), filters.MethodName("Stream"))))),
 		grpc.ChainUnaryInterceptor(c.unary()...),
 		grpc.ChainStreamInterceptor(c.stream()...),
-		grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes),
+		grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes), grpc.ForceServerCodecV2(exact{}),
 	}
 	s := &Server{
 		Server: grpc.NewServer(slices.Concat(common, lines(cfg.MaxConnectionAge))...),

@@ -32,6 +32,7 @@ var subjects = []subject{
 	{"burst", (*bench).regional},
 	{"imds", (*bench).imds},
 	{"link", (*bench).link},
+	{"stream", (*bench).stream},
 	{"gaps", (*bench).gaps},
 	{"spot", (*bench).spot},
 	{"sizing", (*bench).sizing},
@@ -50,6 +51,7 @@ type bench struct {
 	pods    int
 	calls   int
 	streams int
+	screens int
 	about   origin
 	results []Result
 }
@@ -78,6 +80,7 @@ func run(ctx context.Context, args []string) error {
 	fs.IntVar(&b.pods, "pods", 300, "rest: pods of the generated cluster")
 	fs.IntVar(&b.calls, "calls", 2000, "rest: calls over REST, and as many over gRPC")
 	fs.IntVar(&b.streams, "streams", 10000, "link: streams of agents; the target for their return is for 10,000")
+	fs.IntVar(&b.screens, "dashboards", 500, "stream: open dashboards; the targets are for 500")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/pkg/run"
 
+	"github.com/cloudoptim/cloudoptim/services/central/internal/activity"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/admin"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/agents"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/audit"
@@ -28,9 +29,13 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption/listen"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/risk"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
+
+// partWithin is how long dashboards may take to hear that this replica stops.
+const partWithin = 5 * time.Second
 
 // central is the assembled server: parts to run, and connections to close.
 type central struct {
@@ -67,6 +72,8 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 		return nil, err
 	}
 	wakes := newBus(cfg, log)
+	feed := activity.NewFeed(data.store, wakes, log)
+	feed.Serve(data.store)
 	if err := ensurePlatformKey(ctx, cfg, data.store); err != nil {
 		return nil, err
 	}
@@ -94,6 +101,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 		c.add("postgresql", data.embedded.Watch)
 	}
 	c.add("bus", wakes.Run)
+	c.add("activity", feed.Run)
 	c.add("queue", queue.Run)
 	c.add("tasks", tasks.Run)
 	c.add("prices", book.Run)
@@ -102,9 +110,10 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("interruptions", interruptions.Run)
 	c.add("queues", ears.Run)
 	c.add("audit", audit.Sealer{Store: data.store, Log: log}.Run)
+	c.add("risk", risk.New(data.store, mlv1.NewPredictionServiceClient(ml), log).Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
 	return c, c.open(ctx, cfg, telemetry, doors{
-		store: data.store, bus: wakes, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions, ml: ml,
+		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions, ml: ml, tasks: tasks,
 	})
 }
 
@@ -112,11 +121,13 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 type doors struct {
 	store         *store.Store
 	bus           *bus.Bus
+	feed          *activity.Feed
 	book          *savings.Book
 	optimizer     *optimize.Service
 	guard         *guard.Service
 	interruptions *interruption.Service
 	ml            *grpc.ClientConn
+	tasks         *dispatch.Dispatcher
 }
 
 // open opens the gRPC and the REST door.
@@ -129,7 +140,7 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	c.add("keys", keys.Run)
 	server := rpc.NewServer(rpc.ServerConfig{
 		Log: telemetry.Log, Authorizer: keys, Limiter: auth.NewLimiter(d.bus.Limiter(), cfg.API.RateLimitPerMinute),
-		MaxConnectionAge: time.Duration(cfg.Central.MaxConnectionAgeSeconds) * time.Second,
+		MaxConnectionAge: cfg.maxConnectionAge(),
 	})
 	lines := agents.New(agents.Config{
 		Store: d.store, Bus: d.bus, Log: telemetry.Log, Replica: replica, Settings: agents.DefaultSettings(),
@@ -137,10 +148,14 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	})
 	server.BeforeStop(lines.Leave)
 	agentv1.RegisterAgentServiceServer(server, lines)
-	admin.New(admin.Config{
-		Store: d.store, Book: d.book, Optimizer: d.optimizer, Guard: d.guard, Bus: d.bus, Keys: keys, ML: d.ml, MLTimeout: cfg.API.RequestTimeout(),
-		MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
-	}).Register(server)
+	desk := admin.New(admin.Config{
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Guard: d.guard, Bus: d.bus, Feed: d.feed, Replays: d.store, Keys: keys, ML: d.ml,
+		Agents: d.tasks, Install: cfg.install(), MLTimeout: cfg.API.RequestTimeout(), MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
+		// Before their connection ends, which says nothing.
+		MaxStreamAge: cfg.maxConnectionAge() * 9 / 10,
+	})
+	server.BeforeStop(desk.Leave)
+	desk.Register(server)
 	return c.listen(ctx, cfg, telemetry, server, d.store.Ping, keys)
 }
 
@@ -169,7 +184,13 @@ func (c *central) listen(ctx context.Context, cfg *settings, telemetry *observe.
 	c.GRPC, c.HTTP = grpcListener.Addr(), httpListener.Addr()
 	telemetry.Log.Info("central is ready", "grpc", c.GRPC.String(), "http", "http://"+c.HTTP.String())
 	c.add("grpc", func(ctx context.Context) error { return server.Serve(ctx, grpcListener) })
-	c.add("http", func(ctx context.Context) error { return rpc.ServeHTTP(ctx, httpListener, front) })
+	c.add("http", func(ctx context.Context) error {
+		err := rpc.ServeHTTP(ctx, httpListener, front)
+		parting, cancel := context.WithTimeout(context.WithoutCancel(ctx), partWithin)
+		defer cancel()
+		front.Wait(parting)
+		return err
+	})
 	return nil
 }
 

@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,6 +14,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/config"
 	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
 
+	"github.com/cloudoptim/cloudoptim/services/central/internal/admin"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
 )
 
@@ -26,8 +30,14 @@ type settings struct {
 		// Streams end by age so that they spread over replicas.
 		MaxConnectionAgeSeconds int    `koanf:"max_connection_age_seconds" default:"4200" valid:"min=0" help:"age at which a connection is ended; 0: never"`
 		PlatformKey             string `koanf:"platform_key" secret:"true" help:"an API key with scope platform that always exists; make one with: central new-key"`
-		MetricsKeepDays         int    `koanf:"metrics_keep_days" default:"30" valid:"min=1" help:"days that agents' reports are kept"`
-		MaxModelMiB             int    `koanf:"max_model_mib" default:"32" valid:"min=1,max=63" help:"most MiB of an uploaded model"`
+		// What GetClusterInstall tells people to paste.
+		PublicGRPCAddress string `koanf:"public_grpc_address" help:"host:port where agents connect from outside, behind TLS unless public_url begins with http://; empty: where it listens, without TLS"`
+		PublicURL         string `koanf:"public_url" help:"where REST is asked from outside, e.g. https://cloudoptim.example.com; empty: where it listens"`
+		TemplateURL       string `koanf:"template_url" help:"S3 address of deploy/aws/customer.yaml, for CloudFormation's quick-create page; empty: no such link"`
+		PrincipalARN      string `koanf:"principal_arn" help:"ARN of the identity that central runs as, which customers' roles trust; empty: people fill it in"`
+		Chart             string `koanf:"chart" default:"deploy/helm/cloudoptim-agent" valid:"nonempty" help:"the agent's Helm chart, as helm install takes it"`
+		MetricsKeepDays   int    `koanf:"metrics_keep_days" default:"30" valid:"min=1" help:"days that agents' reports are kept"`
+		MaxModelMiB       int    `koanf:"max_model_mib" default:"32" valid:"min=1,max=63" help:"most MiB of an uploaded model"`
 	} `koanf:"central"`
 
 	Interruption struct {
@@ -42,12 +52,50 @@ type settings struct {
 	} `koanf:"ml"`
 }
 
+// install says where clusters connect. A port that is left to the system is not known before it is open: configure
+// the public addresses then.
+func (s *settings) install() admin.Install {
+	in := admin.Install{
+		Address: s.Central.PublicGRPCAddress, URL: strings.TrimSuffix(s.Central.PublicURL, "/"), TemplateURL: s.Central.TemplateURL,
+		PrincipalARN: s.Central.PrincipalARN, Chart: s.Central.Chart,
+	}
+	in.TLS = in.Address != "" && !strings.HasPrefix(in.URL, "http://")
+	if in.Address == "" {
+		in.Address = reachable(s.Central.GRPCAddress)
+	}
+	if in.URL == "" {
+		in.URL = "http://" + reachable(s.Central.HTTPAddress)
+	}
+	return in
+}
+
+// reachable is a listening address as others can use it: all interfaces are called by the host's name.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
 // minKey is the shortest platform key: 256 bits in base64 and more.
 const minKey = 43
+
+// hostPort is what the agent's chart takes as an address.
+var hostPort = regexp.MustCompile(`^[^/\s,]+:[0-9]+$`)
 
 // maxModelBytes is below 64 MiB: REST takes bodies up to that, a form's own bytes
 // included, and ml reads files up to as many.
 func (s *settings) maxModelBytes() int { return s.Central.MaxModelMiB << 20 }
+
+func (s *settings) maxConnectionAge() time.Duration {
+	return time.Duration(s.Central.MaxConnectionAgeSeconds) * time.Second
+}
 
 // Validate checks what one field alone does not show.
 func (s *settings) Validate() error {
@@ -57,6 +105,12 @@ func (s *settings) Validate() error {
 	}
 	if s.ML.APIKey == "" {
 		problems = append(problems, config.Invalid("ml.api_key", "must be set"))
+	}
+	if a := s.Central.PublicGRPCAddress; a != "" && !hostPort.MatchString(a) {
+		problems = append(problems, config.Invalid("central.public_grpc_address", "must be host:port"))
+	}
+	if u := s.Central.PublicURL; u != "" && !strings.HasPrefix(u, "https://") && !strings.HasPrefix(u, "http://") {
+		problems = append(problems, config.Invalid("central.public_url", "must begin with https:// or http://"))
 	}
 	return errors.Join(problems...)
 }

@@ -14,10 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
-	"github.com/cloudoptim/cloudoptim/pkg/pgtest"
 )
-
-func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // unlimited is a rate that no test reaches.
 const unlimited = 100_000

@@ -6,6 +6,10 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -36,7 +40,8 @@ func (h housekeeper) Run(ctx context.Context) error {
 			err = errors.Join(h.markOffline(ctx), h.store.NoteSilences(ctx))
 		case <-hourly.C:
 			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx), h.store.PruneRefusals(ctx),
-				h.store.PruneTraining(ctx, h.keep), h.store.PruneSavings(ctx), h.store.PruneDryRuns(ctx, keepDryRuns))
+				h.store.PruneTraining(ctx, h.keep), h.store.PruneSavings(ctx), h.store.PruneActivity(ctx), h.store.PrunePredictions(ctx),
+				h.store.PruneDryRuns(ctx, keepDryRuns))
 		}
 		if err != nil && ctx.Err() == nil {
 			h.log.ErrorContext(ctx, "keeping house", "error", err)
@@ -45,9 +50,25 @@ func (h housekeeper) Run(ctx context.Context) error {
 }
 
 func (h housekeeper) markOffline(ctx context.Context) error {
-	gone, err := h.store.MarkOffline(ctx)
+	var gone map[uuid.UUID]uuid.UUID
+	err := h.store.InTx(ctx, func(tx *store.Store) (err error) {
+		if gone, err = tx.MarkOffline(ctx); err != nil {
+			return err
+		}
+		for cluster, customer := range gone {
+			if err := tx.Tell(ctx, customer, &adminv1.StreamResponse{
+				Type: "cluster", Status: "offline", ClusterId: cluster.String(), Message: "its agent has been silent for three minutes",
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	for cluster := range gone {
 		h.log.WarnContext(ctx, "the agent of a cluster is silent", "cluster_id", cluster)
 	}
-	return err
+	return nil
 }

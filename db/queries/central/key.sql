@@ -29,3 +29,14 @@ INSERT INTO api_keys (secret_hash, prefix, scope, description, created_by)
 VALUES (@secret_hash, @prefix, @scope, 'from the configuration', 'configuration')
 ON CONFLICT (secret_hash) DO NOTHING
 RETURNING api_key_id;
+
+-- name: KeyRevokeCluster :many
+-- Keys of a cluster's agent that end now; one alone may be left out.
+UPDATE api_keys SET revoked_at = now()
+WHERE cluster_id = @cluster_id AND revoked_at IS NULL AND api_key_id IS DISTINCT FROM sqlc.narg(but)::uuid
+RETURNING api_key_id;
+
+-- name: KeyExpireCluster :execrows
+-- Keys of a cluster's agent but one end then, unless they do sooner.
+UPDATE api_keys SET expires_at = least(expires_at, @expires_at::timestamptz)
+WHERE cluster_id = @cluster_id AND revoked_at IS NULL AND api_key_id <> @but;

@@ -47,3 +47,12 @@ WHERE cluster_events.last_seen <= EXCLUDED.last_seen;
 
 -- name: EventPrune :execrows
 DELETE FROM cluster_events WHERE last_seen < now() - interval '7 days';
+
+-- name: EventPage :many
+SELECT event_id, last_seen, detail FROM cluster_events
+WHERE cluster_id = @cluster_id
+    AND (@type::text = '' OR detail ->> 'type' = @type)
+    AND (@object_name::text = '' OR detail ->> 'object_name' = @object_name)
+    AND (sqlc.narg(before)::timestamptz IS NULL OR (last_seen, event_id) < (sqlc.narg(before), @before_id::text))
+ORDER BY last_seen DESC, event_id DESC
+LIMIT @max_rows;

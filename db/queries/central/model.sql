@@ -12,7 +12,9 @@ WHERE model_version = @model_version;
 -- name: ModelList :many
 SELECT model_version, name, kind, format, sha256, size_bytes, state, checked, schema_ok, created_at, created_by, promoted_at,
     promoted_by, retired_at, retired_by, replaced_version
-FROM models ORDER BY created_at DESC, model_version LIMIT @max_rows;
+FROM models
+WHERE @after_version::text = '' OR created_at < @after_at::timestamptz OR created_at = @after_at::timestamptz AND model_version > @after_version::text
+ORDER BY created_at DESC, model_version LIMIT @max_rows;
 
 -- name: ModelByVersion :one
 SELECT model_version, name, kind, format, sha256, size_bytes, state, checked, schema_ok, created_at, created_by, promoted_at,

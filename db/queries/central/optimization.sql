@@ -310,9 +310,35 @@ SELECT o.optimization_id, o.cluster_id, (o.cost_before_per_hour - o.cost_after_p
     coalesce((SELECT count(*) FROM optimization_launches l JOIN nodes n ON n.cluster_id = o.cluster_id AND n.instance_id = ANY (l.instance_ids)
         WHERE l.optimization_id = o.optimization_id AND l.status = 'launched' AND n.terminated_at IS NULL), 0)::float8 AS alive
 FROM optimization_history o JOIN clusters c USING (cluster_id)
-WHERE o.status = 'completed' AND NOT o.dry_run AND o.cost_before_per_hour IS NOT NULL AND o.cost_after_per_hour IS NOT NULL
+WHERE o.status = 'completed' AND NOT o.dry_run AND o.cost_before_per_hour IS NOT NULL AND o.cost_after_per_hour IS NOT NULL AND c.disconnected_at IS NULL
   AND (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
   AND (sqlc.narg(cluster_id)::uuid IS NULL OR o.cluster_id = sqlc.narg(cluster_id));
+
+-- name: OptimizationsLeave :many
+-- Ends what runs in a cluster that is disconnected; no job of it goes on.
+WITH ended AS (
+    UPDATE optimization_history SET status = 'cancelled', completed_at = now(), generation = generation + 1, error_message = @message::text,
+        approval = CASE WHEN approval IN ('awaiting', 'snoozed', 'recommended') THEN 'expired' WHEN approval = 'planning' THEN 'not_needed' ELSE approval END,
+        snoozed_until = NULL, expires_at = NULL, waiting_code = '', waiting_message = '', waiting_since = NULL, waiting_until = NULL
+    WHERE cluster_id = @cluster_id AND status IN ('pending', 'executing')
+    RETURNING optimization_id),
+steps AS (
+    UPDATE optimization_steps s SET status = CASE WHEN s.status = 'running' THEN 'failed' ELSE 'skipped' END,
+        finished_at = CASE WHEN s.status = 'running' THEN now() END, error = CASE WHEN s.status = 'running' THEN @message::text ELSE s.error END
+    FROM ended WHERE s.optimization_id = ended.optimization_id AND s.status IN ('pending', 'running'))
+SELECT optimization_id FROM ended;
+
+-- name: OptimizationLeftovers :one
+-- How an ended story's cluster was when it was disconnected, and which of the story's old nodes were cordoned then.
+SELECT c.disconnected_at, c.last_seen_at,
+    coalesce((SELECT array_agg(r.node_name ORDER BY r.position) FROM optimization_nodes r
+        JOIN nodes n ON n.cluster_id = o.cluster_id AND n.node_name = r.node_name AND n.instance_id = r.instance_id
+        WHERE r.optimization_id = o.optimization_id AND r.status <> 'terminated' AND (n.detail ->> 'unschedulable')::bool), '{}')::text[] AS cordoned
+FROM optimization_history o JOIN clusters c USING (cluster_id)
+WHERE o.optimization_id = @optimization_id;
+
+-- name: OptimizationRemark :exec
+UPDATE optimization_history SET error_message = @message::text WHERE optimization_id = @optimization_id AND status = 'cancelled';
 
 -- name: PlanCandidates :many
 -- Clusters that are heard of and priced, and whose mode lets plans be kept; behind the one that after names.

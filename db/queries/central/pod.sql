@@ -34,3 +34,14 @@ SELECT detail FROM pod_disruption_budgets WHERE cluster_id = @cluster_id ORDER B
 -- name: PodHomeless :many
 -- Pods the scheduler has found no node for.
 SELECT detail FROM pods WHERE cluster_id = @cluster_id AND phase = 'Pending' AND node_name = '' ORDER BY namespace, pod_name;
+
+-- name: PodPage :many
+SELECT pod_uid, namespace, pod_name, detail FROM pods
+WHERE cluster_id = @cluster_id
+    AND (@namespace::text = '' OR namespace = @namespace)
+    AND (@node_name::text = '' OR node_name = @node_name)
+    AND (@phase::text = '' OR phase = @phase)
+    AND (@search::text = '' OR strpos(lower(pod_name), lower(@search)) > 0)
+    AND (NOT @after::bool OR (namespace, pod_name, pod_uid) > (@after_namespace::text, @after_name::text, @after_uid::text))
+ORDER BY namespace, pod_name, pod_uid
+LIMIT @max_rows;

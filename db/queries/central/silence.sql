@@ -15,3 +15,8 @@ ON CONFLICT (kind, cluster_id, since) DO NOTHING;
 
 -- name: SilencePrune :exec
 DELETE FROM silences WHERE until < @before AND kind <> 'unwatched';
+
+-- name: SilenceBegin :exec
+-- Of a cluster that is disconnected: it lasts, and has a reason.
+INSERT INTO silences (kind, cluster_id, since) VALUES ('agent', @cluster_id::uuid, now())
+ON CONFLICT (kind, cluster_id, since) DO NOTHING;

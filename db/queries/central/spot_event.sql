@@ -23,6 +23,10 @@ WHERE interruption_id = @interruption_id;
 SELECT e.* FROM spot_events e JOIN clusters c USING (cluster_id)
 WHERE (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
   AND (sqlc.narg(cluster_id)::uuid IS NULL OR e.cluster_id = sqlc.narg(cluster_id))
+  AND (@event_type::text = '' OR e.event_type = @event_type::text)
+  AND (@instance_id::text = '' OR e.instance_id = @instance_id::text)
+  AND (sqlc.narg(after_id)::uuid IS NULL OR e.received_at < @after_at::timestamptz
+    OR e.received_at = @after_at::timestamptz AND e.event_id > sqlc.narg(after_id))
 ORDER BY e.received_at DESC, e.event_id
 LIMIT @max_rows;
 

@@ -1999,8 +1999,9 @@ type StreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One cluster; empty: all of the caller's.
 	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	// Go on behind this sequence: what was missed comes first, if it is still kept
-	// (a day, 10,000 messages); else a reset comes. Unset: only what happens from now on.
+	// Go on behind this sequence: what was missed comes first, if it is no more than
+	// 10,000 messages and a day; else a reset comes. Then a heartbeat says that all
+	// is there. Unset: only what happens from now on.
 	AfterSequence *int64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3,oneof" json:"after_sequence,omitempty"`
 	// Only these types; heartbeat, reset and bye come always. Empty: all.
 	Types         []string `protobuf:"bytes,3,rep,name=types,proto3" json:"types,omitempty"`
@@ -2067,8 +2068,8 @@ type StreamResponse struct {
 	// optimization_decided (approved, rejected, snoozed), cluster_state, task_update,
 	// spot_event, stop, policy, schedule, cluster, model, and of the stream itself:
 	// heartbeat; reset (messages are missing: read the state again, then go on from
-	// its sequence); bye (the stream ends, message says why, e.g. slow_reader,
-	// signed_out, draining: connect again unless signed_out).
+	// its sequence); bye (the stream ends, message says why: slow_reader, signed_out,
+	// draining, age: connect again unless signed_out).
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// optimization_complete: USD per month.
 	Savings *float64 `protobuf:"fixed64,2,opt,name=savings,proto3,oneof" json:"savings,omitempty"`
@@ -2088,9 +2089,10 @@ type StreamResponse struct {
 	State *v1.ClusterState `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"`
 	// spot_event: the event as it is now, each time its state or action changes.
 	SpotEvent *v1.SpotEvent `protobuf:"bytes,10,opt,name=spot_event,json=spotEvent,proto3" json:"spot_event,omitempty"`
-	// Grows with every message that is kept, in the order of commits; gaps are those
-	// that the reader may not see. 0: not kept (cluster_state, task_update). A
-	// heartbeat has the newest.
+	// Grows with every message that is kept: whoever has seen a number never gets a
+	// smaller one later. Gaps are those that the reader may not see or did not ask for.
+	// 0: not kept (cluster_state, task_update). A heartbeat has the newest; the first
+	// one says where live news begins, and what was missed comes behind it.
 	Sequence int64 `protobuf:"varint,11,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// info, warning or error.
 	Severity string `protobuf:"bytes,12,opt,name=severity,proto3" json:"severity,omitempty"`

@@ -30,7 +30,7 @@ type Cluster struct {
 	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Owner.
 	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
-	// Unique per customer.
+	// Unique per customer, among those that are not disconnected.
 	ClusterName string `protobuf:"bytes,3,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
 	// AWS region.
 	Region string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
@@ -40,7 +40,7 @@ type Cluster struct {
 	NodeCount int32 `protobuf:"varint,6,opt,name=node_count,json=nodeCount,proto3" json:"node_count,omitempty"`
 	// Pods that have not finished.
 	PodCount int32 `protobuf:"varint,7,opt,name=pod_count,json=podCount,proto3" json:"pod_count,omitempty"`
-	// pending (never seen), active, offline, disconnected.
+	// pending (never seen), active, offline, disconnected (for good).
 	Status string `protobuf:"bytes,8,opt,name=status,proto3" json:"status,omitempty"`
 	// GREEN, YELLOW, RED: see ClusterState.
 	HealthStatus string `protobuf:"bytes,9,opt,name=health_status,json=healthStatus,proto3" json:"health_status,omitempty"`
@@ -201,7 +201,7 @@ type LaunchSettings struct {
 	// EC2 launch template with image, security groups, instance profile and user
 	// data that joins the cluster.
 	LaunchTemplateId string `protobuf:"bytes,1,opt,name=launch_template_id,json=launchTemplateId,proto3" json:"launch_template_id,omitempty"`
-	// Subnet by zone; nodes are launched in these zones alone.
+	// Subnet by zone of the cluster's region; nodes are launched in these zones alone.
 	SubnetIds     map[string]string `protobuf:"bytes,2,rep,name=subnet_ids,json=subnetIds,proto3" json:"subnet_ids,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -278,12 +278,11 @@ const file_cloudoptim_admin_v1_cluster_proto_rawDesc = "" +
 	"\x15current_cost_per_hour\x18\f \x01(\x01R\x12currentCostPerHour\x123\n" +
 	"\x16baseline_cost_per_hour\x18\r \x01(\x01R\x13baselineCostPerHour\x12\x12\n" +
 	"\x04mode\x18\x0e \x01(\tR\x04mode\x12\x18\n" +
-	"\astopped\x18\x0f \x01(\bR\astopped\"\xf2\x01\n" +
+	"\astopped\x18\x0f \x01(\bR\astopped\"\xa1\x02\n" +
 	"\x0eLaunchSettings\x12C\n" +
-	"\x12launch_template_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^lt-[0-9a-f]+$R\x10launchTemplateId\x12]\n" +
+	"\x12launch_template_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^lt-[0-9a-f]+$R\x10launchTemplateId\x12\x8b\x01\n" +
 	"\n" +
-	"subnet_ids\x18\x02 \x03(\v22.cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntryB\n" +
-	"\xbaH\a\x9a\x01\x04\b\x01\x10\x10R\tsubnetIds\x1a<\n" +
+	"subnet_ids\x18\x02 \x03(\v22.cloudoptim.admin.v1.LaunchSettings.SubnetIdsEntryB8\xbaH5\x9a\x012\b\x01\x10\x10\"\x12r\x10\x1822\f^[a-z0-9-]+$*\x18r\x16\x18@2\x12^subnet-[0-9a-z]+$R\tsubnetIds\x1a<\n" +
 	"\x0eSubnetIdsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01BBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1;adminv1b\x06proto3"

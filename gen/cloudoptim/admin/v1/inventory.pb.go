@@ -39,11 +39,12 @@ type ClusterRecord struct {
 	ConnectedTo string `protobuf:"bytes,4,opt,name=connected_to,json=connectedTo,proto3" json:"connected_to,omitempty"`
 	// The stream, or the last report, is younger than three heartbeats.
 	Connected bool `protobuf:"varint,5,opt,name=connected,proto3" json:"connected,omitempty"`
-	// Seconds since its state was reported; −1: never.
+	// Seconds since its agent last said, by a report or by silence about changes, what its
+	// state is; −1: never, or it is disconnected.
 	StateAgeSeconds float64 `protobuf:"fixed64,6,opt,name=state_age_seconds,json=stateAgeSeconds,proto3" json:"state_age_seconds,omitempty"`
 	// Of this version.
 	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Disconnected for good; unset: it is not.
+	// When it was disconnected, for good; unset: it is not.
 	DisconnectedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=disconnected_at,json=disconnectedAt,proto3" json:"disconnected_at,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -229,7 +230,7 @@ type UpdateClusterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Cluster.
 	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	// Unique per customer.
+	// Unique per customer, among those that are not disconnected.
 	ClusterName string `protobuf:"bytes,2,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
 	// How its nodes are launched; unset: CloudOptim may not launch any.
 	Launch *LaunchSettings `protobuf:"bytes,3,opt,name=launch,proto3" json:"launch,omitempty"`
@@ -346,7 +347,7 @@ type DisconnectClusterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Cluster.
 	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	// Why.
+	// Why; kept in the audit log.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -488,7 +489,7 @@ func (x *GetClusterInstallRequest) GetClusterId() string {
 
 type GetClusterInstallResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Shell: makes the Secret from a key that it asks for, and installs the chart.
+	// bash or zsh: makes the Secret from a key that it asks for, and installs the chart.
 	HelmCommand string `protobuf:"bytes,1,opt,name=helm_command,json=helmCommand,proto3" json:"helm_command,omitempty"`
 	// Values file for the same.
 	HelmValues string `protobuf:"bytes,2,opt,name=helm_values,json=helmValues,proto3" json:"helm_values,omitempty"`
@@ -499,7 +500,8 @@ type GetClusterInstallResponse struct {
 	CloudformationUrl string `protobuf:"bytes,4,opt,name=cloudformation_url,json=cloudformationUrl,proto3" json:"cloudformation_url,omitempty"`
 	// The stack's template.
 	CloudformationTemplate string `protobuf:"bytes,5,opt,name=cloudformation_template,json=cloudformationTemplate,proto3" json:"cloudformation_template,omitempty"`
-	// Shell: makes the stack without the page.
+	// Shell: makes the stack without the page. Takes NODE_ROLE_ARN from the environment, and
+	// CENTRAL_PRINCIPAL_ARN when central.principal_arn is not set.
 	CloudformationCommand string `protobuf:"bytes,6,opt,name=cloudformation_command,json=cloudformationCommand,proto3" json:"cloudformation_command,omitempty"`
 	// What the role's trust policy must ask for.
 	ExternalId string `protobuf:"bytes,7,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
@@ -653,7 +655,7 @@ type RotateAgentKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key; never shown again.
 	AgentApiKey string `protobuf:"bytes,1,opt,name=agent_api_key,json=agentApiKey,proto3" json:"agent_api_key,omitempty"`
-	// When those before end.
+	// When those before end; streams opened with them end within a minute of it.
 	OthersEndAt   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=others_end_at,json=othersEndAt,proto3" json:"others_end_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -716,6 +718,8 @@ type ListNodesRequest struct {
 	// Only with this in their name, type or instance id.
 	Search string `protobuf:"bytes,5,opt,name=search,proto3" json:"search,omitempty"`
 	// node_name, instance_type, hourly_price, requested, risk, created_at; " desc" behind turns it round. Empty: node_name.
+	// What is not known is the least. A node whose value changes from page to page is where
+	// its value is at the time: by price, requests and risk it may come again or be missed.
 	OrderBy string `protobuf:"bytes,6,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	// At most so many; 0: 50.
 	PageSize int32 `protobuf:"varint,7,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -872,13 +876,16 @@ type Node struct {
 	Node *v1.NodeMetric `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// Requested share of what is allocatable, the larger of CPU and memory, 0 to 1 and more.
 	RequestedRatio float64 `protobuf:"fixed64,2,opt,name=requested_ratio,json=requestedRatio,proto3" json:"requested_ratio,omitempty"`
-	// Probability that AWS takes it within the next day, 0 to 1; unset: on demand, or not known.
+	// Probability that AWS takes it within the next day, 0 to 1, asked for each hour; unset:
+	// on demand, not known, or older than 6 hours.
 	InterruptionRisk *float64 `protobuf:"fixed64,3,opt,name=interruption_risk,json=interruptionRisk,proto3,oneof" json:"interruption_risk,omitempty"`
-	// active, not_ready, cordoned, draining, interrupted, joining.
+	// active, not_ready, cordoned, draining, interrupted (AWS takes it), joining (launched by
+	// CloudOptim and not ready yet).
 	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	// Optimization or interruption that acts on it; empty: none does.
 	ActedOnBy string `protobuf:"bytes,5,opt,name=acted_on_by,json=actedOnBy,proto3" json:"acted_on_by,omitempty"`
-	// Used CPU and memory as shares of what is allocatable; unset: the agent does not know usage.
+	// Used CPU as a share of what is allocatable; unset: the agent does not know usage, which
+	// no agent collects so far.
 	CpuUsedRatio *float64 `protobuf:"fixed64,6,opt,name=cpu_used_ratio,json=cpuUsedRatio,proto3,oneof" json:"cpu_used_ratio,omitempty"`
 	// See cpu_used_ratio.
 	MemoryUsedRatio *float64 `protobuf:"fixed64,7,opt,name=memory_used_ratio,json=memoryUsedRatio,proto3,oneof" json:"memory_used_ratio,omitempty"`
@@ -1300,7 +1307,7 @@ func (x *ListSpotPoolsRequest) GetClusterId() string {
 
 type ListSpotPoolsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By nodes, most first.
+	// Those with nodes now or within 30 days, by nodes, most first.
 	Pools         []*SpotPool `protobuf:"bytes,1,rep,name=pools,proto3" json:"pools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1354,17 +1361,18 @@ type SpotPool struct {
 	InstanceType string `protobuf:"bytes,3,opt,name=instance_type,json=instanceType,proto3" json:"instance_type,omitempty"`
 	// Nodes now.
 	Nodes int32 `protobuf:"varint,4,opt,name=nodes,proto3" json:"nodes,omitempty"`
-	// USD per hour.
+	// USD per hour; of a pool without nodes, the last that was known. 0: not known.
 	SpotPrice float64 `protobuf:"fixed64,5,opt,name=spot_price,json=spotPrice,proto3" json:"spot_price,omitempty"`
-	// USD per hour on demand.
+	// USD per hour on demand, likewise.
 	OnDemandPrice float64 `protobuf:"fixed64,6,opt,name=on_demand_price,json=onDemandPrice,proto3" json:"on_demand_price,omitempty"`
-	// Probability that a node of it is taken within a day, 0 to 1; unset: not known.
+	// Probability that a node of it is taken within a day, 0 to 1, the mean of its nodes;
+	// unset: not known.
 	InterruptionRisk *float64 `protobuf:"fixed64,7,opt,name=interruption_risk,json=interruptionRisk,proto3,oneof" json:"interruption_risk,omitempty"`
 	// What scored it: a model, fleet_record or spot_advisor.
 	RiskModel string `protobuf:"bytes,8,opt,name=risk_model,json=riskModel,proto3" json:"risk_model,omitempty"`
-	// Interruptions of the last 30 days.
+	// Nodes that AWS warned in the last 30 days.
 	Interruptions int32 `protobuf:"varint,9,opt,name=interruptions,proto3" json:"interruptions,omitempty"`
-	// Node hours of the last 30 days.
+	// Node hours of the last 30 days, as far back as nodes are on record.
 	NodeHours float64 `protobuf:"fixed64,10,opt,name=node_hours,json=nodeHours,proto3" json:"node_hours,omitempty"`
 	// No capacity until then; unset: it has some, as far as is known.
 	RefusedUntil  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=refused_until,json=refusedUntil,proto3" json:"refused_until,omitempty"`
@@ -1537,7 +1545,8 @@ type GetReliabilityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Ten bins of predicted probability, lowest first.
 	Bins []*ReliabilityBin `protobuf:"bytes,1,rep,name=bins,proto3" json:"bins,omitempty"`
-	// Predictions whose day is over.
+	// Predictions whose day is over. Those of nodes that ended otherwise within it are left
+	// out: nobody knows what would have been.
 	Predictions int32 `protobuf:"varint,2,opt,name=predictions,proto3" json:"predictions,omitempty"`
 	// … that came true.
 	Interruptions int32 `protobuf:"varint,3,opt,name=interruptions,proto3" json:"interruptions,omitempty"`

@@ -39,10 +39,13 @@ const (
 type InventoryServiceClient interface {
 	// GetCluster returns a cluster's record.
 	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error)
-	// UpdateCluster changes its name or how its nodes are launched.
+	// UpdateCluster changes its name or how its nodes are launched. Answers CONFLICT when
+	// the name is taken or the cluster was disconnected; said again, it changes nothing.
 	UpdateCluster(ctx context.Context, in *UpdateClusterRequest, opts ...grpc.CallOption) (*UpdateClusterResponse, error)
-	// DisconnectCluster ends its agent's keys and everything that runs there, as a stop
-	// would; its history stays. Repeating it changes nothing.
+	// DisconnectCluster ends its agent's keys and everything that runs there, for good; its
+	// history stays. Optimizations are cancelled. As their nodes cannot be drained or
+	// uncordoned any more, what is left of them, instances and cordons, is in their
+	// error_message; cancel them first to have it rolled back. Repeating it changes nothing.
 	DisconnectCluster(ctx context.Context, in *DisconnectClusterRequest, opts ...grpc.CallOption) (*DisconnectClusterResponse, error)
 	// GetClusterInstall returns what to paste to connect it. The key is not in it: it is
 	// shown once, when it is made.
@@ -178,10 +181,13 @@ func (c *inventoryServiceClient) GetReliability(ctx context.Context, in *GetReli
 type InventoryServiceServer interface {
 	// GetCluster returns a cluster's record.
 	GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error)
-	// UpdateCluster changes its name or how its nodes are launched.
+	// UpdateCluster changes its name or how its nodes are launched. Answers CONFLICT when
+	// the name is taken or the cluster was disconnected; said again, it changes nothing.
 	UpdateCluster(context.Context, *UpdateClusterRequest) (*UpdateClusterResponse, error)
-	// DisconnectCluster ends its agent's keys and everything that runs there, as a stop
-	// would; its history stays. Repeating it changes nothing.
+	// DisconnectCluster ends its agent's keys and everything that runs there, for good; its
+	// history stays. Optimizations are cancelled. As their nodes cannot be drained or
+	// uncordoned any more, what is left of them, instances and cordons, is in their
+	// error_message; cancel them first to have it rolled back. Repeating it changes nothing.
 	DisconnectCluster(context.Context, *DisconnectClusterRequest) (*DisconnectClusterResponse, error)
 	// GetClusterInstall returns what to paste to connect it. The key is not in it: it is
 	// shown once, when it is made.

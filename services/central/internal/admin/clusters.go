@@ -13,22 +13,40 @@ import (
 )
 
 // ListClusters lists the caller's clusters.
-func (s *Server) ListClusters(ctx context.Context, _ *adminv1.ListClustersRequest) (*adminv1.ListClustersResponse, error) {
+func (s *Server) ListClusters(ctx context.Context, req *adminv1.ListClustersRequest) (*adminv1.ListClustersResponse, error) {
 	customer, err := auth.Customer(ctx)
 	if err != nil {
 		return nil, err
 	}
-	clusters, err := s.Book.Clusters(ctx, customer)
+	if req.GetCustomerId() != "" {
+		asked, err := s.customer(ctx, req.GetCustomerId())
+		if err != nil {
+			return nil, err
+		}
+		customer = some(asked)
+	}
+	clusters, token, err := s.Store.ClusterPage(ctx, store.ClusterList{
+		Customer: customer, Search: req.GetSearch(), Status: req.GetStatus(), OrderBy: req.GetOrderBy(),
+	}, req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	return &adminv1.ListClustersResponse{Clusters: clusters}, s.Guard.Describe(ctx, clusters...)
+	if err := s.Book.AddCosts(ctx, customer, clusters); err != nil {
+		return nil, err
+	}
+	if err := s.Guard.Describe(ctx, clusters...); err != nil {
+		return nil, err
+	}
+	return &adminv1.ListClustersResponse{Clusters: clusters, NextPageToken: token}, rpc.SetNextPage(ctx, token)
 }
 
 // CreateCluster registers a cluster and makes its agent's key.
 func (s *Server) CreateCluster(ctx context.Context, req *adminv1.CreateClusterRequest) (*adminv1.CreateClusterResponse, error) {
 	customer, err := s.customer(ctx, req.GetCustomerId())
 	if err != nil {
+		return nil, err
+	}
+	if err := inRegion(req.GetRegion(), req.GetLaunch()); err != nil {
 		return nil, err
 	}
 	secret, key := newKey(ctx, "agent", "agent of "+req.GetClusterName())
@@ -42,8 +60,15 @@ func (s *Server) CreateCluster(ctx context.Context, req *adminv1.CreateClusterRe
 		if err != nil {
 			return err
 		}
+		actor := auth.From(ctx).Actor()
+		if err := tx.Tell(ctx, customer, &adminv1.StreamResponse{
+			Type: "cluster", Status: "created", ClusterId: cluster.String(), Subject: req.GetClusterName(), Actor: actor,
+			Message: "cluster " + req.GetClusterName() + " was created",
+		}); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, store.Act{
-			Actor: auth.From(ctx).Actor(), Action: "cluster.create", Customer: some(customer), Cluster: some(cluster), Subject: req.GetClusterName(),
+			Actor: actor, Action: "cluster.create", Customer: some(customer), Cluster: some(cluster), Subject: req.GetClusterName(),
 			Detail: map[string]any{"mode": req.GetMode()},
 		})
 	})

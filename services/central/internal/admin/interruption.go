@@ -4,7 +4,9 @@ import (
 	"context"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
 // ListSpotEvents lists what AWS said of the caller's instances, newest first.
@@ -17,13 +19,13 @@ func (s *Server) ListSpotEvents(ctx context.Context, req *adminv1.ListSpotEvents
 	if err != nil {
 		return nil, err
 	}
-	limit := int(req.GetPageSize())
-	if limit == 0 {
-		limit = defaultPage
-	}
-	found, err := s.Store.SpotEvents(ctx, cluster, customer, limit)
+	page, err := store.NewPage(req.GetPageSize(), req.GetPageToken(), "")
 	if err != nil {
 		return nil, err
 	}
-	return &adminv1.ListSpotEventsResponse{SpotEvents: found}, nil
+	found, token, err := s.Store.SpotEvents(ctx, cluster, customer, req.GetEventType(), req.GetInstanceId(), page)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.ListSpotEventsResponse{SpotEvents: found, NextPageToken: token}, rpc.SetNextPage(ctx, token)
 }

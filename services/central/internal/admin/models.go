@@ -3,8 +3,11 @@ package admin
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
@@ -15,16 +18,16 @@ const spotInterruption = "spot_interruption"
 // ListModels lists the newest first, with how those in use do. An ml that does not
 // answer leaves that out.
 func (s *Server) ListModels(ctx context.Context, req *adminv1.ListModelsRequest) (*adminv1.ListModelsResponse, error) {
-	limit := int(req.GetPageSize())
-	if limit == 0 {
-		limit = defaultPage
+	page, err := store.NewPage(req.GetPageSize(), req.GetPageToken(), "")
+	if err != nil {
+		return nil, err
 	}
-	found, err := s.Store.Models(ctx, limit)
+	found, token, err := s.Store.Models(ctx, page)
 	if err != nil {
 		return nil, err
 	}
 	s.measure(ctx, found...)
-	return &adminv1.ListModelsResponse{Models: found}, nil
+	return &adminv1.ListModelsResponse{Models: found, NextPageToken: token}, rpc.SetNextPage(ctx, token)
 }
 
 // measure adds how models in use do.
@@ -91,6 +94,12 @@ func (s *Server) move(ctx context.Context, action string, change func(tx *store.
 		by := auth.From(ctx).Actor()
 		moved, err = change(tx, by)
 		if err != nil || !moved.Changed {
+			return err
+		}
+		if err := tx.Tell(ctx, uuid.Nil, &adminv1.StreamResponse{
+			Type: "model", Status: moved.Model.GetState(), Subject: moved.Model.GetModelVersion(), Actor: by,
+			Message: "model " + moved.Model.GetName() + " is " + moved.Model.GetState(),
+		}); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, store.Act{

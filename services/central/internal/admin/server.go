@@ -12,6 +12,7 @@ import (
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/activity"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
@@ -22,7 +23,7 @@ import (
 
 // Book knows what clusters cost and save.
 type Book interface {
-	Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.Cluster, error)
+	AddCosts(ctx context.Context, customer uuid.NullUUID, clusters []*adminv1.Cluster) error
 	ClusterState(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID) (*fleetv1.ClusterState, error)
 	Savings(ctx context.Context, cluster, customer uuid.NullUUID) (*adminv1.GetSavingsResponse, error)
 	History(ctx context.Context, cluster, customer uuid.NullUUID, when savings.Range) (*adminv1.GetSavingsHistoryResponse, error)
@@ -34,6 +35,11 @@ type Revoker interface {
 	Revoked(ctx context.Context, id uuid.UUID)
 }
 
+// Announcer makes a cluster's stream look for what its agent is to hear.
+type Announcer interface {
+	Announce(ctx context.Context, cluster uuid.UUID)
+}
+
 // Config is what the server needs.
 type Config struct {
 	Store     *store.Store
@@ -42,6 +48,15 @@ type Config struct {
 	Guard     *guard.Service
 	Keys      Revoker
 	Bus       *bus.Bus
+	// Feed has the news that is kept, as it happens; Replays what was told before.
+	Feed    *activity.Feed
+	Replays Replayer
+	// MaxStreamAge is how old a dashboard's stream may become; 0: any age.
+	MaxStreamAge time.Duration
+	// Agents are told of tasks to stop.
+	Agents Announcer
+	// Install says where clusters connect.
+	Install Install
 	// ML is the line to ml.
 	ML grpc.ClientConnInterface
 	// MLTimeout bounds one decision; 0: 30 seconds.
@@ -63,6 +78,9 @@ type Server struct {
 	Config
 	// uploads has room for the uploads that may be held in memory at once.
 	uploads chan struct{}
+	// replays has room for those that may run at once.
+	replays chan struct{}
+	screens *screens
 }
 
 // New makes a server.
@@ -73,7 +91,7 @@ func New(cfg Config) *Server {
 	if cfg.MaxModelBytes <= 0 {
 		cfg.MaxModelBytes = 32 << 20
 	}
-	return &Server{Config: cfg, uploads: make(chan struct{}, maxUploads)}
+	return &Server{Config: cfg, uploads: make(chan struct{}, maxUploads), replays: make(chan struct{}, replays), screens: newScreens()}
 }
 
 // Register adds every service of the admin product to a gRPC server.

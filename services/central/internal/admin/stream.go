@@ -2,24 +2,23 @@ package admin
 
 import (
 	"context"
-	"fmt"
+	"math/rand/v2"
+	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
-	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
-// beatEvery is how often a dashboard hears that the line lives.
-const beatEvery = 15 * time.Second
+// byeWithin is how long a dashboard that does not read may take to hear the end.
+const byeWithin = 5 * time.Second
 
-// Stream sends what changes, as it happens. It begins with a heartbeat: what
-// happens after it is in the stream. A heartbeat with a message says that
-// something was missed, so that the dashboard reads the state again.
+// Stream sends what changes, as it happens. It begins with a heartbeat, whose
+// sequence is where live news begins.
 func (s *Server) Stream(req *adminv1.StreamRequest, stream grpc.ServerStreamingServer[adminv1.StreamResponse]) error {
 	ctx := stream.Context()
 	customer, err := auth.Customer(ctx)
@@ -30,48 +29,90 @@ func (s *Server) Stream(req *adminv1.StreamRequest, stream grpc.ServerStreamingS
 	if err != nil {
 		return err
 	}
-	news := s.Bus.ListenDashboard(customer)
-	defer news.Close()
-	beat := time.NewTicker(beatEvery)
-	defer beat.Stop()
-	told := news.Missed()
-	if err := stream.Send(heartbeat(0)); err != nil {
+	if !s.screens.enter() {
+		return fault.Unavailable("central", nil)
+	}
+	defer s.screens.leave()
+	live := s.Bus.ListenDashboard(customer)
+	defer live.Close()
+	news, newest, err := s.Feed.Open(ctx)
+	if err != nil {
 		return err
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case raw := <-news.C:
-			err = s.pass(ctx, raw, cluster, stream)
-		case <-beat.C:
-			missed := news.Missed()
-			err = stream.Send(heartbeat(missed - told))
-			told = missed
-		}
-		if err != nil {
-			return err
-		}
+	defer news.Close()
+	d := &screen{
+		server: s, stream: stream, live: live, news: news, newest: newest,
+		only: store.Only{Customer: customer, Cluster: cluster, Types: req.GetTypes()},
+	}
+	done := make(chan error, 1)
+	go func() { done <- d.recovered(ctx, func() error { return d.show(ctx, req.AfterSequence) }) }()
+	var why error
+	select {
+	case err := <-done:
+		return err
+	case <-news.Slow():
+		why = tooSlow()
+	case <-ctx.Done():
+		why = context.Cause(ctx)
+	case <-s.screens.closing:
+		why = fault.Unavailable("central", nil)
+	}
+	// It hears why, unless it reads nothing at all: then the end of this call frees who is sending.
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(byeWithin):
+		return why
 	}
 }
 
-// pass sends one message on, if it is about the cluster asked for.
-func (s *Server) pass(ctx context.Context, raw []byte, cluster uuid.NullUUID, stream grpc.ServerStreamingServer[adminv1.StreamResponse]) error {
-	what, err := bus.Dashboard(raw)
-	if err != nil { // of a newer replica, perhaps
-		s.Log.WarnContext(ctx, "a message on the bus cannot be read", "error", err)
-		return nil
+// age is when a stream ends so that dashboards spread over replicas: jittered, so
+// that those that came together do not leave together.
+func (s *Server) age() (<-chan time.Time, func()) {
+	if s.MaxStreamAge <= 0 {
+		return nil, func() {}
 	}
-	if cluster.Valid && what.GetClusterId() != cluster.UUID.String() {
-		return nil
-	}
-	return stream.Send(what)
+	timer := time.NewTimer(s.MaxStreamAge - rand.N(s.MaxStreamAge/10+1)) //nolint:gosec // spread, no secret
+	return timer.C, func() { timer.Stop() }
 }
 
-func heartbeat(missed uint64) *adminv1.StreamResponse {
-	beat := &adminv1.StreamResponse{Type: "heartbeat", Timestamp: timestamppb.Now()}
-	if missed > 0 {
-		beat.Message = fmt.Sprintf("%d or more messages were missed: read the state again", missed)
+// Leave ends all streams with a word, and waits until it is said or ctx ends.
+func (s *Server) Leave(ctx context.Context) { s.screens.close(ctx) }
+
+// screens counts the open streams.
+type screens struct {
+	mu      sync.Mutex
+	open    sync.WaitGroup
+	closed  bool
+	closing chan struct{}
+}
+
+func newScreens() *screens { return &screens{closing: make(chan struct{})} }
+
+// enter is false when no stream may begin any more.
+func (s *screens) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
 	}
-	return beat
+	s.open.Add(1)
+	return true
+}
+
+func (s *screens) leave() { s.open.Done() }
+
+func (s *screens) close(ctx context.Context) {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.closing)
+	}
+	s.mu.Unlock()
+	gone := make(chan struct{})
+	go func() { s.open.Wait(); close(gone) }()
+	select {
+	case <-gone:
+	case <-ctx.Done():
+	}
 }

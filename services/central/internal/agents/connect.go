@@ -154,7 +154,7 @@ func (s *Server) open(ctx context.Context, cancel context.CancelCauseFunc, strea
 	defer leave()
 	opened, err := s.Store.OpenSessionOf(ctx, store.Opening{
 		Cluster: cluster, Replica: s.Replica, AgentID: hello.GetAgentId(), LeaderEpoch: hello.GetLeaderEpoch(),
-		KubernetesVersion: hello.GetKubernetesVersion(),
+		KubernetesVersion: hello.GetKubernetesVersion(), Version: hello.GetVersion(),
 	})
 	if err != nil {
 		return nil, s.notOpened(ctx, stream, hello, err)

@@ -403,3 +403,44 @@ func TestPeopleAgentsAndServersHaveTheirOwnLimits(t *testing.T) {
 		t.Error("0 does not mean: no limit")
 	}
 }
+
+func TestAnOpenStreamIsAskedForItsKeyWithoutAskingTheStoreForEachMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := newKeyring()
+		secret, _ := ring.make("viewer")
+		keys := newKeys(ring)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		opened, err := keys.Authorize(ctx, adminStream, viewers, secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func() error { return Check(opened) }
+		for range 1000 {
+			if err := check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ring.asked != 1 {
+			t.Errorf("the store was asked %d times", ring.asked)
+		}
+		ring.change(secret, func(key *store.Key) { key.CustomerStatus = "suspended" }) // nobody says so over the bus
+		time.Sleep(fresh)
+		requireReason(t, check(), faultv1.Reason_REASON_PERMISSION_DENIED)
+		ring.change(secret, func(key *store.Key) { key.CustomerStatus, key.Scope = "active", "agent" })
+		time.Sleep(fresh)
+		requireReason(t, check(), faultv1.Reason_REASON_PERMISSION_DENIED)
+		ring.change(secret, func(key *store.Key) { key.Scope = "viewer" })
+		ring.away = errors.New("the database is away")
+		time.Sleep(fresh)
+		if err := check(); err != nil {
+			t.Errorf("the database's absence ends a stream: %v", err)
+		}
+		ring.away = nil
+		ring.change(secret, func(key *store.Key) { at := time.Now(); key.RevokedAt = &at })
+		requireReason(t, check(), faultv1.Reason_REASON_UNAUTHENTICATED)
+		if err := Check(t.Context()); err != nil {
+			t.Errorf("what is no stream: %v", err)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
 
 	accessv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/access/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
@@ -21,6 +22,8 @@ const (
 	fresh = 10 * time.Second
 	// touchEvery is how exact last_used_at is.
 	touchEvery = time.Minute
+	// askWithin bounds the question whether an open stream may go on.
+	askWithin = 5 * time.Second
 	// streamCheck is how often the keys of open streams are looked at.
 	streamCheck = time.Minute
 	// revokedTopic carries the id of a key that was revoked.
@@ -40,6 +43,7 @@ type Keys struct {
 	log     *slog.Logger
 	cache   *cache
 	streams *streams
+	asking  singleflight.Group
 	touches chan uuid.UUID
 }
 
@@ -70,9 +74,36 @@ func (k *Keys) Authorize(ctx context.Context, method string, policy *accessv1.Po
 	}
 	ctx = With(ctx, caller)
 	if streaming(method) {
-		ctx = k.streams.open(ctx, caller.KeyID, hash)
+		opened := k.streams.open(ctx, caller.KeyID, hash)
+		ctx = withCheck(opened, func() error { return k.still(opened, hash, allowed) })
 	}
 	return ctx, nil
+}
+
+// still tells why a key that opened a stream may not have it any more. Of hundreds
+// of streams of one key, one asks the store. Without an answer nothing has changed.
+func (k *Keys) still(ctx context.Context, hash []byte, allowed []accessv1.Caller) error {
+	key, ok := k.cache.get(hash)
+	if !ok {
+		got, err, _ := k.asking.Do(string(hash), func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)
+			defer cancel()
+			return k.find(ctx, hash)
+		})
+		if fault.ReasonOf(err) == faultv1.Reason_REASON_UNAUTHENTICATED {
+			return err
+		}
+		if key, ok = got.(*store.Key); !ok || err != nil {
+			return nil
+		}
+	}
+	if err := valid(key); err != nil {
+		return err
+	}
+	if !slices.Contains(allowed, kinds[key.Scope]) {
+		return denied("the key's scope is " + key.Scope)
+	}
+	return nil
 }
 
 // verify finds out who a secret speaks for.

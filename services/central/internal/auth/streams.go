@@ -75,6 +75,25 @@ func (s *streams) close(why error) {
 	}
 }
 
+type checkContext struct{}
+
+// withCheck puts into a stream's context how to ask again whether it may go on.
+func withCheck(ctx context.Context, check func() error) context.Context {
+	return context.WithValue(ctx, checkContext{}, check)
+}
+
+// Check tells why the stream in ctx may not be told any more; nil: it may. What is
+// known is up to ten seconds old, so it may be asked for every message.
+func Check(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if check, ok := ctx.Value(checkContext{}).(func() error); ok {
+		return check()
+	}
+	return nil
+}
+
 // keys are the keys with open streams, and their hashes.
 func (s *streams) keys() map[uuid.UUID][]byte {
 	s.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 )
 
 // ErrCrowded is returned when more messages wait for Redis than are kept: this
@@ -19,6 +20,8 @@ type Bus struct {
 	hub     *hub
 	relay   *relay // nil without Redis
 	limiter *Limiter
+	// keep is where news for the dashboards is kept, if anywhere.
+	keep atomic.Pointer[keep]
 }
 
 // New makes a bus within this process.

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
@@ -13,9 +14,23 @@ import (
 
 const dashboard = "dashboard:"
 
+// passing are the types that are not kept: the next one says all that the last one did.
+var passing = []string{"cluster_state", "task_update"}
+
+// keep writes a message where it is numbered and read again.
+type keep = func(ctx context.Context, customer uuid.UUID, what *adminv1.StreamResponse) error
+
+// KeepDashboard says where messages go that are kept. Without it all pass over the bus.
+func (b *Bus) KeepDashboard(by keep) { b.keep.Store(&by) }
+
 // PublishDashboard tells the dashboards of a customer, and of the platform's
-// staff, what happened.
+// staff, what happened. What is kept (all but cluster_state and task_update) is
+// written first; tell it in the transaction of what it is about (store.Tell) where
+// a crash in between must not lose it.
 func (b *Bus) PublishDashboard(ctx context.Context, customer uuid.UUID, what *adminv1.StreamResponse) error {
+	if by := b.keep.Load(); by != nil && !slices.Contains(passing, what.GetType()) {
+		return (*by)(ctx, customer, what)
+	}
 	if what.Timestamp == nil {
 		what.Timestamp = timestamppb.Now()
 	}
@@ -26,7 +41,7 @@ func (b *Bus) PublishDashboard(ctx context.Context, customer uuid.UUID, what *ad
 	return b.Publish(ctx, dashboard+customer.String(), payload)
 }
 
-// ListenDashboard hears what PublishDashboard says: of one customer, or of all
+// ListenDashboard hears what passes over the bus: of one customer, or of all
 // when customer is null. Read the payloads with Dashboard.
 func (b *Bus) ListenDashboard(customer uuid.NullUUID) *Subscription {
 	if !customer.Valid {

@@ -29,12 +29,13 @@ func (g *gateway) clientStream(w http.ResponseWriter, r *http.Request) {
 		rpc.WriteError(w, err)
 		return
 	}
-	ws, err := g.accept(w, r)
+	defer g.open()()
+	ws, cork, err := g.accept(w, r)
 	if err != nil {
 		return
 	}
 	ws.SetReadLimit(maxFrame)
-	l, ctx := g.newLine(ctx, r, ws)
+	l, ctx := g.newLine(ctx, r, ws, cork)
 	stream, err := agentv1.NewAgentServiceClient(g.Conn).Connect(ctx)
 	if err != nil {
 		l.end(received(err))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -40,14 +41,41 @@ type Config struct {
 	Log            *slog.Logger
 }
 
+// Gateway is the front door.
+type Gateway struct {
+	http.Handler
+	inner *gateway
+}
+
+// Wait returns when the last words of all streams are said, or ctx ends. A server
+// that stops neither ends nor waits for a connection that became a WebSocket.
+func (g *Gateway) Wait(ctx context.Context) {
+	said := make(chan struct{})
+	go func() { g.inner.lines.Wait(); close(said) }()
+	select {
+	case <-said:
+	case <-ctx.Done():
+	}
+}
+
 type gateway struct {
 	Config
-	beat beat
+	beat   beat
+	frames *frames
+	lines  sync.WaitGroup
+}
+
+// open counts a WebSocket until the returned function is called.
+func (g *gateway) open() (done func()) {
+	g.lines.Add(1)
+	return g.lines.Done
 }
 
 // New makes the handler of everything that central answers over HTTP.
-func New(ctx context.Context, cfg Config) (http.Handler, error) {
-	return build(ctx, &gateway{Config: cfg, beat: beat{every: 20 * time.Second, within: 10 * time.Second}})
+func New(ctx context.Context, cfg Config) (*Gateway, error) {
+	g := &gateway{Config: cfg, beat: beat{every: 20 * time.Second, within: 10 * time.Second}}
+	handler, err := build(ctx, g)
+	return &Gateway{Handler: handler, inner: g}, err
 }
 
 // services have REST paths, which are generated from the contract.
@@ -61,6 +89,7 @@ func build(ctx context.Context, g *gateway) (http.Handler, error) {
 	if g.Timeout <= 0 {
 		g.Timeout = 30 * time.Second
 	}
+	g.frames = newFrames()
 	rest := rpc.NewMux()
 	for _, register := range services {
 		if err := register(ctx, rest, g.Conn); err != nil {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -31,9 +33,13 @@ type beat struct{ every, within time.Duration }
 // line is one WebSocket that carries one gRPC stream.
 type line struct {
 	ws    *websocket.Conn
+	cork  *cork
 	beat  beat
 	asked string // the request's id
 	out   chan []byte
+	// words are the last frame when the line ends with an error; parted: the stream has said them.
+	words  func(*fault.Error) []byte
+	parted atomic.Bool
 	// end ends the line; the first reason counts.
 	end context.CancelCauseFunc
 }
@@ -78,6 +84,26 @@ func (l *line) say(frame []byte) {
 	}
 }
 
+// wait queues a frame and lets a reader who is behind hold up its own stream, which
+// is told apart from others; false: the line has ended.
+func (l *line) wait(ctx context.Context, frame []byte, patience time.Duration) bool {
+	select {
+	case l.out <- frame:
+		return true
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case l.out <- frame:
+		return true
+	case <-ctx.Done():
+	case <-timer.C:
+		l.end(fault.New(faultv1.Reason_REASON_RATE_LIMITED, "slow reader: %d messages behind", waiting))
+	}
+	return false
+}
+
 func (l *line) write(ctx context.Context) {
 	for {
 		select {
@@ -93,6 +119,10 @@ func (l *line) write(ctx context.Context) {
 }
 
 func (l *line) put(frame []byte, within time.Duration) error {
+	if len(l.out) == 0 {
+		runtime.Gosched() // the rest of a burst is about to come
+	}
+	l.cork.hold(len(l.out) > 0) // nobody else takes frames out
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	return l.ws.Write(ctx, websocket.MessageText, frame)
@@ -137,16 +167,16 @@ func (l *line) part(why error) {
 	if known.RequestID == "" {
 		known.RequestID = l.asked
 	}
-	if l.put(lastWords(&known), time.Until(deadline)) == nil {
+	if l.parted.Load() || l.put(l.words(&known), time.Until(deadline)) == nil {
 		_ = l.ws.Close(closing(&known))
 	}
 }
 
 // newLine makes a line of a request and its context, in which the gRPC stream
 // is opened too.
-func (g *gateway) newLine(parent context.Context, r *http.Request, ws *websocket.Conn) (*line, context.Context) {
+func (g *gateway) newLine(parent context.Context, r *http.Request, ws *websocket.Conn, cork *cork) (*line, context.Context) {
 	ctx, end := context.WithCancelCause(parent)
-	return &line{ws: ws, beat: g.beat, asked: r.Header.Get("X-Request-Id"), out: make(chan []byte, waiting), end: end}, ctx
+	return &line{ws: ws, cork: cork, beat: g.beat, asked: r.Header.Get("X-Request-Id"), out: make(chan []byte, waiting), words: lastWords, end: end}, ctx
 }
 
 // received is what the end of a gRPC stream means for the line.

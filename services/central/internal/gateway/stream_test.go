@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
@@ -78,6 +79,14 @@ func requireClosed(t *testing.T, ws *websocket.Conn, want websocket.StatusCode) 
 	}
 }
 
+// requireBye checks the last message of a dashboard's stream.
+func requireBye(t *testing.T, last, reason string) {
+	t.Helper()
+	if bye := fields(t, last); bye["type"] != "bye" || bye["message"] != reason || bye["timestamp"] == "" {
+		t.Errorf("the last frame is %s, want a bye: %s", last, reason)
+	}
+}
+
 func stay(_ *adminv1.StreamRequest, s adminFeed) error {
 	if err := s.Send(&adminv1.StreamResponse{Type: "heartbeat"}); err != nil {
 		return err
@@ -124,6 +133,12 @@ func TestWhatIsWrongBeforeTheStreamIsAnsweredWithAStatus(t *testing.T) {
 		"an agent at the dashboard":      {adminPath, append([]string{"Authorization", "Bearer agent"}, upgrade...), 403, "PERMISSION_DENIED"},
 		"a cluster that is not there":    {adminPath + "?cluster_id=" + uuid.NewString(), append([]string{"Authorization", "Bearer viewer"}, upgrade...), 404, "NOT_FOUND"},
 		"a cluster_id that is no UUID":   {adminPath + "?cluster_id=cluster-123", append([]string{"Authorization", "Bearer viewer"}, upgrade...), 422, "INVALID_REQUEST"},
+		"two clusters":                   {adminPath + "?cluster_id=" + uuid.NewString() + "&cluster_id=" + uuid.NewString(), append([]string{"Authorization", "Bearer viewer"}, upgrade...), 422, "INVALID_REQUEST"},
+		"a sequence that is no number":   {adminPath + "?after_sequence=last", append([]string{"Authorization", "Bearer viewer"}, upgrade...), 422, "INVALID_REQUEST"},
+		"an empty sequence":              {adminPath + "?after_sequence=", append([]string{"Authorization", "Bearer viewer"}, upgrade...), 422, "INVALID_REQUEST"},
+		"a sequence below zero":          {adminPath + "?after_sequence=-1", append([]string{"Authorization", "Bearer viewer"}, upgrade...), 422, "INVALID_REQUEST"},
+		"a type that cannot be":          {adminPath + "?types=spot_event,No%20Type", append([]string{"Authorization", "Bearer viewer"}, upgrade...), 422, "INVALID_REQUEST"},
+		"a parameter that is not there":  {adminPath + "?after=7", append([]string{"Authorization", "Bearer viewer"}, upgrade...), 400, "MALFORMED_REQUEST"},
 		"a page of another site":         {adminPath, append([]string{"Authorization", "Bearer viewer", "Origin", "https://evil.test"}, upgrade...), 403, "PERMISSION_DENIED"},
 		"a page without an origin":       {adminPath, append([]string{"Authorization", "Bearer viewer", "Origin", "null"}, upgrade...), 403, "PERMISSION_DENIED"},
 		"no WebSocket":                   {adminPath, []string{"Authorization", "Bearer viewer"}, 400, "MALFORMED_REQUEST"},
@@ -139,6 +154,52 @@ func TestWhatIsWrongBeforeTheStreamIsAnsweredWithAStatus(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheQueryReachesTheStream(t *testing.T) {
+	h := open(t)
+	asked := make(chan *adminv1.StreamRequest, 1)
+	h.admin.stream = func(req *adminv1.StreamRequest, s adminFeed) error {
+		asked <- req
+		return stay(req, s)
+	}
+	h.dial(t, "/api/v1/admin/stream?after_sequence=0&types=spot_event,stop&types=policy&cluster_id="+h.cluster.String(), "viewer")
+	want := &adminv1.StreamRequest{ClusterId: h.cluster.String(), AfterSequence: proto.Int64(0), Types: []string{"spot_event", "stop", "policy"}}
+	if diff := cmp.Diff(want, <-asked, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestABurstLargerThanTheQueueReachesAReaderWhoReads(t *testing.T) {
+	h := open(t)
+	const many = 20 * waiting
+	h.admin.stream = func(_ *adminv1.StreamRequest, s adminFeed) error {
+		for n := range int64(many) {
+			if err := s.Send(&adminv1.StreamResponse{Type: "stop", Sequence: n + 1, Message: strings.Repeat("x", 2<<10)}); err != nil {
+				return err
+			}
+		}
+		return s.Send(&adminv1.StreamResponse{Type: "bye", Message: "age"})
+	}
+	ws := h.dial(t, "/api/v1/admin/stream", "viewer")
+	for n := range many {
+		if got := fields(t, read(t, ws))["sequence"]; got != fmt.Sprint(n+1) {
+			t.Fatalf("got %v, want %d", got, n+1)
+		}
+	}
+	requireBye(t, requireClosed(t, ws, websocket.StatusNormalClosure), "age")
+}
+
+func TestAByeOfTheStreamIsTheLastFrameAndTheCloseCodeIsThatOfItsError(t *testing.T) {
+	h := open(t)
+	h.admin.stream = func(_ *adminv1.StreamRequest, s adminFeed) error {
+		if err := s.Send(&adminv1.StreamResponse{Type: "bye", Message: "slow_reader", Timestamp: timestamppb.Now()}); err != nil {
+			return err
+		}
+		return fault.New(faultv1.Reason_REASON_RATE_LIMITED, "slow reader")
+	}
+	ws := h.dial(t, "/api/v1/admin/stream", "viewer")
+	requireBye(t, requireClosed(t, ws, 4429), "slow_reader")
 }
 
 func TestABrowserSendsItsKeyAsAProtocol(t *testing.T) {
@@ -278,9 +339,7 @@ func TestAStreamEndsWithItsKey(t *testing.T) {
 	ws := h.dial(t, "/api/v1/admin/stream", "viewer")
 	read(t, ws)
 	h.doorman.revoke(fault.New(faultv1.Reason_REASON_UNAUTHENTICATED, "Invalid API key"))
-	if code, _ := requireErrorBody(t, requireClosed(t, ws, 4401)); code != "UNAUTHENTICATED" {
-		t.Errorf("got %s", code)
-	}
+	requireBye(t, requireClosed(t, ws, 4401), "signed_out")
 }
 
 func TestAServerThatStopsSaysSo(t *testing.T) {
@@ -289,10 +348,7 @@ func TestAServerThatStopsSaysSo(t *testing.T) {
 	ws := h.dial(t, "/api/v1/admin/stream", "viewer")
 	read(t, ws)
 	h.srv.Stop()
-	last := requireClosed(t, ws, websocket.StatusTryAgainLater)
-	if code, _ := requireErrorBody(t, last); code != "UNAVAILABLE" || strings.Contains(last, "transport") {
-		t.Errorf("the last frame is %s", last)
-	}
+	requireBye(t, requireClosed(t, ws, websocket.StatusTryAgainLater), "draining")
 }
 
 func TestTheHandlerHearsThatTheDashboardLeft(t *testing.T) {
@@ -339,10 +395,7 @@ func TestASlowReaderIsClosedWithAReason(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("a reader who reads nothing is kept")
 	}
-	last := requireClosed(t, ws, 4429)
-	if code, _ := requireErrorBody(t, last); code != "RATE_LIMITED" || !strings.Contains(last, "slow reader") {
-		t.Errorf("the last frame is %s", last)
-	}
+	requireBye(t, requireClosed(t, ws, 4429), "slow_reader")
 }
 
 func TestTheLineIsPingedAndADeadOneIsGivenUp(t *testing.T) {

@@ -78,7 +78,7 @@ func (g *gateway) checkOrigin(r *http.Request) error {
 }
 
 // accept opens the WebSocket. Whatever is wrong by then is answered by the library.
-func (g *gateway) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
+func (g *gateway) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, *cork, error) {
 	options := &websocket.AcceptOptions{OriginPatterns: g.Origins}
 	for _, offered := range protocols(r) {
 		// A browser gives up unless one of those it offers is taken; the one
@@ -91,7 +91,9 @@ func (g *gateway) accept(w http.ResponseWriter, r *http.Request) (*websocket.Con
 			options.Subprotocols = []string{offered}
 		}
 	}
-	return websocket.Accept(w, r, options)
+	wrapped := &corked{ResponseWriter: w}
+	ws, err := websocket.Accept(wrapped, r, options)
+	return ws, wrapped.cork, err
 }
 
 // bearer is the key of a request for a WebSocket, "" if there is none.

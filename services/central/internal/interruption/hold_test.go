@@ -56,7 +56,7 @@ func TestInAClusterThatIsOnlyLookedAtAnInterruptionIsNoted(t *testing.T) {
 	w.mode(t, guard.ReadOnly)
 	equal(t, "verdict", w.take(t, warning("i-0000", "terminate"))[0], listen.Taken)
 	equal(t, "said again", w.take(t, warning("i-0000", "terminate"))[0], listen.Duplicate)
-	events, err := w.Store.SpotEvents(t.Context(), some(w.cluster), uuid.NullUUID{}, 10)
+	events, _, err := w.Store.SpotEvents(t.Context(), some(w.cluster), uuid.NullUUID{}, "", "", store.Page{Limit: 10})
 	must(t, err)
 	equal(t, "events", len(events), 1)
 	equal(t, "action", events[0].GetActionTaken(), "recorded")

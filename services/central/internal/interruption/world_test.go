@@ -313,7 +313,7 @@ func (w *world) launched() []string {
 
 func (w *world) events(t *testing.T) []*fleetv1.SpotEvent {
 	t.Helper()
-	events, err := w.Store.SpotEvents(t.Context(), uuid.NullUUID{}, uuid.NullUUID{UUID: w.customer, Valid: true}, 100)
+	events, _, err := w.Store.SpotEvents(t.Context(), uuid.NullUUID{}, uuid.NullUUID{UUID: w.customer, Valid: true}, "", "", store.Page{Limit: 100})
 	must(t, err)
 	return events
 }

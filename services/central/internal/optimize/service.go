@@ -67,7 +67,10 @@ type Service struct {
 func New(cfg Config) *Service { return &Service{Config: cfg} }
 
 // Register adds the story's worker. The queue that is made with workers must be handed to Use.
-func (s *Service) Register(workers *river.Workers) { river.AddWorker(workers, &worker{service: s}) }
+func (s *Service) Register(workers *river.Workers) {
+	river.AddWorker(workers, &worker{service: s})
+	river.AddWorker(workers, &sweeper{service: s})
+}
 
 // Use sets the queue that jobs are written to.
 func (s *Service) Use(queue *store.Queue) { s.queue = queue }

@@ -210,15 +210,11 @@ func (b *Book) ClusterState(ctx context.Context, cluster uuid.UUID, customer uui
 	return state, nil
 }
 
-// Clusters lists clusters with their costs.
-func (b *Book) Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv1.Cluster, error) {
-	clusters, err := b.store.Clusters(ctx, customer)
-	if err != nil {
-		return nil, err
-	}
+// AddCosts writes what they cost into clusters of a customer, or of several.
+func (b *Book) AddCosts(ctx context.Context, customer uuid.NullUUID, clusters []*adminv1.Cluster) error {
 	savings, err := b.Savings(ctx, uuid.NullUUID{}, customer)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	byID := map[string]*adminv1.ClusterSavings{}
 	for _, cluster := range savings.GetClusters() {
@@ -228,5 +224,5 @@ func (b *Book) Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv1
 		cluster.CurrentCostPerHour = byID[cluster.GetClusterId()].GetCurrentCostPerHour()
 		cluster.BaselineCostPerHour = byID[cluster.GetClusterId()].GetBaselineCostPerHour()
 	}
-	return clusters, nil
+	return nil
 }

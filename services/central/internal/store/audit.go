@@ -14,7 +14,6 @@ import (
 
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
-	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 )
 
@@ -56,12 +55,12 @@ func (s *Store) AuditEntries(ctx context.Context, f AuditFilter, page Page) ([]*
 	params.Action, params.ActionPrefix = starred(f.Action)
 	params.Actor, params.ActorPrefix = starred(f.Actor)
 	if page.After != nil {
-		at, err := time.Parse(time.RFC3339Nano, page.After.Key)
+		at, err := page.After.moment()
 		if err != nil {
-			return nil, "", badToken()
+			return nil, "", err
 		}
-		if params.AfterID, err = strconv.ParseInt(page.After.ID, 10, 64); err != nil {
-			return nil, "", badToken()
+		if params.AfterID, err = page.After.number(); err != nil {
+			return nil, "", err
 		}
 		params.AfterAt = &at
 	}
@@ -70,7 +69,7 @@ func (s *Store) AuditEntries(ctx context.Context, f AuditFilter, page Page) ([]*
 		return nil, "", wrap("listing", "the audit log", err)
 	}
 	rows, next, err := Cut(page, rows, func(row centraldb.AuditListRow) Cursor {
-		return Cursor{Key: row.At.Format(time.RFC3339Nano), ID: strconv.FormatInt(row.AuditID, 10)}
+		return dated(row.At, strconv.FormatInt(row.AuditID, 10))
 	})
 	if err != nil {
 		return nil, "", err
@@ -95,8 +94,4 @@ func starred(pattern string) (exact, prefix *string) {
 		return nil, &before
 	}
 	return text(pattern), nil
-}
-
-func badToken() error {
-	return fault.Invalid("page_token", "must be the next_page_token of an earlier answer")
 }

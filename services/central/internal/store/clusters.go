@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -70,6 +72,57 @@ func (s *Store) Clusters(ctx context.Context, customer uuid.NullUUID) ([]*adminv
 		clusters = append(clusters, clusterMessage(row))
 	}
 	return clusters, nil
+}
+
+// ClusterList says which clusters are listed, and how.
+type ClusterList struct {
+	// Customer; null: all.
+	Customer uuid.NullUUID
+	// Search is part of the name; empty: any.
+	Search string
+	// Status; empty: all but disconnected.
+	Status string
+	// OrderBy is a field of ListClustersRequest.order_by, " desc" behind turns it round.
+	OrderBy string
+}
+
+// ClusterPage is a page of clusters without costs, and the next page's token. A page
+// of size 0 has all.
+func (s *Store) ClusterPage(ctx context.Context, list ClusterList, size int32, token string) ([]*adminv1.Cluster, string, error) {
+	page, err := NewPage(size, token, list.OrderBy)
+	if err != nil {
+		return nil, "", err
+	}
+	if size == 0 {
+		page.Limit = math.MaxInt32 - 1
+	}
+	after, err := page.After.uuid()
+	if err != nil {
+		return nil, "", err
+	}
+	orderBy, descending := strings.CutSuffix(list.OrderBy, " desc")
+	params := centraldb.ClusterPageParams{
+		OrderBy: orderBy, Descending: descending, CustomerID: list.Customer, Search: list.Search, Status: list.Status,
+		AfterID: after, MaxRows: int32(page.Limit + 1),
+	}
+	if page.After != nil {
+		params.AfterKey = page.After.Key
+	}
+	rows, err := s.q.ClusterPage(ctx, s.db, params)
+	if err != nil {
+		return nil, "", wrap("listing", "clusters", err)
+	}
+	rows, next, err := Cut(page, rows, func(row centraldb.ClusterPageRow) Cursor {
+		return Cursor{Order: list.OrderBy, Key: row.Key, ID: row.Cluster.ClusterID.String()}
+	})
+	if err != nil {
+		return nil, "", wrap("listing", "clusters", err)
+	}
+	clusters := make([]*adminv1.Cluster, 0, len(rows))
+	for _, row := range rows {
+		clusters = append(clusters, clusterMessage(row.Cluster))
+	}
+	return clusters, next, nil
 }
 
 // ClusterState is the cluster with its nodes, pods and budgets, without the baseline.

@@ -96,21 +96,22 @@ type Outcome struct {
 func (s *Store) Outcomes(ctx context.Context, cluster, customer uuid.NullUUID, page Page) ([]Outcome, string, error) {
 	params := centraldb.SavingDecisionsParams{CustomerID: customer, ClusterID: cluster, MaxRows: int32(page.Limit) + 1}
 	if page.After != nil {
-		at, err := time.Parse(time.RFC3339Nano, page.After.Key)
+		at, err := page.After.moment()
 		if err != nil {
-			return nil, "", badToken()
+			return nil, "", err
 		}
-		if params.AfterID, err = uuid.Parse(page.After.ID); err != nil {
-			return nil, "", badToken()
+		id, err := page.After.uuid()
+		if err != nil {
+			return nil, "", err
 		}
-		params.AfterAt = &at
+		params.AfterAt, params.AfterID = &at, id.UUID
 	}
 	rows, err := s.q.SavingDecisions(ctx, s.db, params)
 	if err != nil {
 		return nil, "", wrap("listing", "savings of optimizations", err)
 	}
 	rows, next, err := Cut(page, rows, func(row centraldb.SavingDecisionsRow) Cursor {
-		return Cursor{Key: row.CompletedAt.Format(time.RFC3339Nano), ID: row.OptimizationID.String()}
+		return dated(row.CompletedAt, row.OptimizationID.String())
 	})
 	out := make([]Outcome, 0, len(rows))
 	for _, row := range rows {

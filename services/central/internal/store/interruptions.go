@@ -80,6 +80,10 @@ func (s *Store) LatestInterruption(ctx context.Context, cluster uuid.UUID, insta
 
 // AddInterruption opens one, at risk.
 func (s *Store) AddInterruption(ctx context.Context, i *Interruption) (*Interruption, error) {
+	// Whoever read its nodes before it was disconnected comes again and finds them gone.
+	if err := s.Connected(ctx, i.Cluster); err != nil {
+		return nil, err
+	}
 	row, err := s.q.InterruptionCreate(ctx, s.db, centraldb.InterruptionCreateParams{
 		ClusterID: i.Cluster, InstanceID: i.InstanceID, Nth: int32(i.Nth), NodeName: i.Node, Region: i.Region,
 		AvailabilityZone: i.Zone, InstanceType: i.InstanceType, NodeType: i.NodeType, Traceparent: i.Traceparent,

@@ -103,6 +103,9 @@ func (s *Store) PutReport(ctx context.Context, cluster uuid.UUID, report Fleet) 
 		if err != nil {
 			return wrap("cluster", cluster.String(), err)
 		}
+		if known.Disconnected {
+			return errDisconnected(cluster)
+		}
 		if !report.Complete && known.InventorySequence > 0 {
 			return nil
 		}
@@ -119,7 +122,7 @@ func (s *Store) heard(ctx context.Context, cluster uuid.UUID, epoch int64) (int6
 	if err != nil {
 		return 0, wrap("cluster", cluster.String(), err)
 	}
-	if row.SessionEpoch != epoch {
+	if row.SessionEpoch != epoch || row.Disconnected {
 		return 0, errSuperseded()
 	}
 	return row.InventorySequence, nil

@@ -54,6 +54,11 @@ func (s *Store) TouchKey(ctx context.Context, id uuid.UUID) error {
 
 // CreateKey stores a key of a customer, of a cluster (scope agent), or of neither (platform, service).
 func (s *Store) CreateKey(ctx context.Context, customer, cluster uuid.NullUUID, key NewKey) (*adminv1.APIKey, error) {
+	if cluster.Valid {
+		if err := s.Connected(ctx, cluster.UUID); err != nil {
+			return nil, err
+		}
+	}
 	row, err := s.q.KeyCreate(ctx, s.db, centraldb.KeyCreateParams{
 		SecretHash: key.Hash, Prefix: key.Prefix, Scope: key.Scope, CustomerID: customer, ClusterID: cluster,
 		Description: key.Description, CreatedBy: key.CreatedBy, ExpiresAt: key.ExpiresAt,

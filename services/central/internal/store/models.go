@@ -61,21 +61,33 @@ func (s *Store) RecheckModel(ctx context.Context, version string, checked *mlv1.
 	}))
 }
 
-// Models lists the newest first.
-func (s *Store) Models(ctx context.Context, limit int) ([]*adminv1.Model, error) {
-	rows, err := s.q.ModelList(ctx, s.db, int32(limit))
+// Models is a page of them, newest first, and the next page's token.
+func (s *Store) Models(ctx context.Context, page Page) ([]*adminv1.Model, string, error) {
+	at, err := page.After.moment()
 	if err != nil {
-		return nil, wrap("listing", "models", err)
+		return nil, "", err
+	}
+	after := ""
+	if page.After != nil {
+		after = page.After.ID
+	}
+	rows, err := s.q.ModelList(ctx, s.db, centraldb.ModelListParams{AfterVersion: after, AfterAt: at, MaxRows: int32(page.Limit + 1)})
+	if err != nil {
+		return nil, "", wrap("listing", "models", err)
+	}
+	rows, token, err := Cut(page, rows, func(row centraldb.ModelListRow) Cursor { return dated(row.CreatedAt, row.ModelVersion) })
+	if err != nil {
+		return nil, "", wrap("listing", "models", err)
 	}
 	all := make([]*adminv1.Model, 0, len(rows))
 	for _, row := range rows {
 		model, err := toModel(centraldb.ModelByVersionRow(row))
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		all = append(all, model)
 	}
-	return all, nil
+	return all, token, nil
 }
 
 // Model is one version, without its bytes.

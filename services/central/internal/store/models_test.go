@@ -34,7 +34,7 @@ func newModel(content string, schemaOK bool) NewModel {
 // states of all models by version.
 func (h *house) states(t *testing.T) map[string]*adminv1.Model {
 	t.Helper()
-	all, err := h.Models(t.Context(), 100)
+	all, _, err := h.Models(t.Context(), Page{Limit: 100})
 	must(t, err)
 	by := map[string]*adminv1.Model{}
 	for _, m := range all {

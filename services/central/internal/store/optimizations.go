@@ -38,6 +38,9 @@ func (s *Store) AddOptimization(ctx context.Context, n NewOptimization) (*adminv
 	if err != nil {
 		return nil, wrap("encoding options for cluster", cluster.String(), err)
 	}
+	if err := s.Connected(ctx, cluster); err != nil {
+		return nil, err
+	}
 	params := centraldb.OptimizationCreateParams{
 		ClusterID: cluster, OptimizationType: n.Request.GetOptimizationType(), Options: options, RequestedBy: n.Actor, Traceparent: n.Traceparent,
 		Approval: "planning", Mode: n.Mode, DryRun: n.DryRun, Reason: n.Request.GetReason(),

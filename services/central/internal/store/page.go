@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +26,49 @@ type Cursor struct {
 	Order string `json:"o,omitempty"`
 	Key   string `json:"k,omitempty"`
 	ID    string `json:"i"`
+}
+
+// number reads a cursor whose id is a number.
+func (c *Cursor) number() (int64, error) {
+	n, err := strconv.ParseInt(c.ID, 10, 64)
+	if err != nil {
+		return 0, badToken()
+	}
+	return n, nil
+}
+
+// uuid reads a cursor whose id is one; null without a cursor.
+func (c *Cursor) uuid() (uuid.NullUUID, error) {
+	if c == nil {
+		return uuid.NullUUID{}, nil
+	}
+	id, err := uuid.Parse(c.ID)
+	if err != nil {
+		return uuid.NullUUID{}, badToken()
+	}
+	return uuid.NullUUID{UUID: id, Valid: true}, nil
+}
+
+// moment reads a cursor whose key is a time; the zero time without a cursor.
+func (c *Cursor) moment() (time.Time, error) {
+	if c == nil {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, c.Key)
+	if err != nil {
+		return time.Time{}, badToken()
+	}
+	return at, nil
+}
+
+func badToken() error {
+	return fault.Invalid("page_token", "must be the next_page_token of an earlier answer")
+}
+
+func numbered(n int64) Cursor { return Cursor{ID: strconv.FormatInt(n, 10)} }
+
+func dated(at time.Time, id string) Cursor {
+	return Cursor{Key: at.UTC().Format(time.RFC3339Nano), ID: id}
 }
 
 // maxPage is how much of a list is answered at most, and usualPage when nobody says how much.

@@ -18,6 +18,8 @@ type Opening struct {
 	// AgentID names the agent, LeaderEpoch the lease by which it leads, 0 for none.
 	AgentID     string
 	LeaderEpoch int64
+	// Version is the agent's build.
+	Version string
 	// KubernetesVersion of the cluster, "" if it is not known.
 	KubernetesVersion string
 }
@@ -36,11 +38,11 @@ func (s *Store) OpenSessionOf(ctx context.Context, o Opening) (*Session, error) 
 	}
 	row, err := s.q.ClusterSessionOpen(ctx, s.db, centraldb.ClusterSessionOpenParams{
 		SessionID: uuid.NullUUID{UUID: id, Valid: true}, SessionReplica: text(o.Replica), K8sVersion: o.KubernetesVersion, ClusterID: o.Cluster,
-		SessionAgentID: o.AgentID, LeaderEpoch: o.LeaderEpoch,
+		SessionAgentID: o.AgentID, LeaderEpoch: o.LeaderEpoch, AgentVersion: o.Version,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		if _, unknown := s.CustomerOf(ctx, o.Cluster); unknown != nil {
-			return nil, unknown
+		if refused := s.Connected(ctx, o.Cluster); refused != nil {
+			return nil, refused
 		}
 		return nil, errSuperseded()
 	}

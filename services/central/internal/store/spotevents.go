@@ -71,21 +71,37 @@ func (s *Store) ActOn(ctx context.Context, id uuid.UUID, state, action, replacem
 	}))
 }
 
-// SpotEvents lists the newest first.
-func (s *Store) SpotEvents(ctx context.Context, cluster, customer uuid.NullUUID, limit int) ([]*fleetv1.SpotEvent, error) {
-	rows, err := s.q.SpotEventList(ctx, s.db, centraldb.SpotEventListParams{CustomerID: customer, ClusterID: cluster, MaxRows: int32(limit)})
+// SpotEvents is a page of what was said, newest first, and the next page's token.
+// eventType and instance may be empty: all.
+func (s *Store) SpotEvents(ctx context.Context, cluster, customer uuid.NullUUID, eventType, instance string, page Page) ([]*fleetv1.SpotEvent, string, error) {
+	id, err := page.After.uuid()
 	if err != nil {
-		return nil, wrap("listing", "spot events", err)
+		return nil, "", err
+	}
+	at, err := page.After.moment()
+	if err != nil {
+		return nil, "", err
+	}
+	rows, err := s.q.SpotEventList(ctx, s.db, centraldb.SpotEventListParams{
+		CustomerID: customer, ClusterID: cluster, EventType: eventType, InstanceID: instance, AfterID: id, AfterAt: at,
+		MaxRows: int32(page.Limit + 1),
+	})
+	if err != nil {
+		return nil, "", wrap("listing", "spot events", err)
+	}
+	rows, token, err := Cut(page, rows, func(row centraldb.SpotEvent) Cursor { return dated(row.ReceivedAt, row.EventID.String()) })
+	if err != nil {
+		return nil, "", wrap("listing", "spot events", err)
 	}
 	out := make([]*fleetv1.SpotEvent, 0, len(rows))
 	for _, row := range rows {
 		msg, err := spotEvent(row)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		out = append(out, msg)
 	}
-	return out, nil
+	return out, token, nil
 }
 
 // SpotEventOf is the worst that was said of an interruption; nil: nothing is kept.

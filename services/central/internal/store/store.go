@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +35,9 @@ type Store struct {
 	// locks has room for the locks that may be held at once: each keeps a
 	// connection, and its holder needs others to go on.
 	locks chan struct{}
+	// hear is told when news is committed; told is a transaction's: it has some.
+	hear *atomic.Pointer[func()]
+	told *bool
 }
 
 // Open connects to dsn with at most maxConns connections. echo, if not nil, gets
@@ -79,7 +83,7 @@ func OpenReadOnly(ctx context.Context, dsn string) (*Store, error) {
 
 // New makes a store on a pool.
 func New(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, db: pool, q: centraldb.New(), locks: make(chan struct{}, max(pool.Config().MaxConns/2, 1))}
+	return &Store{pool: pool, db: pool, q: centraldb.New(), locks: make(chan struct{}, max(pool.Config().MaxConns/2, 1)), hear: &atomic.Pointer[func()]{}}
 }
 
 // Close ends all connections.
@@ -93,9 +97,14 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Store) error) error {
 	if s.tx != nil {
 		return fn(s)
 	}
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		return fn(&Store{pool: s.pool, db: tx, tx: tx, q: s.q, locks: s.locks})
+	told := false
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		return fn(&Store{pool: s.pool, db: tx, tx: tx, q: s.q, locks: s.locks, hear: s.hear, told: &told})
 	})
+	if err == nil && told {
+		s.announce()
+	}
+	return err
 }
 
 // inView runs fn in one read-only transaction that sees one moment.
@@ -105,7 +114,7 @@ func (s *Store) inView(ctx context.Context, fn func(tx *Store) error) error {
 	}
 	view := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	return pgx.BeginTxFunc(ctx, s.pool, view, func(tx pgx.Tx) error {
-		return fn(&Store{pool: s.pool, db: tx, tx: tx, q: s.q, locks: s.locks})
+		return fn(&Store{pool: s.pool, db: tx, tx: tx, q: s.q, locks: s.locks, hear: s.hear, told: new(bool)})
 	})
 }
 
