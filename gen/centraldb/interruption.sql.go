@@ -20,7 +20,7 @@ UNION
 SELECT o.cluster_id, l.instance_id::text
 FROM launched_instances l JOIN optimization_history o USING (optimization_id)
 WHERE l.instance_id = ANY ($1::text[])
-  AND ((o.status = 'executing' AND o.current_step = $2) OR (o.status = 'failed' AND o.completed_at > now() - interval '10 minutes'))
+  AND ((o.status = 'executing' AND o.current_step = $2) OR (o.status IN ('failed', 'cancelled') AND o.completed_at > now() - interval '10 minutes'))
 `
 
 type InstanceEndingsParams struct {

@@ -173,6 +173,26 @@ type OptimizationHistory struct {
 	CostBeforePerHour *float64
 	CostAfterPerHour  *float64
 	Traceparent       string
+	Approval          string
+	Mode              string
+	DryRun            bool
+	Reason            string
+	DecidedBy         string
+	DecidedAt         *time.Time
+	DecisionReason    string
+	SnoozedUntil      *time.Time
+	ExpiresAt         *time.Time
+	CancelledAt       *time.Time
+	WaitingCode       string
+	WaitingMessage    string
+	WaitingSince      *time.Time
+	WaitingUntil      *time.Time
+	Plan              []byte
+	PlanEtag          uuid.NullUUID
+	PlanContent       string
+	ConfidenceScore   float64
+	PromisedSavings   *float64
+	PromisedDrains    *int32
 }
 
 type OptimizationLaunch struct {
@@ -198,6 +218,8 @@ type OptimizationNode struct {
 	HourlyPrice    float64
 	Status         string
 	Error          string
+	Round          int32
+	DrainBeganAt   *time.Time
 }
 
 type OptimizationStep struct {
@@ -209,6 +231,18 @@ type OptimizationStep struct {
 	FinishedAt     *time.Time
 	Detail         []byte
 	Error          string
+	HeldSeconds    float64
+}
+
+type Policy struct {
+	PolicyID   uuid.UUID
+	CustomerID uuid.UUID
+	ClusterID  uuid.NullUUID
+	Namespace  string
+	Rules      []byte
+	Etag       uuid.UUID
+	UpdatedAt  time.Time
+	UpdatedBy  string
 }
 
 type SpotEvent struct {
@@ -229,6 +263,21 @@ type SpotEvent struct {
 	State                 string
 }
 
+type Stop struct {
+	StopID               uuid.UUID
+	Scope                string
+	CustomerID           uuid.NullUUID
+	ClusterID            uuid.NullUUID
+	Reason               string
+	IncludeInterruptions bool
+	CreatedAt            time.Time
+	CreatedBy            string
+	LiftedAt             *time.Time
+	LiftedBy             string
+	LiftReason           string
+	DrainsCancelled      int32
+}
+
 type Task struct {
 	TaskID       uuid.UUID
 	ClusterID    uuid.UUID
@@ -247,4 +296,5 @@ type Task struct {
 	Result       []byte
 	FinishedAt   *time.Time
 	Traceparent  string
+	Cause        string
 }

@@ -12,6 +12,29 @@ import (
 	"github.com/google/uuid"
 )
 
+const advisoryLock = `-- name: AdvisoryLock :one
+SELECT pg_try_advisory_lock(hashtextextended($1::text, 0))
+`
+
+// Held by the session, hence gone with the process that held it.
+func (q *Queries) AdvisoryLock(ctx context.Context, db DBTX, key string) (bool, error) {
+	row := db.QueryRow(ctx, advisoryLock, key)
+	var pg_try_advisory_lock bool
+	err := row.Scan(&pg_try_advisory_lock)
+	return pg_try_advisory_lock, err
+}
+
+const advisoryUnlock = `-- name: AdvisoryUnlock :one
+SELECT pg_advisory_unlock(hashtextextended($1::text, 0))
+`
+
+func (q *Queries) AdvisoryUnlock(ctx context.Context, db DBTX, key string) (bool, error) {
+	row := db.QueryRow(ctx, advisoryUnlock, key)
+	var pg_advisory_unlock bool
+	err := row.Scan(&pg_advisory_unlock)
+	return pg_advisory_unlock, err
+}
+
 const launchCreate = `-- name: LaunchCreate :exec
 INSERT INTO optimization_launches (optimization_id, launch_index, client_token, instance_type, availability_zone, node_type,
     node_count, hourly_price, on_demand_hourly_price)
@@ -144,10 +167,9 @@ func (q *Queries) LaunchedNodes(ctx context.Context, db DBTX, optimizationID uui
 }
 
 const optimizationAdvance = `-- name: OptimizationAdvance :execrows
-UPDATE optimization_history SET current_step = $1, status = 'executing', wake_at = now(),
-    executed_at = coalesce(executed_at, now())
+UPDATE optimization_history SET current_step = $1, wake_at = now()
 WHERE optimization_id = $2 AND current_step = $3 AND generation = $4
-  AND status IN ('pending', 'executing')
+  AND status IN ('pending', 'executing') AND approval NOT IN ('awaiting', 'snoozed', 'recommended')
 `
 
 type OptimizationAdvanceParams struct {
@@ -171,8 +193,80 @@ func (q *Queries) OptimizationAdvance(ctx context.Context, db DBTX, arg Optimiza
 	return result.RowsAffected(), nil
 }
 
+const optimizationApprovalSet = `-- name: OptimizationApprovalSet :execrows
+UPDATE optimization_history SET approval = $1::text, promised_savings = NULL, promised_drains = NULL,
+    expires_at = CASE WHEN $1::text = 'awaiting' THEN now() + make_interval(secs => $2::float8) END,
+    waiting_code = CASE WHEN $1::text = 'awaiting' THEN 'approval' ELSE '' END,
+    waiting_message = CASE WHEN $1::text = 'awaiting' THEN $3::text ELSE '' END,
+    waiting_since = CASE WHEN $1::text = 'awaiting' THEN now() END, waiting_until = NULL
+WHERE optimization_id = $4 AND status = 'pending' AND approval IN ('planning', 'not_needed', 'approved') AND cancelled_at IS NULL
+`
+
+type OptimizationApprovalSetParams struct {
+	Approval       string
+	ExpiresSeconds float64
+	Message        string
+	OptimizationID uuid.UUID
+}
+
+// While it plans, or when a plan that nobody had to approve needs it by now.
+func (q *Queries) OptimizationApprovalSet(ctx context.Context, db DBTX, arg OptimizationApprovalSetParams) (int64, error) {
+	result, err := db.Exec(ctx, optimizationApprovalSet,
+		arg.Approval,
+		arg.ExpiresSeconds,
+		arg.Message,
+		arg.OptimizationID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const optimizationApprove = `-- name: OptimizationApprove :one
+UPDATE optimization_history SET approval = 'approved', snoozed_until = NULL, expires_at = NULL, decided_by = $1, decided_at = now(),
+    decision_reason = $2, generation = generation + 1, wake_at = now(),
+    waiting_code = '', waiting_message = '', waiting_since = NULL, waiting_until = NULL
+WHERE optimization_id = $3 AND status = 'pending' AND approval IN ('awaiting', 'snoozed')
+RETURNING generation
+`
+
+type OptimizationApproveParams struct {
+	DecidedBy      string
+	DecisionReason string
+	OptimizationID uuid.UUID
+}
+
+// A new generation: the job that planned has ended.
+func (q *Queries) OptimizationApprove(ctx context.Context, db DBTX, arg OptimizationApproveParams) (int32, error) {
+	row := db.QueryRow(ctx, optimizationApprove, arg.DecidedBy, arg.DecisionReason, arg.OptimizationID)
+	var generation int32
+	err := row.Scan(&generation)
+	return generation, err
+}
+
+const optimizationBegin = `-- name: OptimizationBegin :execrows
+UPDATE optimization_history SET status = 'executing', executed_at = coalesce(executed_at, now())
+WHERE optimization_id = $1 AND generation = $2 AND status IN ('pending', 'executing')
+  AND approval IN ('not_needed', 'approved') AND cancelled_at IS NULL AND NOT dry_run
+`
+
+type OptimizationBeginParams struct {
+	OptimizationID uuid.UUID
+	Generation     int32
+}
+
+// Just before the first thing that is changed. No row: it is another's by now.
+func (q *Queries) OptimizationBegin(ctx context.Context, db DBTX, arg OptimizationBeginParams) (int64, error) {
+	result, err := db.Exec(ctx, optimizationBegin, arg.OptimizationID, arg.Generation)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const optimizationByID = `-- name: OptimizationByID :one
-SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE o.optimization_id = $1
   AND ($2::uuid IS NULL OR c.customer_id = $2)
 `
@@ -182,39 +276,89 @@ type OptimizationByIDParams struct {
 	CustomerID     uuid.NullUUID
 }
 
-func (q *Queries) OptimizationByID(ctx context.Context, db DBTX, arg OptimizationByIDParams) (OptimizationHistory, error) {
+type OptimizationByIDRow struct {
+	OptimizationHistory OptimizationHistory
+	ClusterName         string
+	CustomerID          uuid.UUID
+}
+
+func (q *Queries) OptimizationByID(ctx context.Context, db DBTX, arg OptimizationByIDParams) (OptimizationByIDRow, error) {
 	row := db.QueryRow(ctx, optimizationByID, arg.OptimizationID, arg.CustomerID)
-	var i OptimizationHistory
+	var i OptimizationByIDRow
 	err := row.Scan(
-		&i.OptimizationID,
-		&i.ClusterID,
-		&i.OptimizationType,
-		&i.RequestData,
-		&i.Recommendations,
-		&i.ExecutionPlan,
-		&i.EstimatedSavings,
-		&i.ActualSavings,
-		&i.Status,
-		&i.CreatedAt,
-		&i.ExecutedAt,
-		&i.CompletedAt,
-		&i.ErrorMessage,
-		&i.Options,
-		&i.RequestedBy,
-		&i.CurrentStep,
-		&i.Generation,
-		&i.WakeAt,
-		&i.CostBeforePerHour,
-		&i.CostAfterPerHour,
-		&i.Traceparent,
+		&i.OptimizationHistory.OptimizationID,
+		&i.OptimizationHistory.ClusterID,
+		&i.OptimizationHistory.OptimizationType,
+		&i.OptimizationHistory.RequestData,
+		&i.OptimizationHistory.Recommendations,
+		&i.OptimizationHistory.ExecutionPlan,
+		&i.OptimizationHistory.EstimatedSavings,
+		&i.OptimizationHistory.ActualSavings,
+		&i.OptimizationHistory.Status,
+		&i.OptimizationHistory.CreatedAt,
+		&i.OptimizationHistory.ExecutedAt,
+		&i.OptimizationHistory.CompletedAt,
+		&i.OptimizationHistory.ErrorMessage,
+		&i.OptimizationHistory.Options,
+		&i.OptimizationHistory.RequestedBy,
+		&i.OptimizationHistory.CurrentStep,
+		&i.OptimizationHistory.Generation,
+		&i.OptimizationHistory.WakeAt,
+		&i.OptimizationHistory.CostBeforePerHour,
+		&i.OptimizationHistory.CostAfterPerHour,
+		&i.OptimizationHistory.Traceparent,
+		&i.OptimizationHistory.Approval,
+		&i.OptimizationHistory.Mode,
+		&i.OptimizationHistory.DryRun,
+		&i.OptimizationHistory.Reason,
+		&i.OptimizationHistory.DecidedBy,
+		&i.OptimizationHistory.DecidedAt,
+		&i.OptimizationHistory.DecisionReason,
+		&i.OptimizationHistory.SnoozedUntil,
+		&i.OptimizationHistory.ExpiresAt,
+		&i.OptimizationHistory.CancelledAt,
+		&i.OptimizationHistory.WaitingCode,
+		&i.OptimizationHistory.WaitingMessage,
+		&i.OptimizationHistory.WaitingSince,
+		&i.OptimizationHistory.WaitingUntil,
+		&i.OptimizationHistory.Plan,
+		&i.OptimizationHistory.PlanEtag,
+		&i.OptimizationHistory.PlanContent,
+		&i.OptimizationHistory.ConfidenceScore,
+		&i.OptimizationHistory.PromisedSavings,
+		&i.OptimizationHistory.PromisedDrains,
+		&i.ClusterName,
+		&i.CustomerID,
 	)
 	return i, err
 }
 
+const optimizationCancelAsk = `-- name: OptimizationCancelAsk :one
+UPDATE optimization_history SET cancelled_at = now(), decided_by = $1, decided_at = now(), decision_reason = $2,
+    generation = generation + 1, wake_at = now()
+WHERE optimization_id = $3 AND status IN ('pending', 'executing') AND approval NOT IN ('awaiting', 'snoozed', 'recommended')
+    AND cancelled_at IS NULL
+RETURNING generation
+`
+
+type OptimizationCancelAskParams struct {
+	DecidedBy      string
+	DecisionReason string
+	OptimizationID uuid.UUID
+}
+
+// The job of the new generation rolls it back.
+func (q *Queries) OptimizationCancelAsk(ctx context.Context, db DBTX, arg OptimizationCancelAskParams) (int32, error) {
+	row := db.QueryRow(ctx, optimizationCancelAsk, arg.DecidedBy, arg.DecisionReason, arg.OptimizationID)
+	var generation int32
+	err := row.Scan(&generation)
+	return generation, err
+}
+
 const optimizationCreate = `-- name: OptimizationCreate :one
-INSERT INTO optimization_history (cluster_id, optimization_type, options, requested_by, traceparent)
-VALUES ($1, $2, $3, $4, $5)
-RETURNING optimization_id, cluster_id, optimization_type, request_data, recommendations, execution_plan, estimated_savings, actual_savings, status, created_at, executed_at, completed_at, error_message, options, requested_by, current_step, generation, wake_at, cost_before_per_hour, cost_after_per_hour, traceparent
+INSERT INTO optimization_history (cluster_id, optimization_type, options, requested_by, traceparent, approval, mode, dry_run, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+RETURNING optimization_id, cluster_id, optimization_type, request_data, recommendations, execution_plan, estimated_savings, actual_savings, status, created_at, executed_at, completed_at, error_message, options, requested_by, current_step, generation, wake_at, cost_before_per_hour, cost_after_per_hour, traceparent, approval, mode, dry_run, reason, decided_by, decided_at, decision_reason, snoozed_until, expires_at, cancelled_at, waiting_code, waiting_message, waiting_since, waiting_until, plan, plan_etag, plan_content, confidence_score, promised_savings, promised_drains
 `
 
 type OptimizationCreateParams struct {
@@ -223,6 +367,10 @@ type OptimizationCreateParams struct {
 	Options          []byte
 	RequestedBy      string
 	Traceparent      string
+	Approval         string
+	Mode             string
+	DryRun           bool
+	Reason           string
 }
 
 func (q *Queries) OptimizationCreate(ctx context.Context, db DBTX, arg OptimizationCreateParams) (OptimizationHistory, error) {
@@ -232,6 +380,10 @@ func (q *Queries) OptimizationCreate(ctx context.Context, db DBTX, arg Optimizat
 		arg.Options,
 		arg.RequestedBy,
 		arg.Traceparent,
+		arg.Approval,
+		arg.Mode,
+		arg.DryRun,
+		arg.Reason,
 	)
 	var i OptimizationHistory
 	err := row.Scan(
@@ -256,6 +408,26 @@ func (q *Queries) OptimizationCreate(ctx context.Context, db DBTX, arg Optimizat
 		&i.CostBeforePerHour,
 		&i.CostAfterPerHour,
 		&i.Traceparent,
+		&i.Approval,
+		&i.Mode,
+		&i.DryRun,
+		&i.Reason,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.DecisionReason,
+		&i.SnoozedUntil,
+		&i.ExpiresAt,
+		&i.CancelledAt,
+		&i.WaitingCode,
+		&i.WaitingMessage,
+		&i.WaitingSince,
+		&i.WaitingUntil,
+		&i.Plan,
+		&i.PlanEtag,
+		&i.PlanContent,
+		&i.ConfidenceScore,
+		&i.PromisedSavings,
+		&i.PromisedDrains,
 	)
 	return i, err
 }
@@ -309,13 +481,63 @@ func (q *Queries) OptimizationDecisionSet(ctx context.Context, db DBTX, arg Opti
 	return err
 }
 
+const optimizationDrop = `-- name: OptimizationDrop :many
+UPDATE optimization_history SET status = 'cancelled', approval = $1, completed_at = now(), snoozed_until = NULL, expires_at = NULL,
+    decided_by = CASE WHEN $2::text = '' THEN decided_by ELSE $2::text END,
+    decided_at = CASE WHEN $2::text = '' THEN decided_at ELSE now() END,
+    decision_reason = CASE WHEN $2::text = '' THEN decision_reason ELSE $3::text END,
+    error_message = $4, waiting_code = '', waiting_message = '', waiting_since = NULL, waiting_until = NULL
+WHERE optimization_id = ANY ($5::uuid[]) AND status = 'pending' AND approval IN ('awaiting', 'snoozed', 'recommended')
+RETURNING optimization_id, cluster_id
+`
+
+type OptimizationDropParams struct {
+	Approval        string
+	DecidedBy       string
+	DecisionReason  string
+	ErrorMessage    *string
+	OptimizationIds []uuid.UUID
+}
+
+type OptimizationDropRow struct {
+	OptimizationID uuid.UUID
+	ClusterID      uuid.UUID
+}
+
+// Plans that will not run, and why.
+func (q *Queries) OptimizationDrop(ctx context.Context, db DBTX, arg OptimizationDropParams) ([]OptimizationDropRow, error) {
+	rows, err := db.Query(ctx, optimizationDrop,
+		arg.Approval,
+		arg.DecidedBy,
+		arg.DecisionReason,
+		arg.ErrorMessage,
+		arg.OptimizationIds,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OptimizationDropRow
+	for rows.Next() {
+		var i OptimizationDropRow
+		if err := rows.Scan(&i.OptimizationID, &i.ClusterID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const optimizationEffects = `-- name: OptimizationEffects :many
 SELECT o.optimization_id, o.cluster_id, (o.cost_before_per_hour - o.cost_after_per_hour)::float8 AS saved_per_hour,
     coalesce((SELECT sum(l.node_count) FROM optimization_launches l WHERE l.optimization_id = o.optimization_id AND l.status = 'launched'), 0)::float8 AS launched,
     coalesce((SELECT count(*) FROM optimization_launches l JOIN nodes n ON n.cluster_id = o.cluster_id AND n.instance_id = ANY (l.instance_ids)
         WHERE l.optimization_id = o.optimization_id AND l.status = 'launched' AND n.terminated_at IS NULL), 0)::float8 AS alive
 FROM optimization_history o JOIN clusters c USING (cluster_id)
-WHERE o.status = 'completed' AND o.cost_before_per_hour IS NOT NULL AND o.cost_after_per_hour IS NOT NULL AND c.disconnected_at IS NULL
+WHERE o.status = 'completed' AND NOT o.dry_run AND o.cost_before_per_hour IS NOT NULL AND o.cost_after_per_hour IS NOT NULL AND c.disconnected_at IS NULL
   AND ($1::uuid IS NULL OR c.customer_id = $1)
   AND ($2::uuid IS NULL OR o.cluster_id = $2)
 `
@@ -360,9 +582,36 @@ func (q *Queries) OptimizationEffects(ctx context.Context, db DBTX, arg Optimiza
 	return items, nil
 }
 
+const optimizationExpired = `-- name: OptimizationExpired :many
+SELECT optimization_id FROM optimization_history WHERE approval = 'awaiting' AND expires_at <= now()
+ORDER BY optimization_id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED
+`
+
+func (q *Queries) OptimizationExpired(ctx context.Context, db DBTX) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, optimizationExpired)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var optimization_id uuid.UUID
+		if err := rows.Scan(&optimization_id); err != nil {
+			return nil, err
+		}
+		items = append(items, optimization_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const optimizationFinish = `-- name: OptimizationFinish :execrows
 UPDATE optimization_history SET status = $1, completed_at = now(), error_message = nullif($2::text, ''),
-    actual_savings = $3, cost_after_per_hour = $4
+    actual_savings = $3, cost_after_per_hour = $4,
+    approval = CASE WHEN approval = 'planning' THEN 'not_needed' ELSE approval END,
+    waiting_code = '', waiting_message = '', waiting_since = NULL, waiting_until = NULL
 WHERE optimization_id = $5 AND status IN ('pending', 'executing')
 `
 
@@ -386,6 +635,114 @@ func (q *Queries) OptimizationFinish(ctx context.Context, db DBTX, arg Optimizat
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const optimizationGoOn = `-- name: OptimizationGoOn :exec
+WITH waited AS MATERIALIZED (
+    SELECT o.optimization_id, o.current_step, o.waiting_since FROM optimization_history o
+    WHERE o.optimization_id = $1 AND o.waiting_code <> '' FOR UPDATE),
+held AS (
+    UPDATE optimization_steps s
+    SET held_seconds = s.held_seconds + greatest(0, extract(epoch FROM now() - greatest(w.waiting_since, s.started_at)))
+    FROM waited w WHERE s.optimization_id = w.optimization_id AND s.position = w.current_step AND s.started_at IS NOT NULL)
+UPDATE optimization_history o SET waiting_code = '', waiting_message = '', waiting_since = NULL, waiting_until = NULL
+FROM waited w WHERE o.optimization_id = w.optimization_id
+`
+
+// It waits for nothing any more; what it has waited costs the step in hand no patience.
+func (q *Queries) OptimizationGoOn(ctx context.Context, db DBTX, optimizationID uuid.UUID) error {
+	_, err := db.Exec(ctx, optimizationGoOn, optimizationID)
+	return err
+}
+
+const optimizationHide = `-- name: OptimizationHide :exec
+UPDATE optimization_history SET dry_run = true WHERE optimization_id = $1
+`
+
+// A plan made unasked that came to nothing is not worth a line among those that did.
+func (q *Queries) OptimizationHide(ctx context.Context, db DBTX, optimizationID uuid.UUID) error {
+	_, err := db.Exec(ctx, optimizationHide, optimizationID)
+	return err
+}
+
+const optimizationLastDryRuns = `-- name: OptimizationLastDryRuns :many
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+WHERE o.cluster_id = $1 AND o.optimization_id IN (
+    SELECT DISTINCT ON (d.optimization_type, d.status = 'completed') d.optimization_id FROM optimization_history d
+    WHERE d.cluster_id = $1 AND d.dry_run AND (d.requested_by = 'estimate' OR (d.requested_by <> 'policy' AND d.options = '{}'))
+    ORDER BY d.optimization_type, d.status = 'completed', d.created_at DESC)
+ORDER BY o.optimization_type, o.created_at DESC
+`
+
+type OptimizationLastDryRunsRow struct {
+	OptimizationHistory OptimizationHistory
+	ClusterName         string
+	CustomerID          uuid.UUID
+}
+
+// The newest dry run of each kind in a cluster, and the newest that has ended well.
+func (q *Queries) OptimizationLastDryRuns(ctx context.Context, db DBTX, clusterID uuid.UUID) ([]OptimizationLastDryRunsRow, error) {
+	rows, err := db.Query(ctx, optimizationLastDryRuns, clusterID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OptimizationLastDryRunsRow
+	for rows.Next() {
+		var i OptimizationLastDryRunsRow
+		if err := rows.Scan(
+			&i.OptimizationHistory.OptimizationID,
+			&i.OptimizationHistory.ClusterID,
+			&i.OptimizationHistory.OptimizationType,
+			&i.OptimizationHistory.RequestData,
+			&i.OptimizationHistory.Recommendations,
+			&i.OptimizationHistory.ExecutionPlan,
+			&i.OptimizationHistory.EstimatedSavings,
+			&i.OptimizationHistory.ActualSavings,
+			&i.OptimizationHistory.Status,
+			&i.OptimizationHistory.CreatedAt,
+			&i.OptimizationHistory.ExecutedAt,
+			&i.OptimizationHistory.CompletedAt,
+			&i.OptimizationHistory.ErrorMessage,
+			&i.OptimizationHistory.Options,
+			&i.OptimizationHistory.RequestedBy,
+			&i.OptimizationHistory.CurrentStep,
+			&i.OptimizationHistory.Generation,
+			&i.OptimizationHistory.WakeAt,
+			&i.OptimizationHistory.CostBeforePerHour,
+			&i.OptimizationHistory.CostAfterPerHour,
+			&i.OptimizationHistory.Traceparent,
+			&i.OptimizationHistory.Approval,
+			&i.OptimizationHistory.Mode,
+			&i.OptimizationHistory.DryRun,
+			&i.OptimizationHistory.Reason,
+			&i.OptimizationHistory.DecidedBy,
+			&i.OptimizationHistory.DecidedAt,
+			&i.OptimizationHistory.DecisionReason,
+			&i.OptimizationHistory.SnoozedUntil,
+			&i.OptimizationHistory.ExpiresAt,
+			&i.OptimizationHistory.CancelledAt,
+			&i.OptimizationHistory.WaitingCode,
+			&i.OptimizationHistory.WaitingMessage,
+			&i.OptimizationHistory.WaitingSince,
+			&i.OptimizationHistory.WaitingUntil,
+			&i.OptimizationHistory.Plan,
+			&i.OptimizationHistory.PlanEtag,
+			&i.OptimizationHistory.PlanContent,
+			&i.OptimizationHistory.ConfidenceScore,
+			&i.OptimizationHistory.PromisedSavings,
+			&i.OptimizationHistory.PromisedDrains,
+			&i.ClusterName,
+			&i.CustomerID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const optimizationLeftovers = `-- name: OptimizationLeftovers :one
@@ -412,50 +769,116 @@ func (q *Queries) OptimizationLeftovers(ctx context.Context, db DBTX, optimizati
 }
 
 const optimizationList = `-- name: OptimizationList :many
-SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE ($1::uuid IS NULL OR c.customer_id = $1)
   AND ($2::uuid IS NULL OR o.cluster_id = $2)
-ORDER BY o.created_at DESC
-LIMIT $3
+  AND ($3::text = '' OR o.status = $3)
+  AND ($4::text = '' OR o.optimization_type = $4)
+  AND ($5::text = '' OR o.approval = $5)
+  AND ($6::bool OR NOT o.dry_run)
+  AND (NOT $7::bool
+    OR ($8::text = 'created_at desc' AND (o.created_at, o.optimization_id) < ($9::timestamptz, $10::uuid))
+    OR ($8 = 'created_at' AND (o.created_at, o.optimization_id) > ($9, $10))
+    OR ($8 = 'estimated_savings desc' AND (coalesce(o.estimated_savings, 0), o.optimization_id) < ($11::numeric, $10))
+    OR ($8 = 'estimated_savings' AND (coalesce(o.estimated_savings, 0), o.optimization_id) > ($11, $10)))
+ORDER BY
+    CASE WHEN $8 = 'created_at desc' THEN o.created_at END DESC,
+    CASE WHEN $8 = 'created_at' THEN o.created_at END,
+    CASE WHEN $8 = 'estimated_savings desc' THEN coalesce(o.estimated_savings, 0) END DESC,
+    CASE WHEN $8 = 'estimated_savings' THEN coalesce(o.estimated_savings, 0) END,
+    CASE WHEN $8 IN ('created_at desc', 'estimated_savings desc') THEN o.optimization_id END DESC,
+    o.optimization_id
+LIMIT $12
 `
 
 type OptimizationListParams struct {
-	CustomerID uuid.NullUUID
-	ClusterID  uuid.NullUUID
-	MaxRows    int32
+	CustomerID       uuid.NullUUID
+	ClusterID        uuid.NullUUID
+	Status           string
+	OptimizationType string
+	Approval         string
+	IncludeDryRuns   bool
+	HasAfter         bool
+	By               string
+	AfterAt          time.Time
+	AfterID          uuid.UUID
+	AfterSavings     float64
+	MaxRows          int32
 }
 
-func (q *Queries) OptimizationList(ctx context.Context, db DBTX, arg OptimizationListParams) ([]OptimizationHistory, error) {
-	rows, err := db.Query(ctx, optimizationList, arg.CustomerID, arg.ClusterID, arg.MaxRows)
+type OptimizationListRow struct {
+	OptimizationHistory OptimizationHistory
+	ClusterName         string
+	CustomerID          uuid.UUID
+}
+
+// By created_at or estimated_savings, down or up; behind the place that after names.
+func (q *Queries) OptimizationList(ctx context.Context, db DBTX, arg OptimizationListParams) ([]OptimizationListRow, error) {
+	rows, err := db.Query(ctx, optimizationList,
+		arg.CustomerID,
+		arg.ClusterID,
+		arg.Status,
+		arg.OptimizationType,
+		arg.Approval,
+		arg.IncludeDryRuns,
+		arg.HasAfter,
+		arg.By,
+		arg.AfterAt,
+		arg.AfterID,
+		arg.AfterSavings,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []OptimizationHistory
+	var items []OptimizationListRow
 	for rows.Next() {
-		var i OptimizationHistory
+		var i OptimizationListRow
 		if err := rows.Scan(
-			&i.OptimizationID,
-			&i.ClusterID,
-			&i.OptimizationType,
-			&i.RequestData,
-			&i.Recommendations,
-			&i.ExecutionPlan,
-			&i.EstimatedSavings,
-			&i.ActualSavings,
-			&i.Status,
-			&i.CreatedAt,
-			&i.ExecutedAt,
-			&i.CompletedAt,
-			&i.ErrorMessage,
-			&i.Options,
-			&i.RequestedBy,
-			&i.CurrentStep,
-			&i.Generation,
-			&i.WakeAt,
-			&i.CostBeforePerHour,
-			&i.CostAfterPerHour,
-			&i.Traceparent,
+			&i.OptimizationHistory.OptimizationID,
+			&i.OptimizationHistory.ClusterID,
+			&i.OptimizationHistory.OptimizationType,
+			&i.OptimizationHistory.RequestData,
+			&i.OptimizationHistory.Recommendations,
+			&i.OptimizationHistory.ExecutionPlan,
+			&i.OptimizationHistory.EstimatedSavings,
+			&i.OptimizationHistory.ActualSavings,
+			&i.OptimizationHistory.Status,
+			&i.OptimizationHistory.CreatedAt,
+			&i.OptimizationHistory.ExecutedAt,
+			&i.OptimizationHistory.CompletedAt,
+			&i.OptimizationHistory.ErrorMessage,
+			&i.OptimizationHistory.Options,
+			&i.OptimizationHistory.RequestedBy,
+			&i.OptimizationHistory.CurrentStep,
+			&i.OptimizationHistory.Generation,
+			&i.OptimizationHistory.WakeAt,
+			&i.OptimizationHistory.CostBeforePerHour,
+			&i.OptimizationHistory.CostAfterPerHour,
+			&i.OptimizationHistory.Traceparent,
+			&i.OptimizationHistory.Approval,
+			&i.OptimizationHistory.Mode,
+			&i.OptimizationHistory.DryRun,
+			&i.OptimizationHistory.Reason,
+			&i.OptimizationHistory.DecidedBy,
+			&i.OptimizationHistory.DecidedAt,
+			&i.OptimizationHistory.DecisionReason,
+			&i.OptimizationHistory.SnoozedUntil,
+			&i.OptimizationHistory.ExpiresAt,
+			&i.OptimizationHistory.CancelledAt,
+			&i.OptimizationHistory.WaitingCode,
+			&i.OptimizationHistory.WaitingMessage,
+			&i.OptimizationHistory.WaitingSince,
+			&i.OptimizationHistory.WaitingUntil,
+			&i.OptimizationHistory.Plan,
+			&i.OptimizationHistory.PlanEtag,
+			&i.OptimizationHistory.PlanContent,
+			&i.OptimizationHistory.ConfidenceScore,
+			&i.OptimizationHistory.PromisedSavings,
+			&i.OptimizationHistory.PromisedDrains,
+			&i.ClusterName,
+			&i.CustomerID,
 		); err != nil {
 			return nil, err
 		}
@@ -468,20 +891,78 @@ func (q *Queries) OptimizationList(ctx context.Context, db DBTX, arg Optimizatio
 }
 
 const optimizationLock = `-- name: OptimizationLock :one
-SELECT pg_try_advisory_lock(hashtextextended($1::text, 0))
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+WHERE o.optimization_id = $1
+  AND ($2::uuid IS NULL OR c.customer_id = $2)
+FOR NO KEY UPDATE OF o
 `
 
-// Held by the session, hence gone with the process that held it.
-func (q *Queries) OptimizationLock(ctx context.Context, db DBTX, key string) (bool, error) {
-	row := db.QueryRow(ctx, optimizationLock, key)
-	var pg_try_advisory_lock bool
-	err := row.Scan(&pg_try_advisory_lock)
-	return pg_try_advisory_lock, err
+type OptimizationLockParams struct {
+	OptimizationID uuid.UUID
+	CustomerID     uuid.NullUUID
+}
+
+type OptimizationLockRow struct {
+	OptimizationHistory OptimizationHistory
+	ClusterName         string
+	CustomerID          uuid.UUID
+}
+
+// The row, until the transaction ends.
+func (q *Queries) OptimizationLock(ctx context.Context, db DBTX, arg OptimizationLockParams) (OptimizationLockRow, error) {
+	row := db.QueryRow(ctx, optimizationLock, arg.OptimizationID, arg.CustomerID)
+	var i OptimizationLockRow
+	err := row.Scan(
+		&i.OptimizationHistory.OptimizationID,
+		&i.OptimizationHistory.ClusterID,
+		&i.OptimizationHistory.OptimizationType,
+		&i.OptimizationHistory.RequestData,
+		&i.OptimizationHistory.Recommendations,
+		&i.OptimizationHistory.ExecutionPlan,
+		&i.OptimizationHistory.EstimatedSavings,
+		&i.OptimizationHistory.ActualSavings,
+		&i.OptimizationHistory.Status,
+		&i.OptimizationHistory.CreatedAt,
+		&i.OptimizationHistory.ExecutedAt,
+		&i.OptimizationHistory.CompletedAt,
+		&i.OptimizationHistory.ErrorMessage,
+		&i.OptimizationHistory.Options,
+		&i.OptimizationHistory.RequestedBy,
+		&i.OptimizationHistory.CurrentStep,
+		&i.OptimizationHistory.Generation,
+		&i.OptimizationHistory.WakeAt,
+		&i.OptimizationHistory.CostBeforePerHour,
+		&i.OptimizationHistory.CostAfterPerHour,
+		&i.OptimizationHistory.Traceparent,
+		&i.OptimizationHistory.Approval,
+		&i.OptimizationHistory.Mode,
+		&i.OptimizationHistory.DryRun,
+		&i.OptimizationHistory.Reason,
+		&i.OptimizationHistory.DecidedBy,
+		&i.OptimizationHistory.DecidedAt,
+		&i.OptimizationHistory.DecisionReason,
+		&i.OptimizationHistory.SnoozedUntil,
+		&i.OptimizationHistory.ExpiresAt,
+		&i.OptimizationHistory.CancelledAt,
+		&i.OptimizationHistory.WaitingCode,
+		&i.OptimizationHistory.WaitingMessage,
+		&i.OptimizationHistory.WaitingSince,
+		&i.OptimizationHistory.WaitingUntil,
+		&i.OptimizationHistory.Plan,
+		&i.OptimizationHistory.PlanEtag,
+		&i.OptimizationHistory.PlanContent,
+		&i.OptimizationHistory.ConfidenceScore,
+		&i.OptimizationHistory.PromisedSavings,
+		&i.OptimizationHistory.PromisedDrains,
+		&i.ClusterName,
+		&i.CustomerID,
+	)
+	return i, err
 }
 
 const optimizationOrphans = `-- name: OptimizationOrphans :many
 UPDATE optimization_history SET generation = generation + 1, wake_at = now()
-WHERE status IN ('pending', 'executing') AND wake_at < now() - make_interval(secs => $1::float8)
+WHERE status IN ('pending', 'executing') AND approval NOT IN ('awaiting', 'snoozed', 'recommended') AND wake_at < now() - make_interval(secs => $1::float8)
 RETURNING optimization_id, generation
 `
 
@@ -509,6 +990,74 @@ func (q *Queries) OptimizationOrphans(ctx context.Context, db DBTX, lateSeconds 
 		return nil, err
 	}
 	return items, nil
+}
+
+const optimizationPlanSet = `-- name: OptimizationPlanSet :exec
+UPDATE optimization_history SET plan = $1, plan_etag = gen_random_uuid(), plan_content = $2, confidence_score = $3
+WHERE optimization_id = $4
+`
+
+type OptimizationPlanSetParams struct {
+	Plan            []byte
+	PlanContent     string
+	ConfidenceScore float64
+	OptimizationID  uuid.UUID
+}
+
+func (q *Queries) OptimizationPlanSet(ctx context.Context, db DBTX, arg OptimizationPlanSetParams) error {
+	_, err := db.Exec(ctx, optimizationPlanSet,
+		arg.Plan,
+		arg.PlanContent,
+		arg.ConfidenceScore,
+		arg.OptimizationID,
+	)
+	return err
+}
+
+const optimizationPruneDryRuns = `-- name: OptimizationPruneDryRuns :execrows
+DELETE FROM optimization_history o
+WHERE o.dry_run AND o.requested_by IN ('estimate', 'policy') AND o.completed_at < now() - make_interval(secs => $1::float8)
+    AND EXISTS (SELECT 1 FROM optimization_history n WHERE n.cluster_id = o.cluster_id AND n.optimization_type = o.optimization_type
+        AND n.dry_run AND n.requested_by = o.requested_by AND n.created_at > o.created_at)
+`
+
+// Dry runs that CloudOptim made by itself, but for the newest of each kind.
+func (q *Queries) OptimizationPruneDryRuns(ctx context.Context, db DBTX, keepSeconds float64) (int64, error) {
+	result, err := db.Exec(ctx, optimizationPruneDryRuns, keepSeconds)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const optimizationRemake = `-- name: OptimizationRemake :execrows
+WITH story AS (
+    UPDATE optimization_history o SET current_step = 1, wake_at = now(),
+        promised_savings = CASE WHEN o.approval = 'approved' THEN o.estimated_savings END,
+        promised_drains = CASE WHEN o.approval = 'approved' THEN (SELECT count(*) FROM optimization_nodes n WHERE n.optimization_id = o.optimization_id) END,
+        approval = CASE WHEN o.approval = 'not_needed' THEN 'planning' ELSE o.approval END
+    WHERE o.optimization_id = $2 AND o.generation = $3 AND o.status = 'pending' AND o.approval IN ('approved', 'not_needed')
+    RETURNING o.optimization_id),
+launches AS (DELETE FROM optimization_launches l USING story WHERE l.optimization_id = story.optimization_id),
+nodes AS (DELETE FROM optimization_nodes n USING story WHERE n.optimization_id = story.optimization_id)
+UPDATE optimization_steps s SET status = 'pending', started_at = NULL, finished_at = NULL, held_seconds = 0, error = $1,
+    detail = CASE WHEN s.position = 1 THEN s.detail || jsonb_build_object('remade', coalesce((s.detail ->> 'remade')::int, 0) + 1) ELSE s.detail END
+FROM story WHERE s.optimization_id = story.optimization_id AND s.position <= 3
+`
+
+type OptimizationRemakeParams struct {
+	Why            string
+	OptimizationID uuid.UUID
+	Generation     int32
+}
+
+// Back to the first step, with what was promised: the cluster has outgrown the plan before anything was changed.
+func (q *Queries) OptimizationRemake(ctx context.Context, db DBTX, arg OptimizationRemakeParams) (int64, error) {
+	result, err := db.Exec(ctx, optimizationRemake, arg.Why, arg.OptimizationID, arg.Generation)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const optimizationRemark = `-- name: OptimizationRemark :exec
@@ -539,6 +1088,67 @@ type OptimizationRequestedParams struct {
 func (q *Queries) OptimizationRequested(ctx context.Context, db DBTX, arg OptimizationRequestedParams) error {
 	_, err := db.Exec(ctx, optimizationRequested, arg.RequestData, arg.CostBefore, arg.OptimizationID)
 	return err
+}
+
+const optimizationSnooze = `-- name: OptimizationSnooze :execrows
+UPDATE optimization_history SET approval = 'snoozed', snoozed_until = $1::timestamptz, expires_at = NULL, decided_by = $2, decided_at = now(),
+    decision_reason = $3, waiting_code = 'approval', waiting_message = 'snoozed', waiting_until = $1::timestamptz,
+    waiting_since = coalesce(waiting_since, now())
+WHERE optimization_id = $4 AND status = 'pending' AND approval IN ('awaiting', 'snoozed')
+`
+
+type OptimizationSnoozeParams struct {
+	Until          time.Time
+	DecidedBy      string
+	DecisionReason string
+	OptimizationID uuid.UUID
+}
+
+func (q *Queries) OptimizationSnooze(ctx context.Context, db DBTX, arg OptimizationSnoozeParams) (int64, error) {
+	result, err := db.Exec(ctx, optimizationSnooze,
+		arg.Until,
+		arg.DecidedBy,
+		arg.DecisionReason,
+		arg.OptimizationID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const optimizationSnoozeOver = `-- name: OptimizationSnoozeOver :many
+UPDATE optimization_history SET approval = 'awaiting', snoozed_until = NULL, expires_at = now() + make_interval(secs => $1::float8),
+    waiting_message = 'waits for approval', waiting_until = NULL
+WHERE optimization_id IN (
+    SELECT o.optimization_id FROM optimization_history o WHERE o.approval = 'snoozed' AND o.snoozed_until <= now()
+    ORDER BY o.optimization_id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING optimization_id, cluster_id
+`
+
+type OptimizationSnoozeOverRow struct {
+	OptimizationID uuid.UUID
+	ClusterID      uuid.UUID
+}
+
+func (q *Queries) OptimizationSnoozeOver(ctx context.Context, db DBTX, expiresSeconds float64) ([]OptimizationSnoozeOverRow, error) {
+	rows, err := db.Query(ctx, optimizationSnoozeOver, expiresSeconds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OptimizationSnoozeOverRow
+	for rows.Next() {
+		var i OptimizationSnoozeOverRow
+		if err := rows.Scan(&i.OptimizationID, &i.ClusterID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const optimizationStepBegin = `-- name: OptimizationStepBegin :exec
@@ -604,7 +1214,7 @@ func (q *Queries) OptimizationStepNote(ctx context.Context, db DBTX, arg Optimiz
 }
 
 const optimizationSteps = `-- name: OptimizationSteps :many
-SELECT optimization_id, position, name, status, started_at, finished_at, detail, error FROM optimization_steps WHERE optimization_id = $1 ORDER BY position
+SELECT optimization_id, position, name, status, started_at, finished_at, detail, error, held_seconds FROM optimization_steps WHERE optimization_id = $1 ORDER BY position
 `
 
 func (q *Queries) OptimizationSteps(ctx context.Context, db DBTX, optimizationID uuid.UUID) ([]OptimizationStep, error) {
@@ -625,6 +1235,7 @@ func (q *Queries) OptimizationSteps(ctx context.Context, db DBTX, optimizationID
 			&i.FinishedAt,
 			&i.Detail,
 			&i.Error,
+			&i.HeldSeconds,
 		); err != nil {
 			return nil, err
 		}
@@ -663,20 +1274,123 @@ func (q *Queries) OptimizationStepsSkip(ctx context.Context, db DBTX, optimizati
 	return err
 }
 
-const optimizationUnlock = `-- name: OptimizationUnlock :one
-SELECT pg_advisory_unlock(hashtextextended($1::text, 0))
+const optimizationUndecided = `-- name: OptimizationUndecided :many
+SELECT optimization_id, approval, plan_content, created_at, snoozed_until FROM optimization_history
+WHERE cluster_id = $1 AND optimization_type = $2 AND approval IN ('awaiting', 'snoozed', 'recommended') AND status = 'pending'
+    AND optimization_id <> $3
+ORDER BY optimization_id FOR NO KEY UPDATE
 `
 
-func (q *Queries) OptimizationUnlock(ctx context.Context, db DBTX, key string) (bool, error) {
-	row := db.QueryRow(ctx, optimizationUnlock, key)
-	var pg_advisory_unlock bool
-	err := row.Scan(&pg_advisory_unlock)
-	return pg_advisory_unlock, err
+type OptimizationUndecidedParams struct {
+	ClusterID        uuid.UUID
+	OptimizationType string
+	ExceptID         uuid.UUID
+}
+
+type OptimizationUndecidedRow struct {
+	OptimizationID uuid.UUID
+	Approval       string
+	PlanContent    string
+	CreatedAt      time.Time
+	SnoozedUntil   *time.Time
+}
+
+// Plans of a kind in a cluster that nobody has let run, in the order of their ids, as whoever writes many.
+func (q *Queries) OptimizationUndecided(ctx context.Context, db DBTX, arg OptimizationUndecidedParams) ([]OptimizationUndecidedRow, error) {
+	rows, err := db.Query(ctx, optimizationUndecided, arg.ClusterID, arg.OptimizationType, arg.ExceptID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OptimizationUndecidedRow
+	for rows.Next() {
+		var i OptimizationUndecidedRow
+		if err := rows.Scan(
+			&i.OptimizationID,
+			&i.Approval,
+			&i.PlanContent,
+			&i.CreatedAt,
+			&i.SnoozedUntil,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const optimizationUsage = `-- name: OptimizationUsage :one
+SELECT c.customer_id, c.cluster_name, c.last_seen_at, (SELECT cu.company_name FROM customers cu WHERE cu.customer_id = c.customer_id) AS company_name,
+    (SELECT count(*) FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL)::int AS nodes,
+    ((SELECT count(*) FROM optimization_nodes n JOIN optimization_history o USING (optimization_id)
+        WHERE o.cluster_id = c.cluster_id AND o.status = 'executing' AND n.status = 'draining')
+    + (SELECT count(*) FROM interruptions i WHERE i.cluster_id = c.cluster_id AND i.closed_at IS NULL AND i.state = 'draining'))::int AS draining,
+    (SELECT coalesce(array_agg(n.drain_began_at ORDER BY n.drain_began_at), '{}') FROM optimization_nodes n JOIN optimization_history o USING (optimization_id)
+        WHERE o.cluster_id = c.cluster_id AND n.drain_began_at > now() - interval '1 hour')::timestamptz[] AS began
+FROM clusters c WHERE c.cluster_id = $1
+`
+
+type OptimizationUsageRow struct {
+	CustomerID  uuid.UUID
+	ClusterName string
+	LastSeenAt  *time.Time
+	CompanyName string
+	Nodes       int32
+	Draining    int32
+	Began       []time.Time
+}
+
+// What the guard needs to know of a cluster. Nodes that are drained for AWS count among those at once.
+func (q *Queries) OptimizationUsage(ctx context.Context, db DBTX, clusterID uuid.UUID) (OptimizationUsageRow, error) {
+	row := db.QueryRow(ctx, optimizationUsage, clusterID)
+	var i OptimizationUsageRow
+	err := row.Scan(
+		&i.CustomerID,
+		&i.ClusterName,
+		&i.LastSeenAt,
+		&i.CompanyName,
+		&i.Nodes,
+		&i.Draining,
+		&i.Began,
+	)
+	return i, err
+}
+
+const optimizationWait = `-- name: OptimizationWait :execrows
+UPDATE optimization_history SET waiting_code = $1, waiting_message = $2, waiting_until = $3::timestamptz,
+    waiting_since = CASE WHEN waiting_code = $1 THEN waiting_since ELSE now() END
+WHERE optimization_id = $4 AND status IN ('pending', 'executing')
+  AND (waiting_code, waiting_message, coalesce(waiting_until, 'infinity')) IS DISTINCT FROM ($1, $2, coalesce($3::timestamptz, 'infinity'))
+`
+
+type OptimizationWaitParams struct {
+	Code           string
+	Message        string
+	Until          *time.Time
+	OptimizationID uuid.UUID
+}
+
+// No row: it waits for the same already.
+func (q *Queries) OptimizationWait(ctx context.Context, db DBTX, arg OptimizationWaitParams) (int64, error) {
+	result, err := db.Exec(ctx, optimizationWait,
+		arg.Code,
+		arg.Message,
+		arg.Until,
+		arg.OptimizationID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const optimizationWake = `-- name: OptimizationWake :execrows
 UPDATE optimization_history SET wake_at = now() + make_interval(secs => $1::float8)
 WHERE optimization_id = $2 AND generation = $3 AND status IN ('pending', 'executing')
+  AND approval NOT IN ('awaiting', 'snoozed', 'recommended')
 `
 
 type OptimizationWakeParams struct {
@@ -696,7 +1410,9 @@ func (q *Queries) OptimizationWake(ctx context.Context, db DBTX, arg Optimizatio
 
 const optimizationsLeave = `-- name: OptimizationsLeave :many
 WITH ended AS (
-    UPDATE optimization_history SET status = 'cancelled', completed_at = now(), generation = generation + 1, error_message = $1::text
+    UPDATE optimization_history SET status = 'cancelled', completed_at = now(), generation = generation + 1, error_message = $1::text,
+        approval = CASE WHEN approval IN ('awaiting', 'snoozed', 'recommended') THEN 'expired' WHEN approval = 'planning' THEN 'not_needed' ELSE approval END,
+        snoozed_until = NULL, expires_at = NULL, waiting_code = '', waiting_message = '', waiting_since = NULL, waiting_until = NULL
     WHERE cluster_id = $2 AND status IN ('pending', 'executing')
     RETURNING optimization_id),
 steps AS (
@@ -732,6 +1448,191 @@ func (q *Queries) OptimizationsLeave(ctx context.Context, db DBTX, arg Optimizat
 	return items, nil
 }
 
+const planCandidates = `-- name: PlanCandidates :many
+SELECT c.cluster_id FROM clusters c
+LEFT JOIN policies own ON own.cluster_id = c.cluster_id AND own.namespace = ''
+LEFT JOIN policies around ON around.customer_id = c.customer_id AND around.cluster_id IS NULL
+WHERE c.cluster_id > $1 AND c.status = 'active' AND c.inventory_at IS NOT NULL AND c.last_seen_at > now() - interval '1 minute'
+    AND coalesce(own.rules ->> 'mode', around.rules ->> 'mode', 'read_only') <> 'read_only'
+    AND EXISTS (SELECT 1 FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL AND n.hourly_price IS NULL AND n.instance_type <> '')
+ORDER BY c.cluster_id
+LIMIT $2
+`
+
+type PlanCandidatesParams struct {
+	After   uuid.UUID
+	MaxRows int32
+}
+
+// Clusters that are heard of and priced, and whose mode lets plans be kept; behind the one that after names.
+func (q *Queries) PlanCandidates(ctx context.Context, db DBTX, arg PlanCandidatesParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, planCandidates, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var cluster_id uuid.UUID
+		if err := rows.Scan(&cluster_id); err != nil {
+			return nil, err
+		}
+		items = append(items, cluster_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const planRoundSoonAgain = `-- name: PlanRoundSoonAgain :exec
+UPDATE plan_rounds SET began_at = now() - make_interval(secs => $1::float8)
+WHERE cluster_id = $2 AND purpose = $3 AND engine = $4
+`
+
+type PlanRoundSoonAgainParams struct {
+	AgoSeconds float64
+	ClusterID  uuid.UUID
+	Purpose    string
+	Engine     string
+}
+
+// A round that came to nothing is due again sooner.
+func (q *Queries) PlanRoundSoonAgain(ctx context.Context, db DBTX, arg PlanRoundSoonAgainParams) error {
+	_, err := db.Exec(ctx, planRoundSoonAgain,
+		arg.AgoSeconds,
+		arg.ClusterID,
+		arg.Purpose,
+		arg.Engine,
+	)
+	return err
+}
+
+const planRoundTake = `-- name: PlanRoundTake :execrows
+INSERT INTO plan_rounds (cluster_id, purpose, engine) VALUES ($1, $2, $3)
+ON CONFLICT (cluster_id, purpose, engine) DO UPDATE SET began_at = now()
+    WHERE plan_rounds.began_at <= now() - make_interval(secs => $4::float8)
+`
+
+type PlanRoundTakeParams struct {
+	ClusterID    uuid.UUID
+	Purpose      string
+	Engine       string
+	EverySeconds float64
+}
+
+// No row: another has begun this round, or it is not due yet.
+func (q *Queries) PlanRoundTake(ctx context.Context, db DBTX, arg PlanRoundTakeParams) (int64, error) {
+	result, err := db.Exec(ctx, planRoundTake,
+		arg.ClusterID,
+		arg.Purpose,
+		arg.Engine,
+		arg.EverySeconds,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const planRounds = `-- name: PlanRounds :many
+SELECT cluster_id, engine, began_at FROM plan_rounds WHERE purpose = $1 AND cluster_id = ANY ($2::uuid[])
+`
+
+type PlanRoundsParams struct {
+	Purpose    string
+	ClusterIds []uuid.UUID
+}
+
+type PlanRoundsRow struct {
+	ClusterID uuid.UUID
+	Engine    string
+	BeganAt   time.Time
+}
+
+func (q *Queries) PlanRounds(ctx context.Context, db DBTX, arg PlanRoundsParams) ([]PlanRoundsRow, error) {
+	rows, err := db.Query(ctx, planRounds, arg.Purpose, arg.ClusterIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PlanRoundsRow
+	for rows.Next() {
+		var i PlanRoundsRow
+		if err := rows.Scan(&i.ClusterID, &i.Engine, &i.BeganAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const planRoundsDue = `-- name: PlanRoundsDue :many
+SELECT c.cluster_id FROM clusters c
+WHERE c.status = 'active' AND c.inventory_at IS NOT NULL AND c.last_seen_at > now() - interval '1 minute'
+    AND EXISTS (SELECT 1 FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.cluster_id = c.cluster_id AND n.terminated_at IS NULL AND n.hourly_price IS NULL AND n.instance_type <> '')
+    AND (SELECT count(*) FROM plan_rounds r WHERE r.cluster_id = c.cluster_id AND r.purpose = $1
+        AND r.began_at > now() - make_interval(secs => $2::float8)) < $3::int
+ORDER BY (SELECT max(r.began_at) FROM plan_rounds r WHERE r.cluster_id = c.cluster_id AND r.purpose = $1) NULLS FIRST, c.cluster_id
+LIMIT $4
+`
+
+type PlanRoundsDueParams struct {
+	Purpose      string
+	EverySeconds float64
+	Engines      int32
+	MaxRows      int32
+}
+
+// Clusters that are heard of, with nodes that all have prices, whose last round of the purpose is so long ago; the longest first.
+func (q *Queries) PlanRoundsDue(ctx context.Context, db DBTX, arg PlanRoundsDueParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, planRoundsDue,
+		arg.Purpose,
+		arg.EverySeconds,
+		arg.Engines,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var cluster_id uuid.UUID
+		if err := rows.Scan(&cluster_id); err != nil {
+			return nil, err
+		}
+		items = append(items, cluster_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const replacedAgain = `-- name: ReplacedAgain :exec
+UPDATE optimization_nodes SET status = 'pending', error = $1, round = round + 1, drain_began_at = NULL
+WHERE optimization_id = $2 AND node_name = $3 AND status IN ('pending', 'draining')
+`
+
+type ReplacedAgainParams struct {
+	Error          string
+	OptimizationID uuid.UUID
+	NodeName       string
+}
+
+// A stop cut its cordon or drain short, which is tried again as another piece of work. A drain that came to nothing
+// is not held against the hour.
+func (q *Queries) ReplacedAgain(ctx context.Context, db DBTX, arg ReplacedAgainParams) error {
+	_, err := db.Exec(ctx, replacedAgain, arg.Error, arg.OptimizationID, arg.NodeName)
+	return err
+}
+
 const replacedCreateMany = `-- name: ReplacedCreateMany :exec
 INSERT INTO optimization_nodes (optimization_id, position, node_name, instance_id, hourly_price)
 SELECT $1, v.position, v.node_name, v.instance_id, v.hourly_price
@@ -759,8 +1660,24 @@ func (q *Queries) ReplacedCreateMany(ctx context.Context, db DBTX, arg ReplacedC
 	return err
 }
 
+const replacedDraining = `-- name: ReplacedDraining :exec
+UPDATE optimization_nodes SET status = 'draining', error = '', drain_began_at = now()
+WHERE optimization_id = $1 AND node_name = $2
+`
+
+type ReplacedDrainingParams struct {
+	OptimizationID uuid.UUID
+	NodeName       string
+}
+
+// Its drain begins.
+func (q *Queries) ReplacedDraining(ctx context.Context, db DBTX, arg ReplacedDrainingParams) error {
+	_, err := db.Exec(ctx, replacedDraining, arg.OptimizationID, arg.NodeName)
+	return err
+}
+
 const replacedList = `-- name: ReplacedList :many
-SELECT optimization_id, position, node_name, instance_id, hourly_price, status, error FROM optimization_nodes WHERE optimization_id = $1 ORDER BY position
+SELECT optimization_id, position, node_name, instance_id, hourly_price, status, error, round, drain_began_at FROM optimization_nodes WHERE optimization_id = $1 ORDER BY position
 `
 
 func (q *Queries) ReplacedList(ctx context.Context, db DBTX, optimizationID uuid.UUID) ([]OptimizationNode, error) {
@@ -780,6 +1697,8 @@ func (q *Queries) ReplacedList(ctx context.Context, db DBTX, optimizationID uuid
 			&i.HourlyPrice,
 			&i.Status,
 			&i.Error,
+			&i.Round,
+			&i.DrainBeganAt,
 		); err != nil {
 			return nil, err
 		}

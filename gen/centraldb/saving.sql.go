@@ -587,6 +587,16 @@ func (q *Queries) SavingPrune(ctx context.Context, db DBTX) error {
 	return err
 }
 
+const swapForget = `-- name: SwapForget :exec
+DELETE FROM savings_swaps WHERE swap_id = $1 AND NOT changed
+`
+
+// Nobody has let the plan run: it saves nothing, and promises nothing.
+func (q *Queries) SwapForget(ctx context.Context, db DBTX, swapID uuid.UUID) error {
+	_, err := db.Exec(ctx, swapForget, swapID)
+	return err
+}
+
 const swapFromInterruption = `-- name: SwapFromInterruption :exec
 INSERT INTO savings_swaps (swap_id, cluster_id, mechanism)
 SELECT i.interruption_id, i.cluster_id, 'interruption' FROM interruptions i
@@ -603,7 +613,7 @@ const swapFromOptimization = `-- name: SwapFromOptimization :exec
 INSERT INTO savings_swaps (swap_id, cluster_id, mechanism, cpu_before)
 SELECT o.optimization_id, o.cluster_id, o.optimization_type,
     coalesce((SELECT sum(n.cpu_allocatable) FROM nodes n WHERE n.cluster_id = o.cluster_id AND n.terminated_at IS NULL), 0)
-FROM optimization_history o WHERE o.optimization_id = $1
+FROM optimization_history o WHERE o.optimization_id = $1 AND NOT o.dry_run
 ON CONFLICT (swap_id) DO UPDATE SET cpu_before = EXCLUDED.cpu_before WHERE NOT savings_swaps.changed
 `
 

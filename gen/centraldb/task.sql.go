@@ -64,7 +64,7 @@ func (q *Queries) TaskAudit(ctx context.Context, db DBTX, arg TaskAuditParams) e
 }
 
 const taskByID = `-- name: TaskByID :one
-SELECT task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent FROM tasks WHERE task_id = $1 AND cluster_id = $2
+SELECT task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent, cause FROM tasks WHERE task_id = $1 AND cluster_id = $2
 `
 
 type TaskByIDParams struct {
@@ -93,12 +93,13 @@ func (q *Queries) TaskByID(ctx context.Context, db DBTX, arg TaskByIDParams) (Ta
 		&i.Result,
 		&i.FinishedAt,
 		&i.Traceparent,
+		&i.Cause,
 	)
 	return i, err
 }
 
 const taskByIDs = `-- name: TaskByIDs :many
-SELECT task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent FROM tasks WHERE task_id = ANY ($1::uuid[])
+SELECT task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent, cause FROM tasks WHERE task_id = ANY ($1::uuid[])
 `
 
 func (q *Queries) TaskByIDs(ctx context.Context, db DBTX, taskIds []uuid.UUID) ([]Task, error) {
@@ -128,6 +129,7 @@ func (q *Queries) TaskByIDs(ctx context.Context, db DBTX, taskIds []uuid.UUID) (
 			&i.Result,
 			&i.FinishedAt,
 			&i.Traceparent,
+			&i.Cause,
 		); err != nil {
 			return nil, err
 		}
@@ -144,7 +146,7 @@ UPDATE tasks SET cancel_reason = $1,
     status = CASE WHEN status = 'pending' THEN 'cancelled' ELSE status END,
     finished_at = CASE WHEN status = 'pending' THEN now() END
 WHERE task_id = ANY ($2::uuid[]) AND finished_at IS NULL AND cancel_reason IS NULL
-RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent
+RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent, cause
 `
 
 type TaskCancelParams struct {
@@ -180,6 +182,7 @@ func (q *Queries) TaskCancel(ctx context.Context, db DBTX, arg TaskCancelParams)
 			&i.Result,
 			&i.FinishedAt,
 			&i.Traceparent,
+			&i.Cause,
 		); err != nil {
 			return nil, err
 		}
@@ -225,14 +228,14 @@ func (q *Queries) TaskCancelled(ctx context.Context, db DBTX, clusterID uuid.UUI
 
 const taskCreate = `-- name: TaskCreate :one
 WITH made AS (
-    INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent, cause)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     ON CONFLICT (task_id) DO NOTHING
     RETURNING task_id, cluster_id, task_type, parameters, deadline, created_by),
 audited AS (
     INSERT INTO audit_log (actor, action, customer_id, cluster_id, subject, detail, request_id)
     SELECT m.created_by, 'task.' || m.task_type, c.customer_id, m.cluster_id, left(coalesce(m.parameters ->> 'node_name', ''), 255),
-        jsonb_build_object('task_id', m.task_id, 'parameters', m.parameters, 'deadline', m.deadline), $9
+        jsonb_build_object('task_id', m.task_id, 'parameters', m.parameters, 'deadline', m.deadline), $10
     FROM made m JOIN clusters c USING (cluster_id))
 SELECT count(*) FROM made
 `
@@ -246,6 +249,7 @@ type TaskCreateParams struct {
 	Deadline    time.Time
 	CreatedBy   string
 	Traceparent string
+	Cause       string
 	RequestID   string
 }
 
@@ -261,6 +265,7 @@ func (q *Queries) TaskCreate(ctx context.Context, db DBTX, arg TaskCreateParams)
 		arg.Deadline,
 		arg.CreatedBy,
 		arg.Traceparent,
+		arg.Cause,
 		arg.RequestID,
 	)
 	var count int64
@@ -271,7 +276,7 @@ func (q *Queries) TaskCreate(ctx context.Context, db DBTX, arg TaskCreateParams)
 const taskExpire = `-- name: TaskExpire :many
 UPDATE tasks SET status = CASE WHEN cancel_reason IS NULL THEN 'timeout' ELSE 'cancelled' END, finished_at = now(), lease_until = NULL
 WHERE finished_at IS NULL AND deadline < now() - make_interval(secs => $1::float8)
-RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent
+RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent, cause
 `
 
 // Past its deadline and a lease's grace, so that a result on its way still counts.
@@ -302,6 +307,7 @@ func (q *Queries) TaskExpire(ctx context.Context, db DBTX, graceSeconds float64)
 			&i.Result,
 			&i.FinishedAt,
 			&i.Traceparent,
+			&i.Cause,
 		); err != nil {
 			return nil, err
 		}
@@ -318,7 +324,7 @@ UPDATE tasks SET status = $1, result = $2, finished_at = now(), lease_until = NU
 WHERE task_id = $3 AND tasks.cluster_id = $4 AND finished_at IS NULL
     AND ($5::int = 0 OR $5 >= tasks.attempt OR status <> 'running' OR EXISTS (
         SELECT 1 FROM clusters c WHERE c.cluster_id = tasks.cluster_id AND c.session_epoch = $6::bigint))
-RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent
+RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent, cause
 `
 
 type TaskFinishParams struct {
@@ -361,6 +367,7 @@ func (q *Queries) TaskFinish(ctx context.Context, db DBTX, arg TaskFinishParams)
 		&i.Result,
 		&i.FinishedAt,
 		&i.Traceparent,
+		&i.Cause,
 	)
 	return i, err
 }
@@ -393,7 +400,7 @@ WITH next AS MATERIALIZED (
 UPDATE tasks SET status = 'leased', attempt = attempt + 1, session_epoch = $1,
     lease_until = now() + make_interval(secs => $2::float8)
 FROM next WHERE tasks.task_id = next.task_id
-RETURNING tasks.task_id, tasks.cluster_id, tasks.task_type, tasks.parameters, tasks.priority, tasks.deadline, tasks.created_at, tasks.created_by, tasks.status, tasks.attempt, tasks.session_epoch, tasks.lease_until, tasks.cancel_reason, tasks.progress, tasks.result, tasks.finished_at, tasks.traceparent
+RETURNING tasks.task_id, tasks.cluster_id, tasks.task_type, tasks.parameters, tasks.priority, tasks.deadline, tasks.created_at, tasks.created_by, tasks.status, tasks.attempt, tasks.session_epoch, tasks.lease_until, tasks.cancel_reason, tasks.progress, tasks.result, tasks.finished_at, tasks.traceparent, tasks.cause
 `
 
 type TaskLeaseParams struct {
@@ -441,6 +448,7 @@ func (q *Queries) TaskLease(ctx context.Context, db DBTX, arg TaskLeaseParams) (
 			&i.Result,
 			&i.FinishedAt,
 			&i.Traceparent,
+			&i.Cause,
 		); err != nil {
 			return nil, err
 		}
@@ -472,7 +480,7 @@ WHERE task_id IN (
     SELECT t.task_id FROM tasks t
     WHERE t.cluster_id = $2 AND t.finished_at IS NULL AND t.deadline > now() AND t.cancel_reason IS NULL
     FOR UPDATE SKIP LOCKED)
-RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent
+RETURNING task_id, cluster_id, task_type, parameters, priority, deadline, created_at, created_by, status, attempt, session_epoch, lease_until, cancel_reason, progress, result, finished_at, traceparent, cause
 `
 
 type TaskPollParams struct {
@@ -508,6 +516,7 @@ func (q *Queries) TaskPoll(ctx context.Context, db DBTX, arg TaskPollParams) ([]
 			&i.Result,
 			&i.FinishedAt,
 			&i.Traceparent,
+			&i.Cause,
 		); err != nil {
 			return nil, err
 		}

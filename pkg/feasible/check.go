@@ -124,7 +124,7 @@ func (c *check) podsLeaving() {
 func (c *check) guarded(pod *fleetv1.Pod, budgets []*fleetv1.PodDisruptionBudget) {
 	guards := 0
 	for _, b := range budgets {
-		if !selects(b.GetSelector(), pod.GetLabels()) {
+		if !Selects(b.GetSelector(), pod.GetLabels()) {
 			continue
 		}
 		guards++

@@ -102,8 +102,8 @@ func numbers(value string, values []string) (have, want int64, ok bool) {
 	return have, want, errHave == nil && errWant == nil
 }
 
-// selects says whether a label selector selects the labels; none selects nothing.
-func selects(s *fleetv1.LabelSelector, labels map[string]string) bool {
+// Selects says whether a label selector selects the labels; none selects nothing.
+func Selects(s *fleetv1.LabelSelector, labels map[string]string) bool {
 	if s == nil {
 		return false
 	}
@@ -119,7 +119,7 @@ func selects(s *fleetv1.LabelSelector, labels map[string]string) bool {
 func speaks(t *fleetv1.PodAffinityTerm, owner, pod *fleetv1.Pod) bool {
 	named := slices.Contains(t.GetNamespaces(), pod.GetNamespace())
 	own := len(t.GetNamespaces()) == 0 && !t.GetNamespaceSelector() && pod.GetNamespace() == owner.GetNamespace()
-	return (t.GetNamespaceSelector() || named || own) && selects(t.GetSelector(), pod.GetLabels())
+	return (t.GetNamespaceSelector() || named || own) && Selects(t.GetSelector(), pod.GetLabels())
 }
 
 // room of a node, less what its pods ask for.

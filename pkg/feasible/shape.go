@@ -132,7 +132,7 @@ func (b *Board) spreads(s *shape) {
 	scope := spelled(&fleetv1.Pod{NodeSelector: s.pod.GetNodeSelector(), NodeAffinity: s.pod.GetNodeAffinity()}) + strings.Join(keys, "\x01")
 	for _, t := range hard {
 		sees := func(p *fleetv1.Pod) bool {
-			return !p.GetTerminating() && p.GetNamespace() == s.pod.GetNamespace() && selects(t.GetSelector(), p.GetLabels())
+			return !p.GetTerminating() && p.GetNamespace() == s.pod.GetNamespace() && Selects(t.GetSelector(), p.GetLabels())
 		}
 		selector := "none"
 		if t.GetSelector() != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/gateway"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/interruption/listen"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
@@ -89,6 +90,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 		Store: data.store, Dispatch: tasks, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Dashboards: wakes,
 		Policy: cfg.interruptionPolicy(), Log: log,
 	})
+	safety := guard.New(guard.Config{Store: data.store, Dispatch: tasks, Dashboards: wakes, Log: log})
 	queue, err := newQueue(data.store, log, optimizer, interruptions)
 	if err != nil {
 		return nil, err
@@ -114,7 +116,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("risk", risk.New(data.store, mlv1.NewPredictionServiceClient(ml), log).Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
 	return c, c.open(ctx, cfg, telemetry, doors{
-		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, interruptions: interruptions, ml: ml, tasks: tasks,
+		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions, ml: ml, tasks: tasks,
 	})
 }
 
@@ -131,6 +133,7 @@ type doors struct {
 	feed          *activity.Feed
 	book          *savings.Book
 	optimizer     *optimize.Service
+	guard         *guard.Service
 	interruptions *interruption.Service
 	ml            *grpc.ClientConn
 	tasks         *dispatch.Dispatcher
@@ -159,8 +162,8 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 		Store: d.store, Keys: keys, Bucket: d.bus.Limiter(), Longest: time.Duration(cfg.Central.SessionHours) * time.Hour, Log: telemetry.Log,
 	}
 	desk := admin.New(admin.Config{
-		Store: d.store, Book: d.book, Optimizer: d.optimizer, Bus: d.bus, Feed: d.feed, Replays: d.store, Keys: keys, Door: door,
-		OIDC: cfg.signInOptions(), ML: d.ml, Agents: d.tasks, Install: cfg.install(), MLTimeout: cfg.API.RequestTimeout(),
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Guard: d.guard, Bus: d.bus, Feed: d.feed, Replays: d.store, Keys: keys,
+		Door: door, OIDC: cfg.signInOptions(), ML: d.ml, Agents: d.tasks, Install: cfg.install(), MLTimeout: cfg.API.RequestTimeout(),
 		MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
 		// Before their connection ends, which says nothing.
 		MaxStreamAge: cfg.maxConnectionAge() * 9 / 10,

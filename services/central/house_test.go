@@ -19,9 +19,11 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/config"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
@@ -189,9 +191,18 @@ func (h *house) furnish(t *testing.T) {
 	t.Helper()
 	h.customer, h.admin = h.newCustomer(t, "Example Inc.", "ops@example.com")
 	made := h.must(t, 201, "POST", "/api/v1/admin/clusters", h.admin, `{"cluster_name": "prod", "region": "us-east-1",
-		"launch": {"launch_template_id": "lt-0123456789abcdef0", "subnet_ids": {"us-east-1a": "subnet-1"}}}`).(map[string]any)
+		"launch": {"launch_template_id": "lt-0123456789abcdef0", "subnet_ids": {"us-east-1a": "subnet-1"}}, "mode": "automatic"}`).(map[string]any)
 	h.agent = made["agent_api_key"].(string)
 	h.cluster = made["cluster"].(map[string]any)["cluster_id"].(string)
+	// Nothing is planned but what a test asks for.
+	if err := h.store.InTx(t.Context(), func(tx *store.Store) error {
+		scope := store.PolicyScope{Customer: uuid.MustParse(h.customer), Cluster: uuid.NullUUID{UUID: uuid.MustParse(h.cluster), Valid: true}}
+		values := &adminv1.PolicyValues{Mode: proto.String("automatic"), Engines: &adminv1.PlanEngines{}}
+		_, _, err := tx.SetPolicy(t.Context(), scope, values, "", "test")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (h *house) newCustomer(t *testing.T, name, email string) (id, key string) {

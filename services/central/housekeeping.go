@@ -13,6 +13,9 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
+// keepDryRuns is how long plans are kept that CloudOptim made by itself and did not carry out.
+const keepDryRuns = 7 * 24 * time.Hour
+
 // housekeeper does what must be done now and then, by whichever replica comes first.
 type housekeeper struct {
 	store *store.Store
@@ -38,7 +41,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 		case <-hourly.C:
 			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx), h.store.PruneRefusals(ctx),
 				h.store.PruneTraining(ctx, h.keep), h.store.PruneSavings(ctx), h.store.PruneActivity(ctx), h.store.PrunePredictions(ctx),
-				h.store.PruneSignIns(ctx))
+				h.store.PruneSignIns(ctx), h.store.PruneDryRuns(ctx, keepDryRuns))
 		}
 		if err != nil && ctx.Err() == nil {
 			h.log.ErrorContext(ctx, "keeping house", "error", err)

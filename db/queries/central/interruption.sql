@@ -35,7 +35,7 @@ UNION
 SELECT o.cluster_id, l.instance_id::text
 FROM launched_instances l JOIN optimization_history o USING (optimization_id)
 WHERE l.instance_id = ANY (@instance_ids::text[])
-  AND ((o.status = 'executing' AND o.current_step = @rollback_step) OR (o.status = 'failed' AND o.completed_at > now() - interval '10 minutes'));
+  AND ((o.status = 'executing' AND o.current_step = @rollback_step) OR (o.status IN ('failed', 'cancelled') AND o.completed_at > now() - interval '10 minutes'));
 
 -- name: InterruptionLatest :one
 SELECT * FROM interruptions WHERE cluster_id = @cluster_id AND instance_id = @instance_id

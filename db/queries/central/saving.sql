@@ -3,8 +3,12 @@
 INSERT INTO savings_swaps (swap_id, cluster_id, mechanism, cpu_before)
 SELECT o.optimization_id, o.cluster_id, o.optimization_type,
     coalesce((SELECT sum(n.cpu_allocatable) FROM nodes n WHERE n.cluster_id = o.cluster_id AND n.terminated_at IS NULL), 0)
-FROM optimization_history o WHERE o.optimization_id = @optimization_id
+FROM optimization_history o WHERE o.optimization_id = @optimization_id AND NOT o.dry_run
 ON CONFLICT (swap_id) DO UPDATE SET cpu_before = EXCLUDED.cpu_before WHERE NOT savings_swaps.changed;
+
+-- name: SwapForget :exec
+-- Nobody has let the plan run: it saves nothing, and promises nothing.
+DELETE FROM savings_swaps WHERE swap_id = @swap_id AND NOT changed;
 
 -- name: SwapFromInterruption :exec
 INSERT INTO savings_swaps (swap_id, cluster_id, mechanism)

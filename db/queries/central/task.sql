@@ -2,8 +2,8 @@
 -- The same cause makes the same id: writing it again changes nothing. Whatever an agent is told to do
 -- to a node is in the audit log: in the same statement, as there may be thousands at once.
 WITH made AS (
-    INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent)
-    VALUES (@task_id, @cluster_id, @task_type, @parameters, @priority, @deadline, @created_by, @traceparent)
+    INSERT INTO tasks (task_id, cluster_id, task_type, parameters, priority, deadline, created_by, traceparent, cause)
+    VALUES (@task_id, @cluster_id, @task_type, @parameters, @priority, @deadline, @created_by, @traceparent, @cause)
     ON CONFLICT (task_id) DO NOTHING
     RETURNING task_id, cluster_id, task_type, parameters, deadline, created_by),
 audited AS (

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -200,9 +201,21 @@ func (s *Stage) register(ctx context.Context) error {
 	err = s.Admin.Post(ctx, "/api/v1/admin/clusters", map[string]any{
 		"cluster_name": s.Lab.ClusterName, "region": s.Lab.Region,
 		"launch": map[string]any{"launch_template_id": s.Lab.LaunchTemplateID, "subnet_ids": s.Lab.SubnetIDs},
+		"mode":   "automatic",
 	}, &made)
+	if err != nil {
+		return err
+	}
 	s.ClusterID, s.AgentKey = made.Cluster.ClusterID, made.AgentAPIKey
-	return err
+	return s.SetPolicy(ctx, nil)
+}
+
+// SetPolicy sets values of the cluster's policy beside mode automatic, in which nothing is
+// planned but what is asked for, and a budget that leaves the pace to each optimization.
+func (s *Stage) SetPolicy(ctx context.Context, values map[string]any) error {
+	all := map[string]any{"mode": "automatic", "engines": map[string]any{}, "budgets": map[string]any{}}
+	maps.Copy(all, values)
+	return s.Admin.Do(ctx, http.MethodPut, "/api/v1/admin/policies", map[string]any{"cluster_id": s.ClusterID, "values": all}, nil)
 }
 
 // StartAgent starts the agent with its ServiceAccount's rights.
@@ -264,7 +277,7 @@ func (s *Stage) Follow(ctx context.Context, id string, every time.Duration, see 
 		o, err := s.Optimization(ctx, id)
 		if err == nil {
 			see(o)
-			if o.Status == "completed" || o.Status == "failed" {
+			if o.Status == "completed" || o.Status == "failed" || o.Status == "cancelled" {
 				return o, nil
 			}
 		}

@@ -3424,7 +3424,7 @@ func (x *ListOptimizationsRequest) GetOrderBy() string {
 
 type ListOptimizationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Newest first, without steps.
+	// In the order asked for, without steps.
 	Optimizations []*Optimization `protobuf:"bytes,1,rep,name=optimizations,proto3" json:"optimizations,omitempty"`
 	// Asks for the next page; empty: this is the last. REST has it as header Next-Page-Token.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`

@@ -65,7 +65,8 @@ type AdminServiceClient interface {
 	GetSavings(ctx context.Context, in *GetSavingsRequest, opts ...grpc.CallOption) (*GetSavingsResponse, error)
 	// TriggerOptimization starts one; the answer is its first state. How far it goes
 	// is the policy's to say: in mode automatic it runs, in approve it waits for
-	// approval once it has a plan, in recommend and read_only it is a dry run.
+	// approval once it has a plan, in recommend the plan is kept and nobody may
+	// start it, in read_only it is a dry run.
 	TriggerOptimization(ctx context.Context, in *TriggerOptimizationRequest, opts ...grpc.CallOption) (*TriggerOptimizationResponse, error)
 	// ListOptimizations lists the newest first.
 	ListOptimizations(ctx context.Context, in *ListOptimizationsRequest, opts ...grpc.CallOption) (*ListOptimizationsResponse, error)
@@ -411,7 +412,8 @@ type AdminServiceServer interface {
 	GetSavings(context.Context, *GetSavingsRequest) (*GetSavingsResponse, error)
 	// TriggerOptimization starts one; the answer is its first state. How far it goes
 	// is the policy's to say: in mode automatic it runs, in approve it waits for
-	// approval once it has a plan, in recommend and read_only it is a dry run.
+	// approval once it has a plan, in recommend the plan is kept and nobody may
+	// start it, in read_only it is a dry run.
 	TriggerOptimization(context.Context, *TriggerOptimizationRequest) (*TriggerOptimizationResponse, error)
 	// ListOptimizations lists the newest first.
 	ListOptimizations(context.Context, *ListOptimizationsRequest) (*ListOptimizationsResponse, error)

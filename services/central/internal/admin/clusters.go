@@ -34,6 +34,9 @@ func (s *Server) ListClusters(ctx context.Context, req *adminv1.ListClustersRequ
 	if err := s.Book.AddCosts(ctx, customer, clusters); err != nil {
 		return nil, err
 	}
+	if err := s.Guard.Describe(ctx, clusters...); err != nil {
+		return nil, err
+	}
 	return &adminv1.ListClustersResponse{Clusters: clusters, NextPageToken: token}, rpc.SetNextPage(ctx, token)
 }
 
@@ -66,9 +69,13 @@ func (s *Server) CreateCluster(ctx context.Context, req *adminv1.CreateClusterRe
 		}
 		return tx.Audit(ctx, store.Act{
 			Actor: actor, Action: "cluster.create", Customer: some(customer), Cluster: some(cluster), Subject: req.GetClusterName(),
+			Detail: map[string]any{"mode": req.GetMode()},
 		})
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.Guard.Describe(ctx, resp.GetCluster()); err != nil {
 		return nil, err
 	}
 	return resp, rpc.SetHTTPStatus(ctx, http.StatusCreated)

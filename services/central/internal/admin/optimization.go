@@ -4,7 +4,9 @@ import (
 	"context"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/rpc"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
 // defaultPage is how much of a list is answered when nobody says how much.
@@ -23,7 +25,7 @@ func (s *Server) TriggerOptimization(ctx context.Context, req *adminv1.TriggerOp
 	return &adminv1.TriggerOptimizationResponse{Optimization: started}, nil
 }
 
-// ListOptimizations lists the newest first.
+// ListOptimizations lists those asked for, a page at a time.
 func (s *Server) ListOptimizations(ctx context.Context, req *adminv1.ListOptimizationsRequest) (*adminv1.ListOptimizationsResponse, error) {
 	customer, err := auth.Customer(ctx)
 	if err != nil {
@@ -33,15 +35,20 @@ func (s *Server) ListOptimizations(ctx context.Context, req *adminv1.ListOptimiz
 	if err != nil {
 		return nil, err
 	}
-	limit := int(req.GetPageSize())
-	if limit == 0 {
-		limit = defaultPage
+	filter := store.OptimizationFilter{
+		Customer: customer, Cluster: cluster, Status: req.GetStatus(), Type: req.GetOptimizationType(), Approval: req.GetApproval(),
+		DryRuns: req.GetIncludeDryRuns(), Order: req.GetOrderBy(),
 	}
-	found, err := s.Store.Optimizations(ctx, cluster, customer, limit)
+	page, err := store.NewPage(req.GetPageSize(), req.GetPageToken(), filter.By())
 	if err != nil {
 		return nil, err
 	}
-	return &adminv1.ListOptimizationsResponse{Optimizations: found}, nil
+	resp := &adminv1.ListOptimizationsResponse{}
+	resp.Optimizations, resp.NextPageToken, err = s.Store.Optimizations(ctx, filter, page)
+	if err != nil {
+		return nil, err
+	}
+	return resp, rpc.SetNextPage(ctx, resp.GetNextPageToken())
 }
 
 // GetOptimizationDecision returns ml's whole answer; not found before it has answered.

@@ -15,6 +15,8 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/activity"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/bus"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
@@ -26,13 +28,6 @@ type Book interface {
 	Savings(ctx context.Context, cluster, customer uuid.NullUUID) (*adminv1.GetSavingsResponse, error)
 	History(ctx context.Context, cluster, customer uuid.NullUUID, when savings.Range) (*adminv1.GetSavingsHistoryResponse, error)
 	Decisions(ctx context.Context, cluster, customer uuid.NullUUID, page store.Page) (*adminv1.ListDecisionSavingsResponse, error)
-}
-
-// Optimizer starts optimizations.
-type Optimizer interface {
-	Trigger(ctx context.Context, customer uuid.NullUUID, actor string, req *adminv1.TriggerOptimizationRequest) (*adminv1.Optimization, error)
-	// Leave cancels what runs in a cluster that tx disconnects, and returns how many.
-	Leave(ctx context.Context, tx *store.Store, cluster uuid.UUID) (int, error)
 }
 
 // Revoker makes what becomes of keys, members and customers act on every replica at once.
@@ -51,7 +46,8 @@ type Announcer interface {
 type Config struct {
 	Store     *store.Store
 	Book      Book
-	Optimizer Optimizer
+	Optimizer *optimize.Service
+	Guard     *guard.Service
 	Keys      Revoker
 	// Door opens and closes people's sessions.
 	Door *auth.Door

@@ -72,7 +72,7 @@ func drainTask(i *store.Interruption, now time.Time) (*fleetv1.Task, error) {
 	}
 	return &fleetv1.Task{
 		TaskId: i.DrainTask.UUID.String(), ClusterId: i.Cluster.String(), TaskType: "drain_node", Parameters: parameters, Priority: 1,
-		Deadline: timestamppb.New(drainUntil(i, now)), CreatedBy: actor, Traceparent: i.Traceparent,
+		Deadline: timestamppb.New(drainUntil(i, now)), CreatedBy: actor, Traceparent: i.Traceparent, Cause: "interruption",
 	}, nil
 }
 

@@ -45,6 +45,9 @@ func (s *Service) follow(ctx context.Context, id uuid.UUID) (time.Duration, erro
 	if node == nil && i.State != "gone" {
 		return soonAgain, s.gone(ctx, i)
 	}
+	if wait, err := s.standStill(ctx, i); wait > 0 || err != nil {
+		return wait, err
+	}
 	switch i.State {
 	case "at_risk":
 		return s.atRisk(ctx, i)
@@ -84,11 +87,17 @@ func (s *Service) atRisk(ctx context.Context, i *store.Interruption) (time.Durat
 		})
 		return soonAgain, err
 	}
+	if i.Replacement == "" {
+		return soonAgain, s.catchUp(ctx, i)
+	}
 	ready, err := s.replacementReady(ctx, i)
 	if err != nil || !ready {
 		return 2 * time.Second, err
 	}
 	err = s.change(ctx, i.ID, "interruption.draining", func(tx *store.Store, i *store.Interruption) (bool, error) {
+		if held, err := s.held(ctx, tx, i.Cluster); err != nil || held {
+			return false, err
+		}
 		return s.drain(ctx, tx, i, i.Urgency, uuid.Nil)
 	})
 	return soonAgain, err
@@ -124,6 +133,9 @@ func (s *Service) draining(ctx context.Context, i *store.Interruption) (time.Dur
 	got := outcomes[i.DrainTask.UUID]
 	if !got.Done() {
 		return soonAgain, nil
+	}
+	if cutShort(got) {
+		return soonAgain, s.drainAgain(ctx, i)
 	}
 	outcome, trouble := outcomeOf(got)
 	if outcome == "drained" || outcome == "forced" {

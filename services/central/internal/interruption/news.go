@@ -83,6 +83,10 @@ func (s *Service) change(ctx context.Context, id uuid.UUID, action string, fn fu
 	var changed *store.Interruption
 	err := s.Store.InTx(ctx, func(tx *store.Store) error {
 		changed = nil
+		// First of all: who has the row locked, must not wait for a stop.
+		if err := tx.BarStops(ctx); err != nil {
+			return err
+		}
 		i, err := tx.LockInterruption(ctx, id)
 		if err != nil {
 			return err

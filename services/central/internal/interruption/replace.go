@@ -68,6 +68,14 @@ func (s *Service) replaceNow(ctx context.Context, id uuid.UUID) time.Duration {
 	}
 	i, err := s.Store.Interruption(ctx, id)
 	if err == nil {
+		held, unknown := s.held(ctx, s.Store, i.Cluster)
+		if held {
+			s.delay(ctx, id)
+			return replacePause
+		}
+		err = unknown
+	}
+	if err == nil {
 		spanned, span := s.span(ctx, i.Traceparent, "interruption.replace", i.InstanceID)
 		defer span.End()
 		bounded, cancel := context.WithTimeout(spanned, replaceOnce)
@@ -83,11 +91,16 @@ func (s *Service) replaceNow(ctx context.Context, id uuid.UUID) time.Duration {
 			return 0
 		}
 	}
-	// The lease of this run is over in any case; without the row, the sweep finds it.
+	s.delay(ctx, id)
+	return replacePause
+}
+
+// delay a replacement a little: the lease of this run is over in any case; without the
+// row, the sweep finds it.
+func (s *Service) delay(ctx context.Context, id uuid.UUID) {
 	if err := s.Store.DelayReplacement(context.WithoutCancel(ctx), id, replacePause-time.Second); err != nil {
 		s.Log.WarnContext(ctx, "delaying a replacement", "interruption_id", id, "error", err)
 	}
-	return replacePause
 }
 
 // replace decides whether a replacement is needed, and launches it.

@@ -27,6 +27,8 @@ type heard struct {
 	ours bool
 	// task by which the agent drains the node already.
 	task uuid.UUID
+	// watched: the cluster is only looked at. stopped: a stop includes interruptions.
+	watched, stopped bool
 }
 
 // Take takes in what a queue's messages say. When it returns, everything that was
@@ -125,10 +127,12 @@ func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 	var changed, warned []*store.Interruption
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {
 		fresh, changed, warned = nil, nil, nil // the transaction may be tried again
-		if err := tx.LockInstances(ctx, ids); err != nil {
+		holds, err := take(ctx, tx, clustersOf(all), ids)
+		if err != nil {
 			return err
 		}
 		for k, h := range all {
+			h.watched, h.stopped = holds.watched[h.owner.Cluster], holds.stopped[h.owner.Cluster]
 			// One whose group waits is let go by us, whoever ends it.
 			h.ours = h.Hook == nil && slices.Contains(ours[h.owner.Cluster], h.InstanceID)
 			isNew, i, err := s.hear(traced[k], tx, h)
@@ -153,6 +157,20 @@ func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 	return fresh, nil
 }
 
+// take the instances in hand, and say what keeps the clusters' interruptions from being
+// acted on.
+func take(ctx context.Context, tx *store.Store, clusters []uuid.UUID, instances []string) (restraint, error) {
+	// First of all: who has rows of instances locked, must not wait for a stop.
+	if err := tx.BarStops(ctx); err != nil {
+		return restraint{}, err
+	}
+	holds, err := restrained(ctx, tx, clusters...)
+	if err != nil {
+		return restraint{}, err
+	}
+	return holds, tx.LockInstances(ctx, instances)
+}
+
 // publish wakes the agents' streams, once each, and then tells the dashboards.
 func (s *Service) publish(ctx context.Context, changed []*store.Interruption) {
 	clusters := map[uuid.UUID]bool{}
@@ -175,11 +193,13 @@ func (s *Service) hear(ctx context.Context, tx *store.Store, h heard) (bool, *st
 	if err != nil {
 		return false, nil, err
 	}
-	i, err = s.lifeOf(ctx, tx, h, p, i)
+	if !h.watched {
+		i, err = s.lifeOf(ctx, tx, h, p, i)
+	}
 	if err != nil {
 		return false, nil, err
 	}
-	if i == nil {
+	if i == nil || h.watched {
 		return s.record(ctx, tx, h, "recorded")
 	}
 	fresh, err := tx.AddSaid(ctx, said(h, i, words(i)))
@@ -239,11 +259,14 @@ func comesBack(h heard, p pressure, newest *store.Interruption) bool {
 func (s *Service) advance(ctx context.Context, tx *store.Store, h heard, p pressure, i *store.Interruption) (bool, error) {
 	before := *i
 	add(i, p, h.Notice)
-	if err := s.wantReplacement(ctx, tx, h, i); err != nil {
-		return false, err
+	// While a stop includes interruptions, it is only remembered; catchUp does the rest.
+	if !h.stopped {
+		if err := s.wantReplacement(ctx, tx, h, i); err != nil {
+			return false, err
+		}
 	}
 	// A planned one is drained when its replacement is there; what we end is empty.
-	if !h.ours && i.Urgency > planned {
+	if !h.ours && !h.stopped && i.Urgency > planned {
 		if _, err := s.drain(ctx, tx, i, before.Urgency, h.task); err != nil {
 			return false, err
 		}

@@ -39,6 +39,7 @@ func (s *Service) welcome(ctx context.Context, i *store.Interruption) error {
 		return s.Dispatch.Add(ctx, tx, &fleetv1.Task{
 			TaskId: id.String(), ClusterId: i.Cluster.String(), TaskType: "label_node", Parameters: parameters, Priority: 3,
 			Deadline: timestamppb.New(time.Now().Add(5 * time.Minute)), CreatedBy: actor, Traceparent: i.Traceparent,
+			Cause: "interruption",
 		})
 	})
 	if err == nil {

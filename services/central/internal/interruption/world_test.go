@@ -133,7 +133,7 @@ func (w *world) tenant(t *testing.T, name string) (customer, cluster uuid.UUID) 
 	}, "", newKey(name+"/admin", "admin"))
 	must(t, err)
 	made, err := w.Store.CreateCluster(t.Context(), customer, &adminv1.CreateClusterRequest{
-		ClusterName: name, Region: "us-east-1",
+		ClusterName: name, Region: "us-east-1", Mode: "automatic",
 		Launch: &adminv1.LaunchSettings{LaunchTemplateId: "lt-1", SubnetIds: map[string]string{"us-east-1a": "subnet-a", "us-east-1b": "subnet-b"}},
 	}, newKey(name, "agent"))
 	must(t, err)

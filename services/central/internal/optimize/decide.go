@@ -17,6 +17,7 @@ import (
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -29,7 +30,11 @@ func (r *run) state(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if err := fresh(state); err != nil {
+	policy, err := guard.PolicyOf(ctx, r.Store, r.story.Cluster)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := fresh(state, policy.StaleAfter()); err != nil {
 		return waiting(time.Second, "%s", fault.From(err).Message), nil
 	}
 	if n := unpriced(state); n > 0 {
@@ -38,9 +43,14 @@ func (r *run) state(ctx context.Context) (outcome, error) {
 		}
 		return waiting(time.Second, "the prices of %d nodes are not known", n), nil
 	}
+	pin(state, policy, r.byItself(policy))
+	asked := r.story.CreatedAt
+	if time.Since(asked) > planLasts { // it is made anew
+		asked = time.Now()
+	}
 	req := &mlv1.DecisionRequest{
-		RequestId: r.story.ID.String(), ClusterId: r.story.Cluster.String(), Timestamp: timestamppb.New(r.story.CreatedAt),
-		DecisionType: r.story.Type, CurrentState: state, Requirements: r.story.Options.GetRequirements(), Constraints: r.constraints(),
+		RequestId: r.story.ID.String(), ClusterId: r.story.Cluster.String(), Timestamp: timestamppb.New(asked),
+		DecisionType: r.story.Type, CurrentState: state, Requirements: r.story.Options.GetRequirements(), Constraints: r.constraints(state, policy),
 	}
 	return outcome{
 		detail: map[string]any{
@@ -53,25 +63,44 @@ func (r *run) state(ctx context.Context) (outcome, error) {
 	}, nil
 }
 
-// constraints are the caller's; zones are those that nodes can be launched in. Where
-// none can, nothing is bought.
-func (r *run) constraints() *structpb.Struct {
+// constraints are the caller's; the least saving is the policy's unless they say another.
+// Zones are those that nodes can be launched in. Where none can, nothing is bought: what
+// that would save is only told by a dry run, for the zones that the nodes are in.
+func (r *run) constraints(state *fleetv1.ClusterState, policy *guard.Policy) *structpb.Struct {
 	fields := maps.Clone(r.story.Options.GetConstraints().GetFields())
 	if fields == nil {
 		fields = map[string]*structpb.Value{}
 	}
+	if fields["min_savings_ratio"] == nil {
+		fields["min_savings_ratio"] = structpb.NewNumberValue(policy.Values.GetMinSavingsRatio())
+	}
+	zones := slices.Sorted(maps.Keys(r.account.SubnetIDs))
 	if !mayLaunch(r.account) {
-		fields["allow_purchases"] = structpb.NewBoolValue(false)
-		return &structpb.Struct{Fields: fields}
+		if r.story.Type == "bin_pack" {
+			fields["allow_purchases"] = structpb.NewBoolValue(false)
+			return &structpb.Struct{Fields: fields}
+		}
+		zones = zonesOf(state)
 	}
 	if len(fields["zones"].GetListValue().GetValues()) == 0 {
-		zones := &structpb.ListValue{}
-		for _, zone := range slices.Sorted(maps.Keys(r.account.SubnetIDs)) {
-			zones.Values = append(zones.Values, structpb.NewStringValue(zone))
+		list := &structpb.ListValue{}
+		for _, zone := range zones {
+			list.Values = append(list.Values, structpb.NewStringValue(zone))
 		}
-		fields["zones"] = structpb.NewListValue(zones)
+		fields["zones"] = structpb.NewListValue(list)
 	}
 	return &structpb.Struct{Fields: fields}
+}
+
+// zonesOf the nodes.
+func zonesOf(state *fleetv1.ClusterState) []string {
+	zones := map[string]bool{}
+	for _, node := range state.GetNodes() {
+		if node.GetAvailabilityZone() != "" {
+			zones[node.GetAvailabilityZone()] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(zones))
 }
 
 func unpriced(state *fleetv1.ClusterState) int {
@@ -97,24 +126,37 @@ func (r *run) decide(ctx context.Context) (outcome, error) {
 	}
 	launches := r.launches(decision)
 	replaced := r.replaced(decision)
+	plan := summaryOf(r.story.Request.GetCurrentState(), decision, replaced)
+	is, err := r.rule(ctx, decision, replaced, plan)
+	if err != nil {
+		return outcome{}, err
+	}
 	detail := map[string]any{
 		"launch": len(launches), "replace": len(replaced), "estimated_savings": decision.GetEstimatedSavings(),
 		"confidence_score": decision.GetConfidenceScore(), "risk_assessment": decision.GetRiskAssessment().AsMap(),
 		"metadata": decision.GetMetadata().AsMap(),
 	}
-	result := outcome{detail: detail, commit: func(ctx context.Context, tx *store.Store) error {
-		if err := tx.SetDecision(ctx, r.story.ID, decision); err != nil {
-			return err
-		}
-		if err := tx.AddLaunches(ctx, r.story.ID, launches); err != nil {
-			return err
-		}
-		return tx.AddReplaced(ctx, r.story.ID, replaced)
-	}}
-	if len(replaced) == 0 {
-		result.finished = &ending{status: "completed", message: "nothing to do: no change saves enough", costAfter: r.story.CostBefore}
-	}
-	return result, nil
+	return outcome{
+		detail: detail, finished: is.over,
+		commit: func(ctx context.Context, tx *store.Store) error {
+			if err := tx.SetDecision(ctx, r.story.ID, decision); err != nil {
+				return err
+			}
+			if is.over == nil { // what only makes the plan launches nothing
+				if err := tx.AddLaunches(ctx, r.story.ID, launches); err != nil {
+					return err
+				}
+			}
+			if err := tx.AddReplaced(ctx, r.story.ID, replaced); err != nil {
+				return err
+			}
+			if err := tx.SetPlan(ctx, r.story.ID, plan, contentOf(decision, replaced), decision.GetConfidenceScore()); err != nil {
+				return err
+			}
+			return r.enact(ctx, tx, is)
+		},
+		after: func(ctx context.Context) { r.tellRuling(ctx, is) },
+	}, nil
 }
 
 // mayPass tells trouble that passes from an answer.

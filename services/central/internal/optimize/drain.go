@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -17,17 +19,21 @@ const (
 )
 
 // drain cordons every node to take away, then drains a few at a time. A node
-// that cannot be drained is kept and made schedulable again; the others go on.
+// that cannot be drained is kept and made schedulable again; the others go on. While
+// something holds the story, it only looks after what it has begun.
 func (r *run) drain(ctx context.Context) (outcome, error) {
 	nodes, err := r.Store.ReplacedNodes(ctx, r.story.ID)
 	if err != nil {
 		return outcome{}, err
 	}
-	if stop, err := r.recheck(ctx, nodes); err != nil || stop != nil {
-		return *orDone(stop), err
+	held, err := r.held(ctx)
+	if err != nil {
+		return outcome{}, err
 	}
-	if done, err := r.cordon(ctx, nodes); err != nil || done != nil {
-		return *orDone(done), err
+	if held == nil {
+		if wait, err := r.prepare(ctx, nodes); err != nil || wait != nil {
+			return *orDone(wait), err
+		}
 	}
 	if err := r.settle(ctx, nodes); err != nil {
 		return outcome{}, err
@@ -39,10 +45,20 @@ func (r *run) drain(ctx context.Context) (outcome, error) {
 	if len(homeless) > 0 {
 		return r.shelter(ctx, homeless, nodes)
 	}
-	if err := r.nextWave(ctx, nodes); err != nil {
-		return outcome{}, err
+	if held == nil {
+		if held, err = r.nextWave(ctx, nodes); err != nil {
+			return outcome{}, err
+		}
 	}
-	return r.drained(ctx, nodes)
+	return r.drained(ctx, nodes, held)
+}
+
+// prepare rechecks the plan before the first node is touched, and cordons.
+func (r *run) prepare(ctx context.Context, nodes []store.Replaced) (*outcome, error) {
+	if stop, err := r.recheck(ctx, nodes); err != nil || stop != nil {
+		return stop, err
+	}
+	return r.cordon(ctx, nodes)
 }
 
 func orDone(o *outcome) *outcome {
@@ -57,15 +73,19 @@ func orDone(o *outcome) *outcome {
 // cluster's rules allow it.
 func (r *run) recheck(ctx context.Context, nodes []store.Replaced) (*outcome, error) {
 	for _, node := range nodes {
-		if node.Status != "pending" {
+		if node.Status != "pending" || node.Round > 0 {
 			return nil, nil
 		}
+	}
+	policy, err := guard.PolicyOf(ctx, r.Store, r.story.Cluster)
+	if err != nil {
+		return nil, err
 	}
 	state, err := r.Store.ClusterState(ctx, r.story.Cluster, noCustomer)
 	if err != nil {
 		return nil, err
 	}
-	if err := fresh(state); err != nil {
+	if err := fresh(state, policy.StaleAfter()); err != nil {
 		wait := waiting(time.Second, "%s", fault.From(err).Message)
 		return &wait, nil
 	}
@@ -81,6 +101,7 @@ func (r *run) recheck(ctx context.Context, nodes []store.Replaced) (*outcome, er
 		fail := failed("only %d of %d launched nodes are still ready, nothing was drained", len(ready), len(ids))
 		return &fail, nil
 	}
+	pin(state, policy, r.byItself(policy))
 	return nil, r.stillFeasible(ctx, state, nodes, ready)
 }
 
@@ -97,6 +118,10 @@ func (r *run) cordon(ctx context.Context, nodes []store.Replaced) (*outcome, err
 	if err != nil {
 		return nil, err
 	}
+	if done.held != nil {
+		wait := holding(done.held)
+		return &wait, nil
+	}
 	if !done.all() {
 		wait := waiting(300*time.Millisecond, "%d of %d nodes are cordoned", done.ended(), len(all))
 		return &wait, nil
@@ -105,6 +130,10 @@ func (r *run) cordon(ctx context.Context, nodes []store.Replaced) (*outcome, err
 		node, got := nodes[i], done.of(all[k])
 		if got.Status == "success" || node.Status != "pending" {
 			continue
+		}
+		if cutShort(got) {
+			wait := waiting(300*time.Millisecond, "a stop cut the cordon of node %s short, which is done again", node.Node)
+			return &wait, r.Store.TryAgain(ctx, r.story.ID, node.Node, "its cordon was cut short by a stop")
 		}
 		if err := r.keep(ctx, node, "cordon: "+orElse(got.Result.GetError(), got.Status)); err != nil {
 			return nil, err
@@ -134,6 +163,11 @@ func (r *run) settle(ctx context.Context, nodes []store.Replaced) error {
 				return err
 			}
 			nodes[i].Status = "drained"
+		case cutShort(got):
+			if err := r.Store.TryAgain(ctx, r.story.ID, node.Node, "its drain was cut short by a stop"); err != nil {
+				return err
+			}
+			nodes[i].Status, nodes[i].Round = "pending", node.Round+1
 		default:
 			if err := r.keep(ctx, node, "drain: "+orElse(got.Result.GetError(), got.Status)); err != nil {
 				return err
@@ -152,43 +186,67 @@ func (r *run) keep(ctx context.Context, node store.Replaced, why string) error {
 	return r.Store.SetReplaced(ctx, r.story.ID, "kept", why, node.Node)
 }
 
-// nextWave starts drains as far as the limit allows.
-func (r *run) nextWave(ctx context.Context, nodes []store.Replaced) error {
+// nextWave starts drains as far as the limit and the guard allow, and returns what keeps
+// it from more while none is under way.
+func (r *run) nextWave(ctx context.Context, nodes []store.Replaced) (*adminv1.Waiting, error) {
 	limit := int(r.story.Options.GetMaxParallelDrains())
 	if limit == 0 {
 		limit = max(1, len(nodes)/10)
 	}
+	underWay := 0
 	for _, node := range nodes {
 		if node.Status == "draining" {
-			limit--
+			underWay++
 		}
 	}
 	for i, node := range nodes {
-		if limit <= 0 {
-			return nil
+		if underWay >= limit {
+			return nil, nil
 		}
 		if node.Status != "pending" {
 			continue
 		}
-		if _, err := r.perform(ctx, []work{r.drainWork(node)}); err != nil {
-			return err
+		held, err := r.beginDrain(ctx, node)
+		if err != nil {
+			return nil, err
 		}
-		if err := r.Store.SetReplaced(ctx, r.story.ID, "draining", "", node.Node); err != nil {
-			return err
+		if held != nil && held.GetCode() == guard.ForBudget && underWay > 0 {
+			return nil, nil // a budget paces the drains
+		}
+		if held != nil {
+			return held, nil
 		}
 		nodes[i].Status = "draining"
-		limit--
+		underWay++
 	}
-	return nil
+	return nil, nil
 }
 
-// drained ends the step when no drain is left to do.
-func (r *run) drained(ctx context.Context, nodes []store.Replaced) (outcome, error) {
+// beginDrain writes a drain and that it begins, in one transaction, so that budgets count
+// it, or returns what keeps it from that.
+func (r *run) beginDrain(ctx context.Context, node store.Replaced) (*adminv1.Waiting, error) {
+	task, err := r.task(r.drainWork(node))
+	if err != nil {
+		return nil, err
+	}
+	return r.write(ctx, guard.Act{Drains: true}, []*fleetv1.Task{task}, func(tx *store.Store) error {
+		return tx.BeginDrain(ctx, r.story.ID, node.Node)
+	})
+}
+
+// drained ends the step when no drain is left to do; held says what keeps it from more.
+func (r *run) drained(ctx context.Context, nodes []store.Replaced, held *adminv1.Waiting) (outcome, error) {
 	count := map[string]int{}
 	for _, node := range nodes {
 		count[node.Status]++
 	}
-	if left := count["pending"] + count["draining"]; left > 0 {
+	left := count["pending"] + count["draining"]
+	if left > 0 && held != nil {
+		out := holding(held)
+		out.detail = map[string]any{"drained": count["drained"], "kept": count["kept"]}
+		return out, nil
+	}
+	if left > 0 {
 		return outcome{
 			wait: 300 * time.Millisecond, trouble: fmt.Sprintf("%d of %d nodes are left to drain", left, len(nodes)),
 			detail: map[string]any{"drained": count["drained"], "kept": count["kept"]},
@@ -226,11 +284,11 @@ func (r *run) keptNodes(ctx context.Context) ([]string, error) {
 func (r *run) cordonWork(node store.Replaced) work {
 	return r.work("cordon_node", node.Node, 2, taskWithin, &fleetv1.CordonNodeParameters{
 		NodeName: node.Node, InstanceId: node.InstanceID, Reason: "optimization " + r.story.ID.String(),
-	})
+	}).round(r, node.Round)
 }
 
 func (r *run) uncordonWork(node store.Replaced) work {
-	return r.work("uncordon_node", node.Node, 2, taskWithin, &fleetv1.UncordonNodeParameters{NodeName: node.Node, InstanceId: node.InstanceID})
+	return r.work("uncordon_node", node.Node, 2, taskWithin, &fleetv1.UncordonNodeParameters{NodeName: node.Node, InstanceId: node.InstanceID}).undo()
 }
 
 func (r *run) drainWork(node store.Replaced) work {
@@ -240,5 +298,5 @@ func (r *run) drainWork(node store.Replaced) work {
 	}
 	return r.work("drain_node", node.Node, 4, within, &fleetv1.DrainNodeParameters{
 		NodeName: node.Node, InstanceId: node.InstanceID, UncordonOnFailure: true,
-	})
+	}).round(r, node.Round)
 }

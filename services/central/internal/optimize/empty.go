@@ -9,6 +9,7 @@ import (
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/pods"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
@@ -23,7 +24,11 @@ func (r *run) onlyEmpty(ctx context.Context, nodes []store.Replaced) (*outcome, 
 	if err != nil {
 		return nil, err
 	}
-	if err := fresh(state); err != nil {
+	policy, err := guard.PolicyOf(ctx, r.Store, r.story.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	if err := fresh(state, policy.StaleAfter()); err != nil {
 		wait := waiting(time.Second, "%s", fault.From(err).Message)
 		return &wait, nil
 	}

@@ -3,6 +3,7 @@ package optimize
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,11 @@ func (r *run) terminate(ctx context.Context) (outcome, error) {
 	nodes, err := r.Store.ReplacedNodes(ctx, r.story.ID)
 	if err != nil {
 		return outcome{}, err
+	}
+	if slices.ContainsFunc(nodes, func(n store.Replaced) bool { return n.Status == "drained" }) {
+		if held, err := r.held(ctx); err != nil || held != nil {
+			return holdingOr(held), err
+		}
 	}
 	if wait, err := r.onlyEmpty(ctx, nodes); wait != nil || err != nil {
 		return *orDone(wait), err
@@ -121,7 +127,9 @@ func (r *run) rollback(ctx context.Context) (outcome, error) {
 	}
 	var back []work
 	for _, node := range nodes {
-		back = append(back, r.uncordonWork(node).again(r, "rollback"))
+		if node.Status != "terminated" {
+			back = append(back, r.uncordonWork(node).again(r, "rollback"))
+		}
 	}
 	if done, err := r.perform(ctx, back); err != nil || !done.all() {
 		return waiting(300*time.Millisecond, "old nodes are being made schedulable"), err
@@ -133,7 +141,7 @@ func (r *run) rollback(ctx context.Context) (outcome, error) {
 	var away []work
 	for _, node := range launched {
 		if !node.Gone {
-			away = append(away, r.drainWork(store.Replaced{Node: node.Name, InstanceID: node.InstanceID}).again(r, "rollback"))
+			away = append(away, r.drainWork(store.Replaced{Node: node.Name, InstanceID: node.InstanceID}).again(r, "rollback").undo())
 		}
 	}
 	done, err := r.perform(ctx, away)

@@ -23,6 +23,9 @@ var noCustomer = uuid.NullUUID{}
 
 // launch launches what is not launched yet, one EC2 call at a time, and notes each.
 func (r *run) launch(ctx context.Context) (outcome, error) {
+	if stop, err := r.begin(ctx); err != nil || stop != nil {
+		return *orDone(stop), err
+	}
 	launches, err := r.Store.Launches(ctx, r.story.ID)
 	if err != nil {
 		return outcome{}, err
@@ -33,6 +36,9 @@ func (r *run) launch(ctx context.Context) (outcome, error) {
 		}
 		if r.account.SubnetIDs[l.Zone] == "" {
 			return failed("the cluster has no subnet in zone %s", l.Zone), nil
+		}
+		if held, err := r.held(ctx); err != nil || held != nil {
+			return holdingOr(held), err
 		}
 		failure, err := r.launchOne(ctx, l)
 		if err != nil || failure != "" {
@@ -181,6 +187,9 @@ func (r *run) label(ctx context.Context) (outcome, error) {
 	done, err := r.perform(ctx, work)
 	if err != nil {
 		return outcome{}, err
+	}
+	if done.held != nil {
+		return holding(done.held), nil
 	}
 	if bad := done.failures(); len(bad) > 0 {
 		return failed("labelling nodes: %s", bad[0]), nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
@@ -15,6 +16,7 @@ import (
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -194,19 +196,28 @@ func TestTheSameWorkHasTheSameName(t *testing.T) {
 }
 
 func TestConstraintsAreTheCallersAndZonesThoseWithASubnet(t *testing.T) {
-	r := &run{account: &store.Account{LaunchTemplateID: "lt-1", SubnetIDs: map[string]string{"b": "1", "a": "2"}}, story: &store.Story{Options: &adminv1.OptimizationOptions{}}}
-	if diff := cmp.Diff(map[string]any{"zones": []any{"a", "b"}}, r.constraints().AsMap()); diff != "" {
-		t.Error(diff)
-	}
-	theirs, err := structpb.NewStruct(map[string]any{"zones": []any{"b"}, "min_savings": 3})
+	policy, err := guard.Resolve([]*adminv1.Policy{{Values: &adminv1.PolicyValues{MinSavingsRatio: proto.Float64(0.2)}}})
 	must(t, err)
-	r.story.Options.Constraints = theirs
-	if diff := cmp.Diff(map[string]any{"zones": []any{"b"}, "min_savings": 3.0}, r.constraints().AsMap()); diff != "" {
-		t.Error(diff)
-	}
-	r.account = &store.Account{}
-	if diff := cmp.Diff(map[string]any{"zones": []any{"b"}, "min_savings": 3.0, "allow_purchases": false}, r.constraints().AsMap()); diff != "" {
-		t.Error(diff)
+	state := &fleetv1.ClusterState{Nodes: []*fleetv1.NodeMetric{{AvailabilityZone: "d"}, {AvailabilityZone: "c"}, {}}}
+	launch, none := &store.Account{LaunchTemplateID: "lt-1", SubnetIDs: map[string]string{"b": "1", "a": "2"}}, &store.Account{}
+	for _, c := range []struct {
+		name, engine string
+		account      *store.Account
+		theirs, want map[string]any
+	}{
+		{"zones with a subnet, and the policy's least saving", "spot_optimize", launch, nil, map[string]any{"zones": []any{"a", "b"}, "min_savings_ratio": 0.2}},
+		{"the caller's count", "spot_optimize", launch, map[string]any{"zones": []any{"b"}, "min_savings_ratio": 0.0}, map[string]any{"zones": []any{"b"}, "min_savings_ratio": 0.0}},
+		{"nothing is bought without launch settings", "bin_pack", none, nil, map[string]any{"allow_purchases": false, "min_savings_ratio": 0.2}},
+		{"but an estimate is made for the zones there are", "spot_optimize", none, nil, map[string]any{"zones": []any{"c", "d"}, "min_savings_ratio": 0.2}},
+	} {
+		r := &run{account: c.account, story: &store.Story{Type: c.engine, Options: &adminv1.OptimizationOptions{}}}
+		if c.theirs != nil {
+			r.story.Options.Constraints, err = structpb.NewStruct(c.theirs)
+			must(t, err)
+		}
+		if diff := cmp.Diff(c.want, r.constraints(state, policy).AsMap()); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
 	}
 }
 

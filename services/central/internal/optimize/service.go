@@ -30,12 +30,10 @@ import (
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/dispatch"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
-
-// StaleAfter is the oldest state that is acted on.
-const StaleAfter = time.Minute
 
 // runnable are the optimizations that a story can carry out: those whose plans
 // change nodes.
@@ -61,6 +59,8 @@ type Config struct {
 type Service struct {
 	Config
 	queue *store.Queue
+	// plannedTo is the last cluster that was looked at for plans that are due.
+	plannedTo uuid.UUID
 }
 
 // New makes a service; give it the queue before it is used.
@@ -88,7 +88,30 @@ func (s *Service) Trigger(ctx context.Context, customer uuid.NullUUID, actor str
 	if err := checkOptions(req.GetOptimizationType(), req.GetOptions()); err != nil {
 		return nil, err
 	}
-	owner, err := s.ready(ctx, cluster, customer, req.GetOptimizationType())
+	return s.start(ctx, beginning{customer: customer, cluster: cluster, actor: actor, req: req, take: everyTime})
+}
+
+// beginning is what a story begins with.
+type beginning struct {
+	customer uuid.NullUUID
+	cluster  uuid.UUID
+	actor    string
+	req      *adminv1.TriggerOptimizationRequest
+	// take says, in the transaction that writes the story, whether to begin at all.
+	take func(ctx context.Context, tx *store.Store) (bool, error)
+}
+
+func everyTime(context.Context, *store.Store) (bool, error) { return true, nil }
+
+// start writes a story and its job; nil: it was not to begin. In a cluster that may only
+// be looked at, it is a dry run.
+func (s *Service) start(ctx context.Context, b beginning) (*adminv1.Optimization, error) {
+	policy, err := guard.PolicyOf(ctx, s.Store, b.cluster)
+	if err != nil {
+		return nil, err
+	}
+	dry := b.req.GetDryRun() || policy.Mode() == guard.ReadOnly
+	owner, err := s.ready(ctx, b, policy, dry)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +119,14 @@ func (s *Service) Trigger(ctx context.Context, customer uuid.NullUUID, actor str
 	otel.GetTextMapPropagator().Inject(ctx, carrier)
 	var started *adminv1.Optimization
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {
-		started, err = tx.AddOptimization(ctx, cluster, req, actor, carrier.Get("traceparent"), stepNames())
+		started = nil
+		if take, err := b.take(ctx, tx); err != nil || !take {
+			return err
+		}
+		started, err = tx.AddOptimization(ctx, store.NewOptimization{
+			Request: b.req, Cluster: b.cluster, Actor: b.actor, Traceparent: carrier.Get("traceparent"), Mode: policy.Mode(), DryRun: dry,
+			Steps: stepNames(),
+		})
 		if err != nil {
 			return err
 		}
@@ -105,46 +135,51 @@ func (s *Service) Trigger(ctx context.Context, customer uuid.NullUUID, actor str
 			return err
 		}
 		return tx.Audit(ctx, store.Act{
-			Actor: actor, Action: "optimization.trigger", Subject: started.GetOptimizationId(),
-			Customer: uuid.NullUUID{UUID: owner, Valid: true}, Cluster: uuid.NullUUID{UUID: cluster, Valid: true},
-			Detail: map[string]any{"optimization_type": req.GetOptimizationType(), "options": asMap(req.GetOptions())},
+			Actor: b.actor, Action: "optimization.trigger", Subject: started.GetOptimizationId(), Customer: some(owner), Cluster: some(b.cluster),
+			Detail: map[string]any{
+				"optimization_type": b.req.GetOptimizationType(), "options": asMap(b.req.GetOptions()), "mode": policy.Mode(), "dry_run": dry,
+				"reason": b.req.GetReason(),
+			},
 		})
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || started == nil || b.actor == byEstimate { // estimates are asked for, not told
+		return started, err
 	}
 	s.tell(ctx, owner, &adminv1.StreamResponse{
-		Type: "optimization_started", Status: "pending", ClusterId: cluster.String(), OptimizationId: started.GetOptimizationId(),
+		Type: "optimization_started", Status: "pending", ClusterId: b.cluster.String(), OptimizationId: started.GetOptimizationId(),
+		Actor: b.actor, Severity: "info",
 	})
 	return started, nil
 }
 
 // ready refuses what could not be acted on, and returns the cluster's customer.
-func (s *Service) ready(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID, optimization string) (uuid.UUID, error) {
-	state, err := s.Store.ClusterState(ctx, cluster, customer)
+func (s *Service) ready(ctx context.Context, b beginning, policy *guard.Policy, dry bool) (uuid.UUID, error) {
+	state, err := s.Store.ClusterState(ctx, b.cluster, b.customer)
 	if err != nil {
 		return uuid.Nil, err
 	}
-	account, err := s.Store.Account(ctx, cluster)
+	account, err := s.Store.Account(ctx, b.cluster)
 	if err != nil {
 		return uuid.Nil, err
 	}
-	if !mayLaunch(account) && optimization != "bin_pack" { // which can also do with fewer of the nodes there are
+	// bin_pack can also do with fewer of the nodes there are, and a dry run launches none.
+	if !mayLaunch(account) && b.req.GetOptimizationType() != "bin_pack" && !dry {
 		return uuid.Nil, fault.Infeasible("launch", "the cluster has no launch settings: CloudOptim cannot launch nodes for it")
 	}
-	return account.CustomerID, fresh(state)
+	return account.CustomerID, fresh(state, policy.StaleAfter())
 }
 
 // mayLaunch says whether CloudOptim was told how to launch nodes for the cluster.
 func mayLaunch(a *store.Account) bool { return a.LaunchTemplateID != "" && len(a.SubnetIDs) > 0 }
 
-func fresh(state *fleetv1.ClusterState) error {
+// fresh refuses a state that is older than the bound.
+func fresh(state *fleetv1.ClusterState, bound time.Duration) error {
 	if state.GetLastUpdated() == nil || len(state.GetNodes()) == 0 {
 		return fault.New(faultv1.Reason_REASON_AGENT_OFFLINE, "the agent of this cluster has not reported yet")
 	}
-	if age := time.Since(state.GetLastUpdated().AsTime()); age > StaleAfter {
+	if age := time.Since(state.GetLastUpdated().AsTime()); age > bound {
 		return fault.New(faultv1.Reason_REASON_STALE_STATE, "the state of this cluster is %.0f s old, the bound for acting is %.0f s",
-			age.Seconds(), StaleAfter.Seconds()).With("age_seconds", age.Seconds())
+			age.Seconds(), bound.Seconds()).With("age_seconds", age.Seconds())
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
+	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
+
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
@@ -23,7 +25,10 @@ type step struct {
 	onFailure int
 }
 
-const rollbackPosition = 9
+const (
+	decidePosition   = 2
+	rollbackPosition = 9
+)
 
 // steps in order; a step's position, from 1, is stored. Before anything was
 // launched a failure simply ends the story; until the first old node is
@@ -60,8 +65,14 @@ type outcome struct {
 	detail map[string]any
 	// commit takes part in the transaction that ends the step.
 	commit func(ctx context.Context, tx *store.Store) error
-	// finished ends the whole story well.
+	// finished ends the whole story, well as a rule.
 	finished *ending
+	// held: it may not go on now, which costs it no patience.
+	held *adminv1.Waiting
+	// rollBack leads from this failure to the rollback, whatever the step.
+	rollBack bool
+	// after is done when the end of the step is committed.
+	after func(ctx context.Context)
 }
 
 // ending of a story.
@@ -87,12 +98,9 @@ func (s *Service) load(ctx context.Context, story *store.Story) (*run, error) {
 	return &run{Service: s, story: story, step: steps[story.Step-1], account: account}, err
 }
 
-// age of the step in hand.
+// age of the step in hand, without what it stood still for the guard.
 func (r *run) age() time.Duration {
-	if started := r.story.Steps[r.story.Step-1].StartedAt; started != nil {
-		return time.Since(*started)
-	}
-	return 0
+	return r.story.Age()
 }
 
 // ending of the story after result.
@@ -100,6 +108,8 @@ func (r *run) ending(result outcome) ending {
 	switch {
 	case result.finished != nil:
 		return *result.finished
+	case r.story.Cancelled:
+		return ending{status: "cancelled", message: r.cancelReason(), costAfter: r.story.CostBefore}
 	case result.failure != "":
 		return ending{status: "failed", message: result.failure, costAfter: r.story.CostBefore}
 	default: // rollback is done: the first failure is the story's

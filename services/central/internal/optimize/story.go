@@ -51,19 +51,29 @@ func (w *worker) Work(ctx context.Context, job *river.Job[storyJob]) error {
 	return nil
 }
 
-// Run takes over stories whose replica died, until ctx ends.
+// Run takes over stories whose replica died, brings snoozed plans back and begins what
+// nobody asked for, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	tick := time.NewTicker(aliveEvery)
+	tick, plans := time.NewTicker(aliveEvery), time.NewTicker(planLookEvery)
 	defer tick.Stop()
+	defer plans.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := s.adopt(ctx); err != nil && ctx.Err() == nil {
-				s.Log.ErrorContext(ctx, "taking over orphaned optimizations", "error", err)
-			}
+			s.try(ctx, "taking over orphaned optimizations", s.adopt)
+			s.try(ctx, "looking after undecided plans", s.remember)
+			s.try(ctx, "making estimates", s.estimateUnasked)
+		case <-plans.C:
+			s.try(ctx, "planning unasked", s.planUnasked)
 		}
+	}
+}
+
+func (s *Service) try(ctx context.Context, doing string, do func(context.Context) error) {
+	if err := do(ctx); err != nil && ctx.Err() == nil {
+		s.Log.ErrorContext(ctx, doing, "error", err)
 	}
 }
 
@@ -107,7 +117,7 @@ func (s *Service) stepOn(ctx context.Context, job storyJob) (time.Duration, erro
 		if err != nil {
 			return 0, err
 		}
-		if story.Ended() || story.Generation != job.Generation {
+		if story.Ended() || story.Undecided() || story.Generation != job.Generation {
 			return 0, nil
 		}
 		again, err := s.oneStep(ctx, story)
@@ -139,13 +149,17 @@ func (s *Service) oneStep(ctx context.Context, story *store.Story) (time.Duratio
 		return 0, err
 	}
 	if result.wait > 0 {
-		return result.wait, s.pause(ctx, story, result)
+		return result.wait, s.pause(ctx, r, result)
 	}
 	return 0, s.endOrFail(ctx, r, result)
 }
 
 // pause notes what the step waits for, and when it will be run again.
-func (s *Service) pause(ctx context.Context, story *store.Story, result outcome) error {
+func (s *Service) pause(ctx context.Context, r *run, result outcome) error {
+	story := r.story
+	if err := s.noteHold(ctx, r, result.held); err != nil {
+		return err
+	}
 	if err := s.Store.NoteStep(ctx, story, result.detail, result.trouble); err != nil {
 		return err
 	}
@@ -174,7 +188,7 @@ func (r *run) once(ctx context.Context) (outcome, error) {
 		r.Log.WarnContext(ctx, "a step has trouble", "optimization_id", r.story.ID, "step", r.step.name, "error", err)
 		result = outcome{wait: backoff(r.age()), trouble: err.Error()}
 	}
-	if result.wait > 0 && r.impatient() {
+	if result.wait > 0 && result.held == nil && r.impatient() {
 		result = failed("step %s did not end within %s: %s", r.step.name, r.step.patience, orElse(result.trouble, "still waiting"))
 	}
 	return result, nil
@@ -185,6 +199,10 @@ func (r *run) once(ctx context.Context) (outcome, error) {
 func (r *run) bounded(ctx context.Context) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, runWithin)
 	defer cancel()
+	// What is rolled back or only counted already is seen through.
+	if r.story.Cancelled && r.step.name != "rollback" && r.step.name != "verify" {
+		return r.cancelled(ctx)
+	}
 	return r.step.run(r, ctx)
 }
 
@@ -213,48 +231,79 @@ func (s *Service) alive(ctx context.Context, story *store.Story) (stop func(), e
 	return cancel, nil
 }
 
+// move is how a step ends and where the story goes from there.
+type move struct {
+	status string
+	next   int
+	// over: the story ends with the step.
+	over bool
+}
+
+func moveOf(r *run, result outcome) move {
+	m := move{status: "completed", next: r.story.Step + 1}
+	if result.failure != "" {
+		m.status, m.next = "failed", r.step.onFailure
+	}
+	if result.rollBack {
+		m.next = rollbackPosition
+	}
+	m.over = result.finished != nil || m.next == 0 || m.next > len(steps)
+	return m
+}
+
 // end commits what the step did together with the move to the next one.
 func (s *Service) end(ctx context.Context, r *run, result outcome) error {
-	story, step := r.story, r.step
-	status, next := "completed", story.Step+1
-	if result.failure != "" {
-		status, next = "failed", step.onFailure
-	}
-	over := result.finished != nil || next == 0 || next > len(steps)
+	to := moveOf(r, result)
 	var moved bool
 	err := s.Store.InTx(ctx, func(tx *store.Store) (err error) {
-		moved, err = tx.EndStep(ctx, story, status, result.detail, result.failure, max(next, 1))
-		if err != nil || !moved {
-			return err
-		}
-		if err := r.audit(ctx, tx, "step", map[string]any{
-			"step": step.name, "status": status, "failure": result.failure, "result": result.detail,
-		}); err != nil {
-			return err
-		}
-		if result.commit != nil {
-			if err := result.commit(ctx, tx); err != nil {
-				return err
-			}
-		}
-		if over {
-			return s.finish(ctx, tx, r, result)
-		}
-		return nil
+		moved, err = s.endIn(ctx, tx, r, result, to)
+		return err
 	})
 	if err != nil || !moved {
 		return err
 	}
-	s.Log.InfoContext(ctx, "optimization step ended", "optimization_id", story.ID, "step", step.name, "status", status,
+	s.Log.InfoContext(ctx, "optimization step ended", "optimization_id", r.story.ID, "step", r.step.name, "status", to.status,
 		"failure", result.failure, "seconds", r.age().Seconds())
-	s.announce(ctx, r, step.name, status, result, over)
+	s.announce(ctx, r, r.step.name, to.status, result, to.over)
+	if result.after != nil {
+		result.after(ctx)
+	}
 	return nil
+}
+
+// endIn is end within its transaction; false: another job has moved the story meanwhile.
+func (s *Service) endIn(ctx context.Context, tx *store.Store, r *run, result outcome, to move) (bool, error) {
+	if r.story.Waiting != nil {
+		if err := tx.GoOn(ctx, r.story.ID); err != nil {
+			return false, err
+		}
+	}
+	moved, err := tx.EndStep(ctx, r.story, to.status, result.detail, result.failure, max(to.next, 1))
+	if err != nil || !moved {
+		return false, err
+	}
+	err = r.audit(ctx, tx, "step", map[string]any{
+		"step": r.step.name, "status": to.status, "failure": result.failure, "result": result.detail,
+	})
+	if err == nil && result.commit != nil {
+		err = result.commit(ctx, tx)
+	}
+	if err == nil && to.over {
+		err = s.finish(ctx, tx, r, result)
+	}
+	return true, err
 }
 
 func (s *Service) finish(ctx context.Context, tx *store.Store, r *run, result outcome) error {
 	end := r.ending(result)
 	if _, err := tx.FinishOptimization(ctx, r.story.ID, end.status, end.message, end.savings, end.costAfter); err != nil {
 		return err
+	}
+	if r.story.RequestedBy == byEstimate && end.status == "failed" {
+		round := store.PlanRound{Cluster: r.story.Cluster, Engine: r.story.Type}
+		if err := tx.BackdatePlanRound(ctx, round, byEstimate, estimateEvery-estimateAgain); err != nil {
+			return err
+		}
 	}
 	return tx.Audit(ctx, store.Act{
 		Actor: actor, Action: "optimization." + end.status, Subject: r.story.ID.String(),
@@ -264,9 +313,15 @@ func (s *Service) finish(ctx context.Context, tx *store.Store, r *run, result ou
 }
 
 func (s *Service) announce(ctx context.Context, r *run, step, status string, result outcome, over bool) {
+	if r.story.RequestedBy == byEstimate {
+		return
+	}
 	news := &adminv1.StreamResponse{
 		Type: "optimization_step", Status: status, Step: step, Message: result.failure,
-		ClusterId: r.story.Cluster.String(), OptimizationId: r.story.ID.String(),
+		ClusterId: r.story.Cluster.String(), OptimizationId: r.story.ID.String(), Severity: "info",
+	}
+	if status == "failed" {
+		news.Severity = "warning"
 	}
 	s.tell(ctx, r.account.CustomerID, news)
 	if !over {
@@ -275,10 +330,10 @@ func (s *Service) announce(ctx context.Context, r *run, step, status string, res
 	end := r.ending(result)
 	complete := &adminv1.StreamResponse{
 		Type: "optimization_complete", Status: "success", Savings: &end.savings, Message: end.message,
-		ClusterId: r.story.Cluster.String(), OptimizationId: r.story.ID.String(),
+		ClusterId: r.story.Cluster.String(), OptimizationId: r.story.ID.String(), Severity: "info",
 	}
-	if end.status == "failed" {
-		complete.Status = "failed"
+	if end.status != "completed" {
+		complete.Status, complete.Severity = "failed", "warning"
 	}
 	s.tell(ctx, r.account.CustomerID, complete)
 }

@@ -73,8 +73,11 @@ type world struct {
 	// cordoned nodes; after says what happens when a task is done, by kind and node.
 	cordoned map[string]bool
 	after    map[string]func()
-	done     []string
-	news     []*adminv1.StreamResponse
+	// slow tasks, by kind and node, are begun and end only when they are cancelled.
+	slow map[string]bool
+	open map[string]*fleetv1.Task
+	done []string
+	news []*adminv1.StreamResponse
 
 	decide func(*mlv1.DecisionRequest) (*mlv1.DecisionResponse, error)
 }
@@ -116,7 +119,8 @@ func newWorld(t *testing.T) *world {
 	t.Parallel()
 	w := &world{
 		db: pgtest.New(t), ec2: ec2test.New(t), pods: map[string]string{"p1": "old-1", "p2": "old-2"},
-		fails: map[string]string{}, stuck: map[string]bool{}, pinned: map[string]bool{}, cordoned: map[string]bool{}, after: map[string]func(){}, decide: swap,
+		fails: map[string]string{}, stuck: map[string]bool{}, pinned: map[string]bool{}, cordoned: map[string]bool{}, after: map[string]func(){},
+		slow: map[string]bool{}, open: map[string]*fleetv1.Task{}, decide: swap,
 	}
 	s, log := store.New(w.db.Pool), slog.New(slog.DiscardHandler)
 	aws, err := cloud.New(t.Context(), "us-east-1", w.ec2.URL)
@@ -145,7 +149,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) clusterOf(t *testing.T, customer uuid.UUID, name string, launch *adminv1.LaunchSettings) uuid.UUID {
 	t.Helper()
-	made, err := w.Store.CreateCluster(t.Context(), customer, &adminv1.CreateClusterRequest{ClusterName: name, Region: "us-east-1", Launch: launch}, key(name, "agent"))
+	made, err := w.Store.CreateCluster(t.Context(), customer, &adminv1.CreateClusterRequest{ClusterName: name, Region: "us-east-1", Launch: launch, Mode: "automatic"}, key(name, "agent"))
 	must(t, err)
 	return uuid.MustParse(made.GetClusterId())
 }
@@ -220,13 +224,52 @@ func (w *world) agent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := w.breakOff(ctx); err != nil {
+		return err
+	}
 	for _, task := range tasks {
+		what := task.GetTaskType() + " " + task.GetParameters().GetFields()["node_name"].GetStringValue()
+		if w.slow[what] {
+			w.open[what] = task
+			w.done = append(w.done, what)
+			continue
+		}
 		result := w.perform(task)
 		if _, err := w.Store.FinishTask(ctx, w.cluster, uuid.MustParse(task.GetTaskId()), result); err != nil {
 			return err
 		}
 	}
 	return w.report(ctx)
+}
+
+// breakOff ends slow tasks that central no longer wants, or that are slow no more.
+func (w *world) breakOff(ctx context.Context) error {
+	cancelled, err := w.Store.CancelledTasks(ctx, w.cluster)
+	if err != nil {
+		return err
+	}
+	for what, task := range w.open {
+		result := &fleetv1.TaskResult{TaskId: task.GetTaskId(), Status: "success", Attempt: task.GetAttempt()}
+		for _, c := range cancelled {
+			if c.ID.String() == task.GetTaskId() {
+				why := "cancelled by central: " + c.Reason
+				result.Status, result.Error = "cancelled", &why
+			}
+		}
+		if result.Status == "success" && w.slow[what] {
+			continue
+		}
+		if result.Status == "success" {
+			result = w.perform(task)
+		} else { // as it cleans up
+			delete(w.cordoned, task.GetParameters().GetFields()["node_name"].GetStringValue())
+		}
+		delete(w.open, what)
+		if _, err := w.Store.FinishTask(ctx, w.cluster, uuid.MustParse(task.GetTaskId()), result); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *world) perform(task *fleetv1.Task) *fleetv1.TaskResult {
@@ -280,7 +323,9 @@ func (w *world) startOf(t *testing.T, optimization string) uuid.UUID {
 // turn carries the optimization on as far as it goes, then lets the agent and the book do their part.
 func (w *world) turn(t *testing.T, id uuid.UUID) {
 	t.Helper()
-	w.carryOn(t.Context(), storyJob{OptimizationID: id, Generation: 1})
+	story, err := w.Store.Story(t.Context(), id)
+	must(t, err)
+	w.carryOn(t.Context(), storyJob{OptimizationID: id, Generation: story.Generation})
 	must(t, w.agent(t.Context()))
 	must(t, w.Book.Price(t.Context(), false)) // as it does each second
 }

@@ -86,7 +86,9 @@ func (b *books) history(t *testing.T, start, end time.Time, step string) *adminv
 // optimized writes a completed optimization that took old away and launched others.
 func (b *books) optimized(t *testing.T, estimated float64, minute float64, launched []string, old ...string) uuid.UUID {
 	t.Helper()
-	started, err := b.AddOptimization(t.Context(), b.cluster, &adminv1.TriggerOptimizationRequest{OptimizationType: "spot_optimize"}, "", "", []string{"state"})
+	started, err := b.AddOptimization(t.Context(), store.NewOptimization{
+		Cluster: b.cluster, Request: &adminv1.TriggerOptimizationRequest{OptimizationType: "spot_optimize"}, Mode: "automatic", Steps: []string{"state"},
+	})
 	must(t, err)
 	id := uuid.MustParse(started.GetOptimizationId())
 	var replaced []store.Replaced

@@ -235,7 +235,9 @@ func TestPaidPlusSavedIsTheBaseline(t *testing.T) {
 	h := newHouse(t)
 	h.nodes(t, node("a", "m5.large", "a", "spot"), node("b", "m5.large", "b", "spot"))
 	must(t, h.book.Price(t.Context(), false))
-	started, err := h.AddOptimization(t.Context(), h.cluster, &adminv1.TriggerOptimizationRequest{OptimizationType: "spot_optimize"}, "", "", []string{"state"})
+	started, err := h.AddOptimization(t.Context(), store.NewOptimization{
+		Cluster: h.cluster, Request: &adminv1.TriggerOptimizationRequest{OptimizationType: "spot_optimize"}, Mode: "automatic", Steps: []string{"state"},
+	})
 	must(t, err)
 	id := uuid.MustParse(started.GetOptimizationId())
 	must(t, h.SetRequest(t.Context(), id, nil, 0.192))

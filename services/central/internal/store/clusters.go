@@ -49,6 +49,12 @@ func (s *Store) CreateCluster(ctx context.Context, customer uuid.UUID, req *admi
 			return wrap("cluster", req.GetClusterName(), err)
 		}
 		made = clusterMessage(row)
+		if req.GetMode() != "" {
+			values := &adminv1.PolicyValues{Mode: &req.Mode}
+			if _, _, err := tx.SetPolicy(ctx, PolicyScope{Customer: customer, Cluster: some(row.ClusterID)}, values, "", key.CreatedBy); err != nil {
+				return err
+			}
+		}
 		_, err = tx.CreateKey(ctx, uuid.NullUUID{UUID: customer, Valid: true}, uuid.NullUUID{UUID: row.ClusterID, Valid: true}, key)
 		return err
 	})

@@ -93,6 +93,8 @@ type Replaced struct {
 	// Status: pending, draining, drained, kept, terminated.
 	Status string
 	Error  string
+	// Round counts tries that a stop cut short.
+	Round int
 }
 
 // AddReplaced writes the nodes to take away; those that are there stay as they are.
@@ -121,10 +123,33 @@ func (s *Store) ReplacedNodes(ctx context.Context, id uuid.UUID) ([]Replaced, er
 	for _, row := range rows {
 		out = append(out, Replaced{
 			Position: int(row.Position), Node: row.NodeName, InstanceID: row.InstanceID, HourlyPrice: row.HourlyPrice,
-			Status: row.Status, Error: row.Error,
+			Status: row.Status, Error: row.Error, Round: int(row.Round),
 		})
 	}
 	return out, nil
+}
+
+// BeginDrain notes that a node's drain begins.
+func (s *Store) BeginDrain(ctx context.Context, id uuid.UUID, node string) error {
+	return wrap("writing nodes of optimization", id.String(),
+		s.q.ReplacedDraining(ctx, s.db, centraldb.ReplacedDrainingParams{OptimizationID: id, NodeName: node}))
+}
+
+// TryAgain notes that what was done to a node was cut short, and is to be done again.
+func (s *Store) TryAgain(ctx context.Context, id uuid.UUID, node, why string) error {
+	return wrap("writing nodes of optimization", id.String(),
+		s.q.ReplacedAgain(ctx, s.db, centraldb.ReplacedAgainParams{OptimizationID: id, NodeName: node, Error: why}))
+}
+
+func (s *Store) plannedMessages(ctx context.Context, id uuid.UUID) ([]*adminv1.PlannedNode, error) {
+	nodes, err := s.ReplacedNodes(ctx, id)
+	out := make([]*adminv1.PlannedNode, 0, len(nodes))
+	for _, n := range nodes {
+		out = append(out, &adminv1.PlannedNode{
+			NodeName: n.Node, InstanceId: n.InstanceID, Status: n.Status, Error: n.Error, HourlyPrice: n.HourlyPrice,
+		})
+	}
+	return out, err
 }
 
 // SetReplaced notes what became of nodes.

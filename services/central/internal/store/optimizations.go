@@ -2,8 +2,9 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,56 +18,39 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
-// Story is an optimization as the job that carries it on sees it.
-type Story struct {
-	ID, Cluster uuid.UUID
-	Type        string
-	Status      string
-	// Step is the position of the step in hand, from 1.
-	Step        int
-	Generation  int
-	Steps       []StoryStep
-	Options     *adminv1.OptimizationOptions
-	Request     *mlv1.DecisionRequest
-	RequestedBy string
-	Traceparent string
-	CreatedAt   time.Time
-	CostBefore  float64
-}
-
-// StoryStep is one step of a story.
-type StoryStep struct {
-	Name      string
-	Status    string
-	StartedAt *time.Time
-	Detail    map[string]any
-	Error     string
-}
-
-// Ended tells whether the story is over.
-func (s *Story) Ended() bool {
-	return s.Status == "completed" || s.Status == "failed" || s.Status == "cancelled"
+// NewOptimization is one to be made.
+type NewOptimization struct {
+	Request            *adminv1.TriggerOptimizationRequest
+	Cluster            uuid.UUID
+	Actor, Traceparent string
+	// Mode of the policy that it begins under.
+	Mode string
+	// DryRun: it only makes the plan.
+	DryRun bool
+	// Steps to come, by name.
+	Steps []string
 }
 
 // AddOptimization writes an optimization with its steps to come.
-func (s *Store) AddOptimization(ctx context.Context, cluster uuid.UUID, req *adminv1.TriggerOptimizationRequest, actor, traceparent string, steps []string) (*adminv1.Optimization, error) {
-	options, err := encode(req.GetOptions())
+func (s *Store) AddOptimization(ctx context.Context, n NewOptimization) (*adminv1.Optimization, error) {
+	cluster, steps := n.Cluster, n.Steps
+	options, err := encode(n.Request.GetOptions())
 	if err != nil {
 		return nil, wrap("encoding options for cluster", cluster.String(), err)
 	}
 	if err := s.Connected(ctx, cluster); err != nil {
 		return nil, err
 	}
-	row, err := s.q.OptimizationCreate(ctx, s.db, centraldb.OptimizationCreateParams{
-		ClusterID: cluster, OptimizationType: req.GetOptimizationType(), Options: options, RequestedBy: actor, Traceparent: traceparent,
-	})
+	params := centraldb.OptimizationCreateParams{
+		ClusterID: cluster, OptimizationType: n.Request.GetOptimizationType(), Options: options, RequestedBy: n.Actor, Traceparent: n.Traceparent,
+		Approval: "planning", Mode: n.Mode, DryRun: n.DryRun, Reason: n.Request.GetReason(),
+	}
+	if n.DryRun {
+		params.Approval = "not_needed"
+	}
+	row, err := s.q.OptimizationCreate(ctx, s.db, params)
 	if err != nil {
-		wrapped := wrap("optimization of cluster", cluster.String(), err)
-		if fault.ReasonOf(wrapped) == faultv1.Reason_REASON_CONFLICT {
-			return nil, fault.New(faultv1.Reason_REASON_OPTIMIZATION_RUNNING, "another optimization of this cluster is still running").
-				With("cluster_id", cluster.String()).Because(err)
-		}
-		return nil, wrapped
+		return nil, running(cluster, wrap("optimization of cluster", cluster.String(), err))
 	}
 	positions := make([]int32, len(steps))
 	for i := range steps {
@@ -78,20 +62,91 @@ func (s *Store) AddOptimization(ctx context.Context, cluster uuid.UUID, req *adm
 	if err != nil {
 		return nil, wrap("writing steps of optimization", row.OptimizationID.String(), err)
 	}
-	return s.optimizationMessage(ctx, row, true)
+	return s.Optimization(ctx, row.OptimizationID, uuid.NullUUID{})
 }
 
-// Optimizations lists the newest first, without steps.
-func (s *Store) Optimizations(ctx context.Context, cluster, customer uuid.NullUUID, limit int) ([]*adminv1.Optimization, error) {
-	rows, err := s.q.OptimizationList(ctx, s.db, centraldb.OptimizationListParams{
-		CustomerID: customer, ClusterID: cluster, MaxRows: int32(limit),
+// running says it plainly when another optimization holds the cluster.
+func running(cluster uuid.UUID, err error) error {
+	if fault.ReasonOf(err) != faultv1.Reason_REASON_CONFLICT {
+		return err
+	}
+	return fault.New(faultv1.Reason_REASON_OPTIMIZATION_RUNNING, "another optimization of this cluster is still running").
+		With("cluster_id", cluster.String()).Because(err)
+}
+
+// OptimizationFilter says which optimizations are listed; what is empty is any.
+type OptimizationFilter struct {
+	Customer, Cluster      uuid.NullUUID
+	Status, Type, Approval string
+	// DryRuns, too.
+	DryRuns bool
+	// Order: created_at or estimated_savings, each also with " desc"; empty: created_at desc.
+	Order string
+}
+
+// By is the order that the filter asks for.
+func (f OptimizationFilter) By() string {
+	if f.Order == "" {
+		return "created_at desc"
+	}
+	return f.Order
+}
+
+// Optimizations lists those that a filter lets through, without steps.
+func (s *Store) Optimizations(ctx context.Context, f OptimizationFilter, page Page) ([]*adminv1.Optimization, string, error) {
+	params := centraldb.OptimizationListParams{
+		CustomerID: f.Customer, ClusterID: f.Cluster, Status: f.Status, OptimizationType: f.Type, Approval: f.Approval, IncludeDryRuns: f.DryRuns,
+		By: f.By(), MaxRows: int32(page.Limit) + 1,
+	}
+	bySavings := strings.HasPrefix(f.By(), "estimated_savings")
+	if page.After != nil {
+		var err, unknown error
+		params.HasAfter = true
+		params.AfterID, unknown = uuid.Parse(page.After.ID)
+		if bySavings {
+			params.AfterSavings, err = strconv.ParseFloat(page.After.Key, 64)
+		} else {
+			params.AfterAt, err = time.Parse(time.RFC3339Nano, page.After.Key)
+		}
+		if errors.Join(err, unknown) != nil {
+			return nil, "", badToken()
+		}
+	}
+	rows, err := s.q.OptimizationList(ctx, s.db, params)
+	if err != nil {
+		return nil, "", wrap("listing", "optimizations", err)
+	}
+	rows, next, err := Cut(page, rows, func(row centraldb.OptimizationListRow) Cursor {
+		o := row.OptimizationHistory
+		if bySavings {
+			return Cursor{Order: f.By(), Key: strconv.FormatFloat(value(o.EstimatedSavings), 'f', 2, 64), ID: o.OptimizationID.String()}
+		}
+		return timeCursor(f.By(), o.CreatedAt, o.OptimizationID)
 	})
 	if err != nil {
-		return nil, wrap("listing", "optimizations", err)
+		return nil, "", wrap("listing", "optimizations", err)
 	}
 	out := make([]*adminv1.Optimization, 0, len(rows))
 	for _, row := range rows {
-		msg, err := s.optimizationMessage(ctx, row, false)
+		msg, err := s.optimizationMessage(ctx, optimizationRow(row), false)
+		if err != nil {
+			return nil, "", err
+		}
+		out = append(out, msg)
+	}
+	return out, next, nil
+}
+
+// LastDryRuns are the newest dry runs of each kind in a cluster, and the newest of each
+// that ended well.
+func (s *Store) LastDryRuns(ctx context.Context, cluster uuid.UUID) ([]*adminv1.Optimization, error) {
+	rows, err := s.q.OptimizationLastDryRuns(ctx, s.db, cluster)
+	if err != nil {
+		return nil, wrap("reading dry runs of cluster", cluster.String(), err)
+	}
+	out := make([]*adminv1.Optimization, 0, len(rows))
+	for _, row := range rows {
+		msg, err := s.optimizationMessage(ctx, optimizationRow(row), false)
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +155,9 @@ func (s *Store) Optimizations(ctx context.Context, cluster, customer uuid.NullUU
 	return out, nil
 }
 
+// optimizationRow is an optimization with the name and the owner of its cluster.
+type optimizationRow = centraldb.OptimizationByIDRow
+
 // Optimization returns one with its steps and launches.
 func (s *Store) Optimization(ctx context.Context, id uuid.UUID, customer uuid.NullUUID) (*adminv1.Optimization, error) {
 	row, err := s.q.OptimizationByID(ctx, s.db, centraldb.OptimizationByIDParams{OptimizationID: id, CustomerID: customer})
@@ -107,93 +165,6 @@ func (s *Store) Optimization(ctx context.Context, id uuid.UUID, customer uuid.Nu
 		return nil, wrap("optimization", id.String(), err)
 	}
 	return s.optimizationMessage(ctx, row, true)
-}
-
-// Story reads an optimization for its job.
-func (s *Store) Story(ctx context.Context, id uuid.UUID) (*Story, error) {
-	row, err := s.q.OptimizationByID(ctx, s.db, centraldb.OptimizationByIDParams{OptimizationID: id})
-	if err != nil {
-		return nil, wrap("optimization", id.String(), err)
-	}
-	story := &Story{
-		ID: id, Cluster: row.ClusterID, Type: row.OptimizationType, Status: row.Status, Step: int(row.CurrentStep),
-		Generation: int(row.Generation), Options: &adminv1.OptimizationOptions{}, Request: &mlv1.DecisionRequest{},
-		RequestedBy: row.RequestedBy, Traceparent: row.Traceparent, CreatedAt: row.CreatedAt, CostBefore: value(row.CostBeforePerHour),
-	}
-	if err := errors.Join(decode(row.Options, story.Options), decode(row.RequestData, story.Request)); err != nil {
-		return nil, wrap("reading optimization", id.String(), err)
-	}
-	steps, err := s.q.OptimizationSteps(ctx, s.db, id)
-	if err != nil {
-		return nil, wrap("reading steps of optimization", id.String(), err)
-	}
-	for _, step := range steps {
-		one := StoryStep{Name: step.Name, Status: step.Status, StartedAt: step.StartedAt, Error: step.Error}
-		if err := json.Unmarshal(step.Detail, &one.Detail); err != nil {
-			return nil, wrap("reading steps of optimization", id.String(), err)
-		}
-		story.Steps = append(story.Steps, one)
-	}
-	return story, nil
-}
-
-// BeginStep notes the start of the step in hand.
-func (s *Store) BeginStep(ctx context.Context, story *Story) error {
-	return wrap("beginning a step of optimization", story.ID.String(), s.q.OptimizationStepBegin(ctx, s.db,
-		centraldb.OptimizationStepBeginParams{OptimizationID: story.ID, Position: int32(story.Step)}))
-}
-
-// NoteStep adds facts and the last trouble to the step in hand.
-func (s *Store) NoteStep(ctx context.Context, story *Story, detail map[string]any, trouble string) error {
-	raw, err := encodeDetail(detail)
-	if err != nil {
-		return wrap("encoding a step of optimization", story.ID.String(), err)
-	}
-	return wrap("noting a step of optimization", story.ID.String(), s.q.OptimizationStepNote(ctx, s.db,
-		centraldb.OptimizationStepNoteParams{Detail: raw, Error: trouble, OptimizationID: story.ID, Position: int32(story.Step)}))
-}
-
-// EndStep ends the step in hand and moves the story to next; false: another
-// job has moved it meanwhile, and nothing was changed.
-func (s *Store) EndStep(ctx context.Context, story *Story, status string, detail map[string]any, trouble string, next int) (bool, error) {
-	raw, err := encodeDetail(detail)
-	if err != nil {
-		return false, wrap("encoding a step of optimization", story.ID.String(), err)
-	}
-	n, err := s.q.OptimizationAdvance(ctx, s.db, centraldb.OptimizationAdvanceParams{
-		NextStep: int32(next), OptimizationID: story.ID, CurrentStep: int32(story.Step), Generation: int32(story.Generation),
-	})
-	if err != nil || n == 0 {
-		return false, wrap("advancing optimization", story.ID.String(), err)
-	}
-	err = s.q.OptimizationStepEnd(ctx, s.db, centraldb.OptimizationStepEndParams{
-		Status: status, Detail: raw, Error: trouble, OptimizationID: story.ID, Position: int32(story.Step),
-	})
-	return err == nil, wrap("ending a step of optimization", story.ID.String(), err)
-}
-
-// WakeStory says that the story will be looked at again within d; false: it is not this generation's any more.
-func (s *Store) WakeStory(ctx context.Context, story *Story, d time.Duration) (bool, error) {
-	n, err := s.q.OptimizationWake(ctx, s.db, centraldb.OptimizationWakeParams{
-		Seconds: d.Seconds(), OptimizationID: story.ID, Generation: int32(story.Generation),
-	})
-	return n > 0, wrap("waking optimization", story.ID.String(), err)
-}
-
-// Orphan is a story that nobody carries on, with its new generation.
-type Orphan struct {
-	ID         uuid.UUID
-	Generation int
-}
-
-// Orphans takes over stories that should have been looked at over late ago.
-func (s *Store) Orphans(ctx context.Context, late time.Duration) ([]Orphan, error) {
-	rows, err := s.q.OptimizationOrphans(ctx, s.db, late.Seconds())
-	out := make([]Orphan, 0, len(rows))
-	for _, row := range rows {
-		out = append(out, Orphan{ID: row.OptimizationID, Generation: int(row.Generation)})
-	}
-	return out, wrap("looking for", "orphaned optimizations", err)
 }
 
 // SetRequest stores what ml will be asked, and the cost then.
@@ -249,13 +220,23 @@ func (s *Store) FinishOptimization(ctx context.Context, id uuid.UUID, status, me
 	return n > 0, wrap("skipping steps of optimization", id.String(), s.q.OptimizationStepsSkip(ctx, s.db, id))
 }
 
-func (s *Store) optimizationMessage(ctx context.Context, row centraldb.OptimizationHistory, whole bool) (*adminv1.Optimization, error) {
+func (s *Store) optimizationMessage(ctx context.Context, joined optimizationRow, whole bool) (*adminv1.Optimization, error) {
+	row := joined.OptimizationHistory
 	id := row.OptimizationID.String()
 	msg := &adminv1.Optimization{
 		OptimizationId: id, ClusterId: row.ClusterID.String(), OptimizationType: row.OptimizationType, Status: row.Status,
 		EstimatedSavings: value(row.EstimatedSavings), ActualSavings: value(row.ActualSavings), CreatedAt: timestamppb.New(row.CreatedAt),
 		ExecutedAt: stamp(row.ExecutedAt), CompletedAt: stamp(row.CompletedAt), ErrorMessage: value(row.ErrorMessage),
 		CostBeforePerHour: value(row.CostBeforePerHour), CostAfterPerHour: value(row.CostAfterPerHour),
+		Approval: row.Approval, Mode: row.Mode, DryRun: row.DryRun, RequestedBy: row.RequestedBy, DecidedBy: row.DecidedBy,
+		DecidedAt: stamp(row.DecidedAt), DecisionReason: row.DecisionReason, SnoozedUntil: stamp(row.SnoozedUntil), WaitingFor: waitingMessage(row),
+		ClusterName: joined.ClusterName, ConfidenceScore: row.ConfidenceScore, Reason: row.Reason,
+	}
+	if row.PlanEtag.Valid {
+		msg.Plan, msg.Etag = &adminv1.PlanSummary{}, row.PlanEtag.UUID.String()
+		if err := decode(row.Plan, msg.Plan); err != nil {
+			return nil, wrap("reading optimization", id, err)
+		}
 	}
 	var err error
 	if msg.Recommendations, err = decodeList[mlv1.Recommendation](row.Recommendations); err != nil {
@@ -281,13 +262,16 @@ func (s *Store) optimizationMessage(ctx context.Context, row centraldb.Optimizat
 			FinishedAt: stamp(step.FinishedAt), Detail: detail, Error: step.Error,
 		})
 	}
+	if msg.Nodes, err = s.plannedMessages(ctx, row.OptimizationID); err != nil {
+		return nil, err
+	}
 	msg.Launched, err = s.launchedMessages(ctx, row.OptimizationID)
 	return msg, err
 }
 
-func encodeDetail(detail map[string]any) ([]byte, error) {
-	if detail == nil {
-		return []byte("{}"), nil
+func waitingMessage(row centraldb.OptimizationHistory) *adminv1.Waiting {
+	if row.WaitingCode == "" {
+		return nil
 	}
-	return json.Marshal(detail)
+	return &adminv1.Waiting{Code: row.WaitingCode, Message: row.WaitingMessage, Since: stamp(row.WaitingSince), Until: stamp(row.WaitingUntil)}
 }

@@ -16,11 +16,17 @@ import (
 
 var threeSteps = []string{"state", "decide", "launch"}
 
+func triggered(cluster uuid.UUID) NewOptimization {
+	return NewOptimization{
+		Cluster: cluster, Request: &adminv1.TriggerOptimizationRequest{OptimizationType: "spot_optimize"}, Actor: "operator:1", Mode: "automatic",
+		Steps: threeSteps,
+	}
+}
+
 // optimization starts one and returns its story.
 func (h *house) optimization(t *testing.T, cluster uuid.UUID) *Story {
 	t.Helper()
-	made, err := h.AddOptimization(t.Context(), cluster, &adminv1.TriggerOptimizationRequest{OptimizationType: "spot_optimize"},
-		"operator:1", "", threeSteps)
+	made, err := h.AddOptimization(t.Context(), triggered(cluster))
 	must(t, err)
 	return h.story(t, uuid.MustParse(made.GetOptimizationId()))
 }
@@ -35,8 +41,7 @@ func (h *house) story(t *testing.T, id uuid.UUID) *Story {
 func TestOneOptimizationRunsInAClusterAtATime(t *testing.T) {
 	h := newHouse(t)
 	first := h.optimization(t, h.cluster)
-	trigger := &adminv1.TriggerOptimizationRequest{OptimizationType: "spot_optimize"}
-	_, err := h.AddOptimization(t.Context(), h.cluster, trigger, "", "", threeSteps)
+	_, err := h.AddOptimization(t.Context(), triggered(h.cluster))
 	wantReason(t, err, faultv1.Reason_REASON_OPTIMIZATION_RUNNING)
 	_, other := h.tenant(t, "rival")
 	h.optimization(t, other) // another cluster is free
@@ -62,7 +67,7 @@ func TestTwoTriggersAtOnceStartOneOptimization(t *testing.T) {
 	for range 8 {
 		go func() {
 			started <- h.InTx(t.Context(), func(tx *Store) error {
-				_, err := tx.AddOptimization(t.Context(), h.cluster, &adminv1.TriggerOptimizationRequest{OptimizationType: "spot_optimize"}, "", "", threeSteps)
+				_, err := tx.AddOptimization(t.Context(), triggered(h.cluster))
 				return err
 			})
 		}()

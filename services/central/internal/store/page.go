@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"time"
 
@@ -108,4 +109,17 @@ func Cut[T any](page Page, rows []T, place func(T) Cursor) ([]T, string, error) 
 	rows = rows[:page.Limit]
 	raw, err := json.Marshal(place(rows[len(rows)-1]))
 	return rows, base64.RawURLEncoding.EncodeToString(raw), err
+}
+
+// timePlace is where a list by time goes on; null: from the start.
+func (p Page) timePlace() (*time.Time, uuid.UUID, error) {
+	if p.After == nil {
+		return nil, uuid.Nil, nil
+	}
+	at, err1 := time.Parse(time.RFC3339Nano, p.After.Key)
+	id, err2 := uuid.Parse(p.After.ID)
+	if errors.Join(err1, err2) != nil {
+		return nil, uuid.Nil, badToken()
+	}
+	return &at, id, nil
 }

@@ -147,7 +147,7 @@ func (h *house) requireLeft(t *testing.T, epoch int64) {
 	wantReason(t, h.PutReport(t.Context(), h.cluster, Fleet{Complete: true, Nodes: []*fleetv1.NodeMetric{node("b", "i-2")}}), faultv1.Reason_REASON_CONFLICT)
 	_, err = h.MarkOffline(t.Context())
 	must(t, err)
-	_, err = h.AddOptimization(t.Context(), h.cluster, &adminv1.TriggerOptimizationRequest{OptimizationType: "bin_pack"}, "me", "", []string{"state"})
+	_, err = h.AddOptimization(t.Context(), triggered(h.cluster))
 	wantReason(t, err, faultv1.Reason_REASON_CONFLICT)
 	_, err = h.CreateKey(t.Context(), some(h.customer), some(h.cluster), newKey("more", "agent"))
 	wantReason(t, err, faultv1.Reason_REASON_CONFLICT)

@@ -134,7 +134,7 @@ func (s *Store) Locked(ctx context.Context, key string, fn func() error) (bool, 
 		return false, wrap("locking", key, err)
 	}
 	defer conn.Release()
-	got, err := s.q.OptimizationLock(ctx, conn, key)
+	got, err := s.q.AdvisoryLock(ctx, conn, key)
 	if err != nil || !got {
 		return false, wrap("locking", key, err)
 	}
@@ -142,7 +142,7 @@ func (s *Store) Locked(ctx context.Context, key string, fn func() error) (bool, 
 		// A cancelled caller must not leave the lock on a pooled connection.
 		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		if _, err := s.q.OptimizationUnlock(release, conn, key); err != nil {
+		if _, err := s.q.AdvisoryUnlock(release, conn, key); err != nil {
 			_ = conn.Conn().Close(release)
 		}
 	}()
@@ -264,3 +264,5 @@ func idText(id uuid.NullUUID) string {
 	}
 	return id.UUID.String()
 }
+
+func some(id uuid.UUID) uuid.NullUUID { return uuid.NullUUID{UUID: id, Valid: true} }

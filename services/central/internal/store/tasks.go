@@ -34,7 +34,8 @@ func (s *Store) AddTask(ctx context.Context, task *fleetv1.Task) (bool, error) {
 	}
 	n, err := s.q.TaskCreate(ctx, s.db, centraldb.TaskCreateParams{
 		TaskID: id, ClusterID: cluster, TaskType: task.TaskType, Parameters: parameters, Priority: task.Priority,
-		Deadline: task.GetDeadline().AsTime(), CreatedBy: task.CreatedBy, Traceparent: task.Traceparent, RequestID: rpc.RequestID(ctx),
+		Deadline: task.GetDeadline().AsTime(), CreatedBy: task.CreatedBy, Traceparent: task.Traceparent, Cause: task.Cause,
+		RequestID: rpc.RequestID(ctx),
 	})
 	return n > 0, wrap("task", task.TaskId, err)
 }
@@ -168,6 +169,8 @@ type TaskOutcome struct {
 	Status   string
 	Result   *fleetv1.TaskResult
 	Progress *fleetv1.TaskProgress
+	// CancelReason is why it was to end early; empty: nobody wanted that.
+	CancelReason string
 }
 
 // Done tells whether the task has ended.
@@ -187,7 +190,7 @@ func (s *Store) TaskOutcomes(ctx context.Context, ids []uuid.UUID) (map[uuid.UUI
 		if err := errors.Join(decode(row.Result, result), decode(row.Progress, progress)); err != nil {
 			return nil, wrap("reading task", row.TaskID.String(), err)
 		}
-		out[row.TaskID] = TaskOutcome{Status: row.Status, Result: result, Progress: progress}
+		out[row.TaskID] = TaskOutcome{Status: row.Status, Result: result, Progress: progress, CancelReason: value(row.CancelReason)}
 	}
 	return out, nil
 }
@@ -293,5 +296,6 @@ func taskMessage(row centraldb.Task, lease time.Duration) (*fleetv1.Task, error)
 		Priority: row.Priority, Deadline: timestamppb.New(row.Deadline), CreatedAt: timestamppb.New(row.CreatedAt),
 		CreatedBy: row.CreatedBy, Attempt: row.Attempt, LeaseSeconds: lease.Seconds(),
 		RemainingSeconds: max(time.Until(row.Deadline).Seconds(), 0), Status: row.Status, Traceparent: row.Traceparent,
+		Cause: row.Cause,
 	}, nil
 }
