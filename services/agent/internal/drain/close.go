@@ -46,6 +46,9 @@ func (d *Drain) tryClose(ctx context.Context, phase string, undo bool) error {
 	if !ok || current.TaskID != d.req.TaskID {
 		return nil // another drain has taken over, or somebody cleaned up
 	}
+	if d.node == nil {
+		d.node = node
+	}
 	var patch map[string]any
 	if undo {
 		patch = UndoPatch(node, current.CordonedByUs)

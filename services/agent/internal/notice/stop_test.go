@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
+	"github.com/cloudoptim/cloudoptim/services/agent/internal/imds"
 )
 
 func TestAStopIsKeptAndSpread(t *testing.T) {
