@@ -133,6 +133,7 @@ func (s *Server) keep() {
 			}
 		}
 		s.touch(due)
+		s.tellStops(sessions)
 	}
 }
 
