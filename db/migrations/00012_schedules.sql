@@ -2,6 +2,9 @@
 -- Office hours: workloads that sleep, and the story of how they were put to sleep and woken. ml gets no
 -- rights to these tables: it is told in each question.
 
+ALTER TABLE tasks DROP CONSTRAINT tasks_task_type_check, ADD CONSTRAINT tasks_task_type_check
+    CHECK (task_type IN ('label_node', 'taint_node', 'cordon_node', 'uncordon_node', 'drain_node', 'scale_workload'));
+
 CREATE TABLE schedules (
     schedule_id  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     cluster_id   uuid NOT NULL REFERENCES clusters (cluster_id) ON DELETE CASCADE,
@@ -84,3 +87,7 @@ CREATE TABLE schedule_run_workloads (
 
 -- +goose Down
 DROP TABLE schedule_run_workloads, schedule_runs, schedule_workloads, schedules;
+-- What the older schema has no word for.
+DELETE FROM tasks WHERE task_type = 'scale_workload';
+ALTER TABLE tasks DROP CONSTRAINT tasks_task_type_check, ADD CONSTRAINT tasks_task_type_check
+    CHECK (task_type IN ('label_node', 'taint_node', 'cordon_node', 'uncordon_node', 'drain_node'));

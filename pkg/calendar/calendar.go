@@ -96,6 +96,14 @@ func (c *Calendar) Why(at time.Time) string {
 	return "calendar"
 }
 
+// WhyAwake the zone's calendar has someone awake at a time: exception or calendar.
+func (c *Calendar) WhyAwake(at time.Time) string {
+	if c.awake[DateOf(at.In(c.zone))] {
+		return "exception"
+	}
+	return "calendar"
+}
+
 // ReasonOf a sleep: what is special about it, if anything is.
 func (c *Calendar) ReasonOf(i Interval) string {
 	reason := "calendar"

@@ -80,5 +80,7 @@ func TestAStopInAHeartbeatReachesTheAgentAndOutlivesIt(t *testing.T) {
 	await(t, "the agent to hear that it is lifted", func() bool { return strings.Contains(agent.log.String(), "the stop is lifted") })
 	again := newTask(t, "cordon_node", 60, &fleetv1.CordonNodeParameters{NodeName: node})
 	c.send("one", again)
-	c.awaitHeard("the cordon", func(m msg) bool { return m.GetTaskResult().GetTaskId() == again.TaskId && m.GetTaskResult().GetStatus() == "success" })
+	c.awaitHeard("the cordon", func(m msg) bool {
+		return m.GetTaskResult().GetTaskId() == again.TaskId && m.GetTaskResult().GetStatus() == "success"
+	})
 }

@@ -19,12 +19,19 @@ type WorkloadName struct{ Namespace, Kind, Name string }
 // String is namespace/name.
 func (w WorkloadName) String() string { return w.Namespace + "/" + w.Name }
 
-// Sleepers are the workloads that sleep by a schedule, or may.
-func (s *Store) Sleepers(ctx context.Context, id uuid.UUID) ([]WorkloadName, error) {
+// Sleeper is a workload that sleeps by a schedule, or may.
+type Sleeper struct {
+	WorkloadName
+	// Replicas that it had, 0 when it is not known to sleep.
+	Replicas int32
+}
+
+// Sleepers of a schedule.
+func (s *Store) Sleepers(ctx context.Context, id uuid.UUID) ([]Sleeper, error) {
 	rows, err := s.q.SleeperList(ctx, s.db, id)
-	out := make([]WorkloadName, 0, len(rows))
+	out := make([]Sleeper, 0, len(rows))
 	for _, row := range rows {
-		out = append(out, WorkloadName{row.Namespace, row.Kind, row.Name})
+		out = append(out, Sleeper{WorkloadName{row.Namespace, row.Kind, row.Name}, row.Replicas})
 	}
 	return out, wrap("reading the sleepers of schedule", id.String(), err)
 }
