@@ -2,9 +2,11 @@ package schedule
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
@@ -168,10 +170,11 @@ func (s *Service) audit(ctx context.Context, tx *store.Store, one *store.Schedul
 
 // told is what was set, for the audit log.
 func told(one *store.Schedule) map[string]any {
-	return map[string]any{
-		"name": one.Name, "enabled": one.Enabled, "calendar": one.Terms.GetCalendar(), "scope": one.Terms.GetScope(),
-		"wake_order": one.Terms.GetWakeOrder(), "lead_minutes": one.Terms.GetLeadMinutes(),
+	detail := map[string]any{"name": one.Name, "enabled": one.Enabled}
+	if raw, err := (protojson.MarshalOptions{UseProtoNames: true}).Marshal(one.Terms); err == nil { // it was read from JSON
+		detail["terms"] = json.RawMessage(raw)
 	}
+	return detail
 }
 
 // check what the contract cannot say.
