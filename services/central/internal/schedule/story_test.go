@@ -84,8 +84,11 @@ func TestWhatHoldsItAndWhatDoesNot(t *testing.T) {
 		says  string
 		wakes bool // wakes all the same
 	}{
-		"a stop":            {func(t *testing.T, w *world) func() { return w.stop(t) }, "all hands", true},
-		"the mode":          {func(t *testing.T, w *world) func() { w.mode(t, "", "recommend"); return func() { w.mode(t, "", "approve") } }, "recommend", true},
+		"a stop": {func(t *testing.T, w *world) func() { return w.stop(t) }, "all hands", true},
+		"the mode": {func(t *testing.T, w *world) func() {
+			w.mode(t, "", "recommend")
+			return func() { w.mode(t, "", "approve") }
+		}, "recommend", true},
 		"a stale state":     {func(t *testing.T, w *world) func() { w.away = true; return func() { w.away = false } }, "older than", true},
 		"no decision by ml": {func(t *testing.T, w *world) func() { w.deaf = true; return func() { w.deaf = false } }, "cannot be told", true},
 	} {
