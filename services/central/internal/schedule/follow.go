@@ -39,46 +39,54 @@ func (s *Service) follow(ctx context.Context, id uuid.UUID) (time.Duration, erro
 	if err != nil {
 		return 0, err
 	}
-	now := s.Now()
-	wish := p.want(now, isAwake(seen.Phase))
-	var chosen []*store.RunWorkload
-	if !wish.awake && isAwake(seen.Phase) {
-		var why string
-		if chosen, why, err = s.choose(ctx, seen); err != nil {
+	f := &following{Service: s, plan: p, now: s.Now()}
+	f.wish = p.want(f.now, isAwake(seen.Phase))
+	if !f.wish.awake && isAwake(seen.Phase) {
+		chosen, why, err := s.choose(ctx, seen)
+		if err != nil {
 			return 0, err
 		}
 		if why != "" && seen.Phase == awake {
 			return heldFor, s.holds(ctx, id, why)
 		}
+		f.chosen = chosen
 	}
-	again := min(lookAgain, max(p.until(now, isAwake(seen.Phase)), 100*time.Millisecond))
-	if p.off != "" && seen.Phase == awake && seen.RetryAt.IsZero() {
-		again = ahead // it sleeps no more, until somebody changes it
-	}
-	announce := false
+	return s.act(ctx, seen, f)
+}
+
+// act does the next thing in one transaction, unless the schedule was changed since it was seen.
+func (s *Service) act(ctx context.Context, seen *store.Schedule, f *following) (again time.Duration, err error) {
+	again = f.rest(seen)
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {
-		one, err := tx.LockSchedule(ctx, id)
+		one, err := tx.LockSchedule(ctx, seen.ID)
 		if err != nil {
 			return err
 		}
 		if one.Etag != seen.Etag || one.Generation != seen.Generation {
-			again = 0 // it was changed meanwhile
+			again = 0
 			return nil
 		}
-		f := &following{Service: s, tx: tx, schedule: one, plan: p, wish: wish, now: now, chosen: chosen}
+		f.tx, f.schedule = tx, one
 		if err := f.step(ctx); err != nil {
 			return err
 		}
-		announce = f.announce
 		if f.busy {
 			again = min(again, soon)
 		}
 		return tx.SaveSchedule(ctx, one)
 	})
-	if err == nil && announce {
+	if err == nil && f.announce {
 		s.Dispatch.Announce(ctx, seen.Cluster)
 	}
 	return again, err
+}
+
+// rest until there is something to do, if nothing is under way.
+func (f *following) rest(seen *store.Schedule) time.Duration {
+	if f.plan.off != "" && seen.Phase == awake && seen.RetryAt.IsZero() {
+		return ahead // it sleeps no more, until somebody changes it
+	}
+	return min(lookAgain, max(f.plan.until(f.now, isAwake(seen.Phase)), 100*time.Millisecond))
 }
 
 // holds writes what keeps a schedule from acting.
@@ -126,16 +134,19 @@ func (f *following) step(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	switch {
-	case !f.wish.awake && isAwake(f.schedule.Phase):
+	switch sleeps := !isAwake(f.schedule.Phase); {
+	case !f.wish.awake && !sleeps:
 		return f.beginSleep(ctx)
-	case f.wish.awake && !isAwake(f.schedule.Phase):
+	case f.wish.awake && (sleeps || f.retries()):
 		return f.beginWake(ctx)
-	case f.wish.awake && f.schedule.Phase == awake && !f.schedule.RetryAt.IsZero() && !f.now.Before(f.schedule.RetryAt):
-		return f.beginWake(ctx) // what did not wake the last time
 	}
 	f.schedule.HeldBecause = ""
 	return nil
+}
+
+// retries says that what did not wake the last time is to be tried again.
+func (f *following) retries() bool {
+	return !f.schedule.RetryAt.IsZero() && !f.now.Before(f.schedule.RetryAt)
 }
 
 // beginSleep begins a run, unless something holds it.

@@ -269,7 +269,8 @@ func (f *following) supersede(ctx context.Context) error {
 	if f.run.Action == toSleep {
 		f.schedule.Phase = asleep
 	} else {
-		f.schedule.Phase = awake
+		// Should the sleep that is wanted now be held until waking is wanted again, that is not forgotten.
+		f.schedule.Phase, f.schedule.RetryAt = awake, f.now
 	}
 	f.run, f.work = nil, nil
 	return nil

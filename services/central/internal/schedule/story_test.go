@@ -80,23 +80,19 @@ func (w *world) lateBy(t *testing.T, clock string) time.Duration {
 
 func TestWhatHoldsItAndWhatDoesNot(t *testing.T) {
 	for name, c := range map[string]struct {
-		hold  func(t *testing.T, w *world) (lift func())
-		says  string
-		wakes bool // wakes all the same
+		hold func(*world, *testing.T) (lift func())
+		says string
 	}{
-		"a stop": {func(t *testing.T, w *world) func() { return w.stop(t) }, "all hands", true},
-		"the mode": {func(t *testing.T, w *world) func() {
-			w.mode(t, "", "recommend")
-			return func() { w.mode(t, "", "approve") }
-		}, "recommend", true},
-		"a stale state":     {func(t *testing.T, w *world) func() { w.away = true; return func() { w.away = false } }, "older than", true},
-		"no decision by ml": {func(t *testing.T, w *world) func() { w.deaf = true; return func() { w.deaf = false } }, "cannot be told", true},
+		"a stop":            {(*world).stop, "all hands"},
+		"the mode":          {(*world).recommend, "recommend"},
+		"a stale state":     {(*world).leave, "older than"},
+		"no decision by ml": {(*world).deafen, "cannot be told"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			id := w.create(t, nil)
 			w.pass(t, toEvening-2*time.Minute)
-			lift := c.hold(t, w)
+			lift := c.hold(w, t)
 			w.pass(t, 2*time.Minute)
 			w.settle(t, id)
 			w.want(t, id, "held", dayOf)
@@ -110,7 +106,7 @@ func TestWhatHoldsItAndWhatDoesNot(t *testing.T) {
 			w.pass(t, time.Minute)
 			w.settle(t, id)
 			w.want(t, id, "asleep", nightOf)
-			c.hold(t, w)
+			c.hold(w, t)
 			w.pass(t, 12*time.Hour)
 			w.settle(t, id)
 			if state := w.get(t, id).GetState(); w.running() != dayOf || (state != "awake" && name != "a stale state") {
@@ -236,6 +232,30 @@ func TestWakingBreaksFallingAsleepOff(t *testing.T) {
 	if len(runs) != 2 || runs[1].GetStatus() != "failed" || !strings.Contains(runs[1].GetProblems()[0], "broken off") || runs[0].GetWorkloads() != 2 {
 		t.Fatalf("runs %v", runs)
 	}
+}
+
+func TestAWakeThatIsBrokenOffIsNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, nil)
+	w.pass(t, toEvening)
+	w.settle(t, id)
+	w.want(t, id, "asleep", nightOf)
+	wake := func(in time.Duration) {
+		t.Helper()
+		_, err := w.Wake(t.Context(), id, uuid.NullUUID{}, &adminv1.WakeScheduleRequest{Until: timestamppb.New(w.clock().Add(in))}, "me")
+		must(t, err)
+	}
+	wake(time.Hour)
+	_, err := w.follow(t.Context(), id) // tasks are written, and nobody does them
+	must(t, err)
+	w.pass(t, soon)
+	w.stop(t)
+	wake(-time.Hour)
+	w.settle(t, id)
+	w.want(t, id, "held", nightOf)
+	wake(time.Hour)
+	w.settle(t, id)
+	w.want(t, id, "awake", dayOf)
 }
 
 func TestDisablingAndDeletingWakes(t *testing.T) {

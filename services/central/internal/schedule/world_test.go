@@ -154,6 +154,25 @@ func (w *world) stop(t *testing.T) (lift func()) {
 	}
 }
 
+// recommend only.
+func (w *world) recommend(t *testing.T) (lift func()) {
+	t.Helper()
+	w.mode(t, "", "recommend")
+	return func() { w.mode(t, "", "approve") }
+}
+
+// leave: the agent reports no more.
+func (w *world) leave(*testing.T) (comeBack func()) {
+	w.away = true
+	return func() { w.away = false }
+}
+
+// deafen ml.
+func (w *world) deafen(*testing.T) (heal func()) {
+	w.deaf = true
+	return func() { w.deaf = false }
+}
+
 func (w *world) report(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
