@@ -174,5 +174,7 @@ func TestOfficeHours(t *testing.T) {
 		t.Errorf("runs %v, want sleep, wake, sleep, wake", runs)
 	}
 	// ml reads the database that central runs for itself, also after central was killed.
-	o.must(s.Platform.Post(t.Context(), "/api/v1/admin/gap-filler/analyze", map[string]any{}, nil))
+	o.must(s.Platform.Post(t.Context(), "/api/v1/admin/gap-filler/analyze", map[string]any{
+		"model_training_date": time.Now().UTC().Format(time.RFC3339), "lookback_days": 7,
+	}, nil))
 }
