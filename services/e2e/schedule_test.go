@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,7 +90,7 @@ func (o *office) ready() string {
 	o.must(err)
 	db, err := o.kube.AppsV1().StatefulSets("office").Get(context.Background(), "db", metav1.GetOptions{})
 	o.must(err)
-	count := func(n int32) string { return string(rune('0' + n)) }
+	count := func(n int32) string { return strconv.Itoa(int(n)) }
 	return "front " + count(front.Status.ReadyReplicas) + ", db " + count(db.Status.ReadyReplicas)
 }
 
