@@ -231,7 +231,7 @@ func TestF23AnAgentKilledInTheMiddleLosesNothing(t *testing.T) {
 	agent := startAgent(t, c, "one", dir)
 	await(t, "the agent to connect", func() bool { return slices.Equal(c.connected(), []string{"one"}) })
 	hello := c.lastHello()
-	if hello.GetProtocol() != 1 || hello.GetClusterId() != clusterID || !strings.HasPrefix(hello.GetKubernetesVersion(), "v1.") || len(hello.GetTaskTypes()) != 5 {
+	if hello.GetProtocol() != 1 || hello.GetClusterId() != clusterID || !strings.HasPrefix(hello.GetKubernetesVersion(), "v1.") || len(hello.GetTaskTypes()) != 6 {
 		t.Fatalf("hello %v", hello)
 	}
 	checkDoors(t, agent)
