@@ -245,6 +245,61 @@ type Policy struct {
 	UpdatedBy  string
 }
 
+type Schedule struct {
+	ScheduleID  uuid.UUID
+	ClusterID   uuid.UUID
+	Name        string
+	Detail      []byte
+	Enabled     bool
+	Etag        uuid.UUID
+	WakeUntil   *time.Time
+	Phase       string
+	HeldBecause string
+	Generation  int64
+	RetryAt     *time.Time
+	LookAt      time.Time
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+	UpdatedBy   string
+	DeletedAt   *time.Time
+}
+
+type ScheduleRun struct {
+	RunID      uuid.UUID
+	ScheduleID uuid.UUID
+	Action     string
+	Reason     string
+	DueAt      time.Time
+	StartedAt  time.Time
+	FinishedAt *time.Time
+	Status     string
+	Workloads  int32
+	Problems   []string
+}
+
+type ScheduleRunWorkload struct {
+	RunID        uuid.UUID
+	Namespace    string
+	Kind         string
+	Name         string
+	Stage        int32
+	ReadySeconds int32
+	Attempt      int32
+	TaskID       uuid.NullUUID
+	RetryAt      *time.Time
+	Outcome      string
+}
+
+type ScheduleWorkload struct {
+	ScheduleID uuid.UUID
+	Namespace  string
+	Kind       string
+	Name       string
+	Asleep     bool
+	Replicas   int32
+	Since      time.Time
+}
+
 type SpotEvent struct {
 	EventID               uuid.UUID
 	ClusterID             uuid.NullUUID

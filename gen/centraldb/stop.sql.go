@@ -373,6 +373,18 @@ func (q *Queries) StopWiden(ctx context.Context, db DBTX, stopID uuid.UUID) (Sto
 	return i, err
 }
 
+const stopsExist = `-- name: StopsExist :one
+SELECT EXISTS (SELECT 1 FROM stops WHERE lifted_at IS NULL)
+`
+
+// Whether any stop holds anywhere: mostly none does, and then nobody need look further.
+func (q *Queries) StopsExist(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRow(ctx, stopsExist)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const stopsIn = `-- name: StopsIn :many
 SELECT cl.cluster_id AS for_cluster, s.stop_id, s.scope, s.customer_id, s.cluster_id, s.reason, s.include_interruptions, s.created_at, s.created_by, s.lifted_at, s.lifted_by, s.lift_reason, s.drains_cancelled
 FROM clusters cl

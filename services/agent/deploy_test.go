@@ -168,7 +168,7 @@ func policies(t *testing.T, text string) map[string]any {
 
 func TestChartAdmitsWhatTheManifestAdmits(t *testing.T) {
 	want := policies(t, read(t, admission))
-	if len(want) != 6 {
+	if len(want) != 8 {
 		t.Fatalf("the manifest has %v", want)
 	}
 	if diff := cmp.Diff(want, policies(t, render(t, func(map[string]any) {}))); diff != "" {

@@ -114,7 +114,7 @@ func (w *worker) work(ctx context.Context) error {
 	}
 	runner := tasks.New(tasks.Config{
 		ClusterID: w.settings.Agent.ClusterID, Client: w.kube.drain, Journal: journal, Outbox: outbox, Log: w.log,
-		Fence: w.fence, Drains: &drain.Executor{
+		Stop: w.policies.Stop(), Fence: w.fence, Drains: &drain.Executor{
 			Client: w.kube.drain, Marks: w.kube.marks, View: cluster, Self: w.home.pod, Log: w.log,
 		},
 	}, records)
@@ -128,12 +128,24 @@ func (w *worker) work(ctx context.Context) error {
 	line := link.New(link.Config{
 		Dial: w.settings.dial, REST: rest, Outbox: outbox, Tasks: &door{Runner: runner, home: w.home, cluster: cluster},
 		Inventory: cluster, Log: w.log, Hello: w.hello(), LeaderEpoch: w.fence.Epoch,
-		Notices: board, Policy: w.policies,
+		Notices: board, Policy: w.policies, Stops: stops{kept: w.policies, tasks: runner},
 	})
 	return run.All(ctx,
 		run.Named("collect", cluster.Run), run.Named("tasks", runner.Run), run.Named("link", line.Run),
 		run.Named("notices", board.Run),
 		run.Named("handover", func(ctx context.Context) error { return w.home.handOver(ctx, cluster) }))
+}
+
+// stops is where central's word about stops comes in: it is kept before it is obeyed.
+type stops struct {
+	kept  *notice.Policies
+	tasks *tasks.Runner
+}
+
+// SetStop takes the stop that holds; nil: none does.
+func (s stops) SetStop(stop *agentv1.SafetyStop) {
+	s.kept.SetStop(stop)
+	s.tasks.SetStop(stop)
 }
 
 func (w *worker) hello() *agentv1.Hello {

@@ -31,6 +31,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/risk"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/schedule"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -91,6 +92,9 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 		Policy: cfg.interruptionPolicy(), Log: log,
 	})
 	safety := guard.New(guard.Config{Store: data.store, Dispatch: tasks, Dashboards: wakes, Log: log})
+	schedules := schedule.New(schedule.Config{
+		Store: data.store, Dispatch: tasks, Decisions: mlv1.NewDecisionServiceClient(ml), Log: log,
+	})
 	queue, err := newQueue(data.store, log, optimizer, interruptions)
 	if err != nil {
 		return nil, err
@@ -111,12 +115,14 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	c.add("prices", book.Run)
 	c.add("optimizations", optimizer.Run)
 	c.add("interruptions", interruptions.Run)
+	c.add("schedules", schedules.Run)
 	c.add("queues", ears.Run)
 	c.keepBooks(data.store, log)
 	c.add("risk", risk.New(data.store, mlv1.NewPredictionServiceClient(ml), log).Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
 	return c, c.open(ctx, cfg, telemetry, doors{
-		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions, ml: ml, tasks: tasks,
+		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions,
+		schedules: schedules, ml: ml, tasks: tasks,
 	})
 }
 
@@ -135,6 +141,7 @@ type doors struct {
 	optimizer     *optimize.Service
 	guard         *guard.Service
 	interruptions *interruption.Service
+	schedules     *schedule.Service
 	ml            *grpc.ClientConn
 	tasks         *dispatch.Dispatcher
 }
@@ -162,8 +169,8 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 		Store: d.store, Keys: keys, Bucket: d.bus.Limiter(), Longest: time.Duration(cfg.Central.SessionHours) * time.Hour, Log: telemetry.Log,
 	}
 	desk := admin.New(admin.Config{
-		Store: d.store, Book: d.book, Optimizer: d.optimizer, Guard: d.guard, Bus: d.bus, Feed: d.feed, Replays: d.store, Keys: keys,
-		Door: door, OIDC: cfg.signInOptions(), ML: d.ml, Agents: d.tasks, Install: cfg.install(), MLTimeout: cfg.API.RequestTimeout(),
+		Store: d.store, Book: d.book, Optimizer: d.optimizer, Guard: d.guard, Schedules: d.schedules, Bus: d.bus, Feed: d.feed, Replays: d.store,
+		Keys: keys, Door: door, OIDC: cfg.signInOptions(), ML: d.ml, Agents: d.tasks, Install: cfg.install(), MLTimeout: cfg.API.RequestTimeout(),
 		MaxModelBytes: cfg.maxModelBytes(), Log: telemetry.Log,
 		// Before their connection ends, which says nothing.
 		MaxStreamAge: cfg.maxConnectionAge() * 9 / 10,

@@ -17,8 +17,9 @@ type settings struct {
 	config.Common `koanf:",squash"`
 
 	Server struct {
-		GRPCAddress string `koanf:"grpc_address" default:"127.0.0.1:8081" valid:"nonempty" help:"where gRPC is served"`
-		HTTPAddress string `koanf:"http_address" default:"127.0.0.1:8082" valid:"nonempty" help:"where REST, /healthz, /metrics and /openapi.json are served"`
+		GRPCAddress  string `koanf:"grpc_address" default:"127.0.0.1:8081" valid:"nonempty" help:"where gRPC is served"`
+		HTTPAddress  string `koanf:"http_address" default:"127.0.0.1:8082" valid:"nonempty" help:"where REST, /healthz, /metrics and /openapi.json are served"`
+		DatabaseFile string `koanf:"database_file" help:"file with the database's address, such as postgres/ml.dsn in the state folder of a central on this machine that runs a PostgreSQL of its own; read for every new connection"`
 	} `koanf:"server"`
 	Auth struct {
 		APIKeys []string `koanf:"api_keys" secret:"true" help:"keys of servers that may call, beside CLOUDOPTIM_ML_API_KEY"`
@@ -31,6 +32,9 @@ type settings struct {
 
 // Validate checks what one field alone does not show.
 func (s *settings) Validate() error {
+	if s.Server.DatabaseFile != "" && s.Database.Host != "" {
+		return config.Invalid("server.database_file", "must be empty where database.host names the database")
+	}
 	if len(s.keys()) == 0 {
 		return config.Invalid("auth.api_keys", "or "+keyVariable+" must be set: without a key no one could call")
 	}

@@ -65,7 +65,7 @@ func ml(ctx context.Context) error {
 		return err
 	}
 	account := &market.Account{Endpoint: s.AWS.EndpointURL, Log: told.Log}
-	database, closeDatabase, err := openDatabase(ctx, s.Database, told.Log)
+	database, closeDatabase, err := openDatabase(ctx, &s, told.Log)
 	if err != nil {
 		return err
 	}
@@ -92,11 +92,17 @@ func ml(ctx context.Context) error {
 }
 
 // openDatabase only if one is configured: decisions need none.
-func openDatabase(ctx context.Context, cfg config.Database, log *slog.Logger) (*store.Store, func(), error) {
-	if cfg.Host == "" {
+func openDatabase(ctx context.Context, s *settings, log *slog.Logger) (*store.Store, func(), error) {
+	var db *store.Store
+	var err error
+	switch {
+	case s.Server.DatabaseFile != "":
+		db, err = store.OpenFile(ctx, s.Server.DatabaseFile, s.Database.MaxConns(), s.Database.EchoTo(log))
+	case s.Database.Host != "":
+		db, err = store.Open(ctx, s.Database.DSN(role), s.Database.MaxConns(), s.Database.EchoTo(log))
+	default:
 		return nil, func() {}, nil
 	}
-	db, err := store.Open(ctx, cfg.DSN(role), cfg.MaxConns(), cfg.EchoTo(log))
 	if err != nil {
 		return nil, nil, err
 	}

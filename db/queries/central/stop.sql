@@ -15,6 +15,10 @@ JOIN stops s ON s.lifted_at IS NULL AND (s.scope = 'platform' OR (s.scope = 'cus
 WHERE cl.cluster_id = ANY (@cluster_ids::uuid[])
 ORDER BY cl.cluster_id, array_position(ARRAY['platform', 'customer', 'cluster'], s.scope::text), s.created_at;
 
+-- name: StopsExist :one
+-- Whether any stop holds anywhere: mostly none does, and then nobody need look further.
+SELECT EXISTS (SELECT 1 FROM stops WHERE lifted_at IS NULL);
+
 -- name: StopsOfCustomer :many
 -- Those that hold in all of a customer's clusters.
 SELECT * FROM stops

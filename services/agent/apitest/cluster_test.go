@@ -315,6 +315,12 @@ func (s *shared) RoundTrip(r *http.Request) (*http.Response, error) {
 // the hard way: what it was doing stays half done.
 func startRooms(t *testing.T, dir string) *rooms {
 	t.Helper()
+	return startStopped(t, dir, nil)
+}
+
+// startStopped begins with a stop that an earlier process kept.
+func startStopped(t *testing.T, dir string, stop *agentv1.SafetyStop) *rooms {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	journal, records, err := tasks.OpenJournal(dir)
 	require(t, err)
@@ -325,7 +331,7 @@ func startRooms(t *testing.T, dir string) *rooms {
 	require(t, r.cluster.Start(ctx))
 	r.drains = &drain.Executor{Client: client, Marks: r.asked.client(t, 200, 400), View: r.cluster, Log: log}
 	r.runner = tasks.New(tasks.Config{
-		ClusterID: clusterID, Client: client, Journal: journal, Outbox: r.out, Log: log, Drains: r.drains, Fence: r.fence,
+		ClusterID: clusterID, Client: client, Journal: journal, Outbox: r.out, Log: log, Drains: r.drains, Fence: r.fence, Stop: stop,
 	}, records)
 	r.runner.Adopt(r.cluster.Nodes())
 	r.runner.SetProgress(200 * time.Millisecond)

@@ -40,6 +40,7 @@ type central struct {
 	hellos  []*agentv1.Hello
 	heard   []msg
 	ack     bool
+	stop    *agentv1.SafetyStop
 	streams map[string]agentv1.AgentService_ConnectServer // by agent id, while open
 }
 
@@ -98,7 +99,7 @@ func (c *central) answer(str agentv1.AgentService_ConnectServer, m msg) error {
 	c.heard = append(c.heard, m)
 	switch kind := m.GetKind().(type) {
 	case *agentv1.ConnectRequest_Heartbeat:
-		return str.Send(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_HeartbeatAck{HeartbeatAck: &agentv1.HeartbeatAck{}}})
+		return str.Send(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_HeartbeatAck{HeartbeatAck: &agentv1.HeartbeatAck{Stop: c.stop}}})
 	case *agentv1.ConnectRequest_InventorySnapshot:
 		if kind.InventorySnapshot.GetLast() {
 			return str.Send(inventoryAck(kind.InventorySnapshot.GetInventorySequence()))
@@ -117,6 +118,13 @@ func (c *central) answer(str agentv1.AgentService_ConnectServer, m msg) error {
 
 func inventoryAck(sequence int64) *agentv1.ConnectResponse {
 	return &agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_InventoryAck{InventoryAck: &agentv1.InventoryAck{InventorySequence: sequence}}}
+}
+
+// order sets the stop that the next heartbeat is answered with.
+func (c *central) order(stop *agentv1.SafetyStop) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop = stop
 }
 
 // forget empties what was heard.
@@ -223,7 +231,7 @@ func TestF23AnAgentKilledInTheMiddleLosesNothing(t *testing.T) {
 	agent := startAgent(t, c, "one", dir)
 	await(t, "the agent to connect", func() bool { return slices.Equal(c.connected(), []string{"one"}) })
 	hello := c.lastHello()
-	if hello.GetProtocol() != 1 || hello.GetClusterId() != clusterID || !strings.HasPrefix(hello.GetKubernetesVersion(), "v1.") || len(hello.GetTaskTypes()) != 5 {
+	if hello.GetProtocol() != 1 || hello.GetClusterId() != clusterID || !strings.HasPrefix(hello.GetKubernetesVersion(), "v1.") || len(hello.GetTaskTypes()) != 6 {
 		t.Fatalf("hello %v", hello)
 	}
 	checkDoors(t, agent)

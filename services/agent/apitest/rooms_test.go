@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -52,6 +53,25 @@ func TestTheRoleAllowsNothingElse(t *testing.T) {
 		},
 		"list deployments": func() error {
 			_, err := agent.AppsV1().Deployments(p.name).List(ctx, metav1.ListOptions{})
+			return err
+		},
+		"delete a deployment": func() error {
+			return agent.AppsV1().Deployments(p.name).Delete(ctx, "x", metav1.DeleteOptions{})
+		},
+		"create a stateful set": func() error {
+			_, err := agent.AppsV1().StatefulSets(p.name).Create(ctx, &appsv1.StatefulSet{}, metav1.CreateOptions{})
+			return err
+		},
+		"update a deployment": func() error {
+			_, err := agent.AppsV1().Deployments(p.name).Update(ctx, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, metav1.UpdateOptions{})
+			return err
+		},
+		"get a daemon set": func() error {
+			_, err := agent.AppsV1().DaemonSets(p.name).Get(ctx, "x", metav1.GetOptions{})
+			return err
+		},
+		"patch a replica set": func() error {
+			_, err := agent.AppsV1().ReplicaSets(p.name).Patch(ctx, "x", types.MergePatchType, []byte(`{}`), metav1.PatchOptions{})
 			return err
 		},
 		"take another lease": func() error {

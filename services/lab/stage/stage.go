@@ -11,9 +11,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
 	"github.com/cloudoptim/cloudoptim/pkg/proc"
 )
 
@@ -134,9 +137,13 @@ func (s *Stage) MLKey() string { return s.mlKey }
 // StartML starts ml.
 func (s *Stage) StartML(ctx context.Context) (err error) {
 	s.Say("starting ml on %s", s.Addr("ml.grpc"))
+	args := []string{"--server.grpc_address=" + s.Addr("ml.grpc"), "--server.http_address=" + s.Addr("ml.http")}
+	if !slices.ContainsFunc(s.CentralEnv, func(v string) bool { return strings.HasPrefix(v, "CLOUDOPTIM_DATABASE_HOST=") }) {
+		args = append(args, "--server.database_file="+filepath.Join(s.dataDir(), pgembed.MLConnectionFile)) // central writes it
+	}
 	s.ML, err = start("ml", filepath.Join(s.Bin, "ml"), filepath.Join(s.Dir, "ml.log"), []string{
 		"CLOUDOPTIM_ENVIRONMENT=development", "CLOUDOPTIM_ML_API_KEY=" + s.mlKey, "CLOUDOPTIM_MARKET_REFRESH=off",
-	}, "--server.grpc_address="+s.Addr("ml.grpc"), "--server.http_address="+s.Addr("ml.http"))
+	}, args...)
 	if err != nil {
 		return err
 	}

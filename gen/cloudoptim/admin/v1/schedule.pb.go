@@ -1032,7 +1032,7 @@ type ScheduleRun struct {
 	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
 	// running, completed, failed.
 	Status string `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
-	// calendar, holiday, exception, wake_now, deleted.
+	// calendar, holiday, exception, wake_now, disabled, deleted.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Workloads scaled.
 	Workloads int32 `protobuf:"varint,7,opt,name=workloads,proto3" json:"workloads,omitempty"`

@@ -207,7 +207,7 @@ type TaskResult struct {
 	Logs string `protobuf:"bytes,5,opt,name=logs,proto3" json:"logs,omitempty"`
 	// Why it did not succeed.
 	Error *string `protobuf:"bytes,6,opt,name=error,proto3,oneof" json:"error,omitempty"`
-	// Details; for drain_node the fields of DrainReport.
+	// Details; for drain_node the fields of DrainReport, for scale_workload of ScaleReport.
 	Metadata *structpb.Struct `protobuf:"bytes,7,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// Attempt this is the result of; 0 from agents that poll.
 	Attempt       int32 `protobuf:"varint,8,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -1000,7 +1000,8 @@ func (x *PodDrain) GetAttempts() int32 {
 
 // ScaleWorkloadParameters of scale_workload. What it had before is kept on the
 // object, as annotation cloudoptim.io/replicas-before-sleep, so that waking needs
-// nobody's memory, and an autoscaler that targets it sleeps and wakes with it.
+// nobody's memory. A HorizontalPodAutoscaler that targets it sleeps and wakes with
+// it, as it does nothing at zero replicas. One that is gone is a success.
 type ScaleWorkloadParameters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Namespace.
@@ -1014,7 +1015,8 @@ type ScaleWorkloadParameters struct {
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	// Schedule on whose behalf; one does not wake what another put to sleep. Kept as annotation cloudoptim.io/asleep-by.
 	ScheduleId string `protobuf:"bytes,5,opt,name=schedule_id,json=scheduleId,proto3" json:"schedule_id,omitempty"`
-	// wake: report success only when all replicas are ready, or the deadline is near; 0: do not wait.
+	// wake: report success only when all replicas are ready, or so much time is over, or
+	// the deadline is near; 0: do not wait.
 	ReadyWithinSeconds int32 `protobuf:"varint,6,opt,name=ready_within_seconds,json=readyWithinSeconds,proto3" json:"ready_within_seconds,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -1088,6 +1090,71 @@ func (x *ScaleWorkloadParameters) GetScheduleId() string {
 func (x *ScaleWorkloadParameters) GetReadyWithinSeconds() int32 {
 	if x != nil {
 		return x.ReadyWithinSeconds
+	}
+	return 0
+}
+
+// ScaleReport is TaskResult.metadata of scale_workload.
+type ScaleReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// slept; woken; scaled_by_hand (somebody gave it replicas while it slept: they stay);
+	// left_alone (it had none, or does not sleep by this schedule); gone (there is no such workload).
+	Outcome string `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Replicas it had before it slept, or has now.
+	Replicas int32 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// Of them ready when the task ended; wake alone.
+	Ready         int32 `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleReport) Reset() {
+	*x = ScaleReport{}
+	mi := &file_cloudoptim_fleet_v1_task_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleReport) ProtoMessage() {}
+
+func (x *ScaleReport) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_fleet_v1_task_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleReport.ProtoReflect.Descriptor instead.
+func (*ScaleReport) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_fleet_v1_task_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ScaleReport) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *ScaleReport) GetReplicas() int32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *ScaleReport) GetReady() int32 {
+	if x != nil {
+		return x.Ready
 	}
 	return 0
 }
@@ -1214,7 +1281,11 @@ const file_cloudoptim_fleet_v1_task_proto_rawDesc = "" +
 	"\vschedule_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"scheduleId\x12<\n" +
 	"\x14ready_within_seconds\x18\x06 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xc0p(\x00R\x12readyWithinSecondsBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1;fleetv1b\x06proto3"
+	"\xbaH\a\x1a\x05\x18\xc0p(\x00R\x12readyWithinSeconds\"Y\n" +
+	"\vScaleReport\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1a\n" +
+	"\breplicas\x18\x02 \x01(\x05R\breplicas\x12\x14\n" +
+	"\x05ready\x18\x03 \x01(\x05R\x05readyBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1;fleetv1b\x06proto3"
 
 var (
 	file_cloudoptim_fleet_v1_task_proto_rawDescOnce sync.Once
@@ -1228,7 +1299,7 @@ func file_cloudoptim_fleet_v1_task_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_fleet_v1_task_proto_rawDescData
 }
 
-var file_cloudoptim_fleet_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_cloudoptim_fleet_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_cloudoptim_fleet_v1_task_proto_goTypes = []any{
 	(*Task)(nil),                    // 0: cloudoptim.fleet.v1.Task
 	(*TaskResult)(nil),              // 1: cloudoptim.fleet.v1.TaskResult
@@ -1241,24 +1312,25 @@ var file_cloudoptim_fleet_v1_task_proto_goTypes = []any{
 	(*DrainReport)(nil),             // 8: cloudoptim.fleet.v1.DrainReport
 	(*PodDrain)(nil),                // 9: cloudoptim.fleet.v1.PodDrain
 	(*ScaleWorkloadParameters)(nil), // 10: cloudoptim.fleet.v1.ScaleWorkloadParameters
-	nil,                             // 11: cloudoptim.fleet.v1.LabelNodeParameters.LabelsEntry
-	(*structpb.Struct)(nil),         // 12: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
-	(*Taint)(nil),                   // 14: cloudoptim.fleet.v1.Taint
+	(*ScaleReport)(nil),             // 11: cloudoptim.fleet.v1.ScaleReport
+	nil,                             // 12: cloudoptim.fleet.v1.LabelNodeParameters.LabelsEntry
+	(*structpb.Struct)(nil),         // 13: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 14: google.protobuf.Timestamp
+	(*Taint)(nil),                   // 15: cloudoptim.fleet.v1.Taint
 }
 var file_cloudoptim_fleet_v1_task_proto_depIdxs = []int32{
-	12, // 0: cloudoptim.fleet.v1.Task.parameters:type_name -> google.protobuf.Struct
-	13, // 1: cloudoptim.fleet.v1.Task.deadline:type_name -> google.protobuf.Timestamp
-	13, // 2: cloudoptim.fleet.v1.Task.created_at:type_name -> google.protobuf.Timestamp
-	13, // 3: cloudoptim.fleet.v1.TaskResult.executed_at:type_name -> google.protobuf.Timestamp
-	12, // 4: cloudoptim.fleet.v1.TaskResult.metadata:type_name -> google.protobuf.Struct
+	13, // 0: cloudoptim.fleet.v1.Task.parameters:type_name -> google.protobuf.Struct
+	14, // 1: cloudoptim.fleet.v1.Task.deadline:type_name -> google.protobuf.Timestamp
+	14, // 2: cloudoptim.fleet.v1.Task.created_at:type_name -> google.protobuf.Timestamp
+	14, // 3: cloudoptim.fleet.v1.TaskResult.executed_at:type_name -> google.protobuf.Timestamp
+	13, // 4: cloudoptim.fleet.v1.TaskResult.metadata:type_name -> google.protobuf.Struct
 	8,  // 5: cloudoptim.fleet.v1.TaskProgress.drain:type_name -> cloudoptim.fleet.v1.DrainReport
-	11, // 6: cloudoptim.fleet.v1.LabelNodeParameters.labels:type_name -> cloudoptim.fleet.v1.LabelNodeParameters.LabelsEntry
-	14, // 7: cloudoptim.fleet.v1.TaintNodeParameters.taints:type_name -> cloudoptim.fleet.v1.Taint
-	14, // 8: cloudoptim.fleet.v1.TaintNodeParameters.remove:type_name -> cloudoptim.fleet.v1.Taint
+	12, // 6: cloudoptim.fleet.v1.LabelNodeParameters.labels:type_name -> cloudoptim.fleet.v1.LabelNodeParameters.LabelsEntry
+	15, // 7: cloudoptim.fleet.v1.TaintNodeParameters.taints:type_name -> cloudoptim.fleet.v1.Taint
+	15, // 8: cloudoptim.fleet.v1.TaintNodeParameters.remove:type_name -> cloudoptim.fleet.v1.Taint
 	9,  // 9: cloudoptim.fleet.v1.DrainReport.pods:type_name -> cloudoptim.fleet.v1.PodDrain
-	13, // 10: cloudoptim.fleet.v1.DrainReport.cordoned_at:type_name -> google.protobuf.Timestamp
-	13, // 11: cloudoptim.fleet.v1.DrainReport.first_eviction_at:type_name -> google.protobuf.Timestamp
+	14, // 10: cloudoptim.fleet.v1.DrainReport.cordoned_at:type_name -> google.protobuf.Timestamp
+	14, // 11: cloudoptim.fleet.v1.DrainReport.first_eviction_at:type_name -> google.protobuf.Timestamp
 	12, // [12:12] is the sub-list for method output_type
 	12, // [12:12] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
@@ -1279,7 +1351,7 @@ func file_cloudoptim_fleet_v1_task_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_fleet_v1_task_proto_rawDesc), len(file_cloudoptim_fleet_v1_task_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -11,9 +11,10 @@ import (
 )
 
 // Close writes how the drain ended on the node, or, when asked, undoes what this
-// drain did to it. A node that is gone needs nothing.
+// drain did to it, in this process or, where the record says so, in an earlier
+// one. A node that is gone needs nothing.
 func (d *Drain) Close(ctx context.Context, phase string, undo bool) error {
-	if d.nodeGone || d.node == nil {
+	if d.nodeGone || (d.node == nil && !undo) {
 		return nil
 	}
 	backoff := callBackoff{}
@@ -35,7 +36,7 @@ func (d *Drain) Close(ctx context.Context, phase string, undo bool) error {
 func (d *Drain) tryClose(ctx context.Context, phase string, undo bool) error {
 	client := d.exec.marker()
 	node, err := client.CoreV1().Nodes().Get(ctx, d.name(), metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || (err == nil && node.UID != d.node.UID) {
+	if apierrors.IsNotFound(err) || (err == nil && d.node != nil && node.UID != d.node.UID) {
 		return nil
 	}
 	if err != nil {
@@ -44,6 +45,9 @@ func (d *Drain) tryClose(ctx context.Context, phase string, undo bool) error {
 	current, ok := ReadRecord(node)
 	if !ok || current.TaskID != d.req.TaskID {
 		return nil // another drain has taken over, or somebody cleaned up
+	}
+	if d.node == nil {
+		d.node = node
 	}
 	var patch map[string]any
 	if undo {

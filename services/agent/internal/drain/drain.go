@@ -99,6 +99,8 @@ type Request struct {
 	Priority int32
 	// Local says that the agent decided it, and central may not know.
 	Local bool
+	// Cause is the task's cause.
+	Cause string
 	// Parameters as central sent them.
 	Parameters *fleetv1.DrainNodeParameters
 	// Deadline ends the drain; it carries a monotonic reading where possible.
@@ -201,7 +203,7 @@ func (d *Drain) Run(ctx context.Context) (Outcome, error) {
 		now := time.Now()
 		// Without the lease another process may be draining: nothing is decided
 		// here until this one is told to stop.
-		if d.exec.leading() {
+		if d.exec.leading() && ctx.Err() == nil {
 			d.takeHurry()
 			d.refresh(now)
 			if out := d.ended(ctx, now); out != nil {

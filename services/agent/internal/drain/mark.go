@@ -129,7 +129,7 @@ func (d *Drain) resume(node *corev1.Node, old Record) {
 	inherits := old.TaskID == d.req.TaskID || old.Underway() || old.Phase == Superseded
 	_, labelled := node.Labels[corev1.LabelNodeExcludeBalancers]
 	d.record = Record{
-		TaskID: d.req.TaskID, Attempt: d.req.Attempt, Priority: d.req.Priority, Local: d.req.Local,
+		TaskID: d.req.TaskID, Attempt: d.req.Attempt, Priority: d.req.Priority, Local: d.req.Local, Cause: d.req.Cause,
 		Phase: underway, Started: d.started.UTC(), Cordoned: cordoned.UTC(), Deadline: d.req.Deadline.UTC(),
 		LeaderEpoch:  d.exec.epoch(),
 		CordonedByUs: !node.Spec.Unschedulable || inherits && old.CordonedByUs || node.Annotations[CordonedByAnnotation] == d.req.TaskID,

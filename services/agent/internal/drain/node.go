@@ -48,6 +48,7 @@ type Record struct {
 	Attempt      int32           `json:"attempt"`
 	Priority     int32           `json:"priority"`
 	Local        bool            `json:"local,omitempty"`
+	Cause        string          `json:"cause,omitempty"`
 	Phase        string          `json:"phase"`
 	Started      time.Time       `json:"started"`
 	Cordoned     time.Time       `json:"cordoned"`

@@ -66,6 +66,11 @@ type Policy interface {
 	SetPolicy(*agentv1.InterruptionPolicy)
 }
 
+// Stops takes the stop that holds; nil: none does.
+type Stops interface {
+	SetStop(*agentv1.SafetyStop)
+}
+
 // Config is what a Client needs.
 type Config struct {
 	// Dial makes a connection; called for each session, so that a new key or
@@ -82,6 +87,8 @@ type Config struct {
 	Notices Notices
 	// Policy may be nil: what central says of notices is not kept.
 	Policy Policy
+	// Stops may be nil: nobody obeys a stop.
+	Stops Stops
 	// LeaderEpoch is the lease's by which this agent leads; nil: it stands for no election.
 	LeaderEpoch func() int64
 	// REST is where to ask while no stream can be opened; nil: nowhere.
@@ -219,6 +226,13 @@ func (c *Client) leave(s *session) {
 	if mine {
 		c.cfg.Inventory.Disconnected()
 		c.setDown()
+	}
+}
+
+// stop passes on what central says of stops: unset is none.
+func (c *Client) stop(stop *agentv1.SafetyStop) {
+	if c.cfg.Stops != nil {
+		c.cfg.Stops.SetStop(stop)
 	}
 }
 

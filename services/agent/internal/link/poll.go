@@ -91,8 +91,11 @@ func (p *poller) ask(ctx context.Context) {
 			continue
 		case <-timer.C:
 		}
-		waiting, err := p.rest.heartbeat(ctx, p.client.cfg.Inventory.Status())
-		if err == nil && (waiting > 0 || time.Since(listed) >= pollEvery) {
+		answer, err := p.rest.heartbeat(ctx, p.client.cfg.Inventory.Status())
+		if err == nil {
+			p.client.stop(answer.GetStop())
+		}
+		if err == nil && (answer.GetPendingTasks() > 0 || time.Since(listed) >= pollEvery) {
 			listed = time.Now()
 			err = p.tasks(ctx)
 		}

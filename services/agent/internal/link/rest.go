@@ -138,17 +138,19 @@ func (r *rest) notice(ctx context.Context, n *fleetv1.NodeNotice) error {
 	}})
 }
 
-// heartbeat returns how many tasks wait.
-func (r *rest) heartbeat(ctx context.Context, status string) (int32, error) {
+// heartbeat returns how many tasks wait, and the stop that holds.
+func (r *rest) heartbeat(ctx context.Context, status string) (*agentv1.HeartbeatResponse, error) {
 	raw, err := r.send(ctx, "/api/v1/client/heartbeat", &agentv1.HeartbeatRequest{
 		ClusterId: r.cluster, Status: status, Timestamp: timestamppb.Now(),
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	answer := &agentv1.HeartbeatResponse{}
-	err = read.Unmarshal(raw, answer)
-	return answer.GetPendingTasks(), err
+	if err := read.Unmarshal(raw, answer); err != nil {
+		return nil, fmt.Errorf("reading the answer to a heartbeat: %w", err)
+	}
+	return answer, nil
 }
 
 var (

@@ -84,6 +84,7 @@ func (s *session) run(ctx context.Context, rpc agentv1.AgentServiceClient) error
 	s.readSpread(str)
 	// Before anything is received: a later change of them must win.
 	s.settings(welcome.GetSettings())
+	s.client.stop(welcome.GetStop())
 
 	connected.Add(ctx, 1)
 	defer connected.Add(ctx, -1)
@@ -292,6 +293,7 @@ func (s *session) obey(msg *agentv1.ConnectResponse) error {
 		cfg.Tasks.Acked(kind.ResultAck)
 	case *agentv1.ConnectResponse_HeartbeatAck:
 		s.answered.Store(int64(time.Since(s.welcomed)))
+		s.client.stop(kind.HeartbeatAck.GetStop())
 	case *agentv1.ConnectResponse_InventoryAck:
 		cfg.Inventory.Acked(kind.InventoryAck.GetInventorySequence())
 	case *agentv1.ConnectResponse_InventoryResync:

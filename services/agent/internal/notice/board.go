@@ -266,6 +266,6 @@ func (b *Board) task(p *post) (*fleetv1.Task, error) {
 	}
 	return &fleetv1.Task{
 		TaskId: p.task, ClusterId: b.cfg.Cluster.String(), TaskType: "drain_node", Parameters: fields,
-		Priority: urgentTask, RemainingSeconds: left.Seconds(), CreatedBy: "agent",
+		Priority: urgentTask, RemainingSeconds: left.Seconds(), CreatedBy: "agent", Cause: "interruption",
 	}, nil
 }

@@ -32,6 +32,8 @@ const (
 	lastRetry   = 2 * time.Second
 	// wrongNode is how often a node that is not this machine's is looked at again.
 	wrongNode = 30 * time.Second
+	// againAfterStop is how soon a node is cordoned when what forbade it is over.
+	againAfterStop = 5 * time.Second
 )
 
 // KeeperConfig is what a Keeper needs.
@@ -293,9 +295,15 @@ func (k *Keeper) patch(ctx context.Context, node *corev1.Node, c *change) error 
 	return nil
 }
 
-// nextLook is when a notice that can wait no longer can.
+// nextLook is when a notice that can wait no longer can, or one that may not be
+// acted on may be.
 func (k *Keeper) nextLook(m *Mark, r imds.Reading) time.Duration {
 	next := 24 * time.Hour
+	for _, n := range m.Notices {
+		if n.GetTaskId() != "" && !slices.Contains(m.Cordoned, n.GetNoticeId()) {
+			next = againAfterStop
+		}
+	}
 	for _, n := range r.Notices {
 		if now, in := urgent(n.NodeNotice, time.Until(n.Until)); !now && n.GetEventType() == imds.Scheduled && m.find(n.GetNoticeId()) != nil {
 			next = min(next, max(in, time.Second))

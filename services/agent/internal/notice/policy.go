@@ -18,14 +18,15 @@ import (
 )
 
 // Policies is what the customer wants done about notices when central cannot be
-// asked. Central tells the leader, the leader writes it on the lease, all others
-// read it there; each keeps it in a file.
+// asked, and whether a stop holds. Central tells the leader, the leader writes it
+// on the lease, all others read it there; each keeps it in files.
 type Policies struct {
-	file string
-	log  *slog.Logger
+	file, stopFile string
+	log            *slog.Logger
 
 	mu      sync.Mutex
 	current *agentv1.InterruptionPolicy // nil: nobody said anything yet
+	stop    *agentv1.SafetyStop         // nil: none holds
 }
 
 // byDefault acts: an instance that AWS takes is lost with whatever runs on it.
@@ -36,7 +37,8 @@ func byDefault() *agentv1.InterruptionPolicy {
 // OpenPolicies reads what an earlier process kept in a file. One that cannot be
 // read is as good as none, and is said so.
 func OpenPolicies(file string, log *slog.Logger) *Policies {
-	p := &Policies{file: file, log: log}
+	p := &Policies{file: file, stopFile: filepath.Join(filepath.Dir(file), "safety-stop.json"), log: log}
+	p.openStop()
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p
@@ -74,10 +76,19 @@ func check(policy *agentv1.InterruptionPolicy) error {
 	return nil
 }
 
-// Current is the policy that counts.
+// Current is the policy that counts: while a stop includes interruptions, to do nothing.
 func (p *Policies) Current() *agentv1.InterruptionPolicy {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	counts := p.said()
+	if p.stop.GetIncludeInterruptions() {
+		counts.Cordon, counts.Drain = false, false
+	}
+	return counts
+}
+
+// said is the policy whatever a stop says, as a copy.
+func (p *Policies) said() *agentv1.InterruptionPolicy {
 	if p.current == nil {
 		return byDefault()
 	}
@@ -96,14 +107,14 @@ func (p *Policies) SetPolicy(policy *agentv1.InterruptionPolicy) {
 	p.set(proto.CloneOf(policy))
 }
 
-// Said is the policy as a line, for the lease.
+// Said is the policy and the stop as a line, for the lease.
 func (p *Policies) Said() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current == nil {
+	if p.current == nil && p.stop == nil {
 		return ""
 	}
-	return encode(p.current)
+	return p.withStop(p.said())
 }
 
 // Heard takes what the leader wrote on the lease.
@@ -114,6 +125,7 @@ func (p *Policies) Heard(line string) {
 		return
 	}
 	p.set(policy)
+	p.heardStop(line)
 }
 
 func (p *Policies) set(policy *agentv1.InterruptionPolicy) {
@@ -125,27 +137,13 @@ func (p *Policies) set(policy *agentv1.InterruptionPolicy) {
 	p.current = policy
 	p.log.Info("the interruption policy is now", "cordon", policy.GetCordon(), "drain", policy.GetDrain(),
 		"force", policy.GetParameters().GetForce())
-	if err := p.keep(); err != nil {
+	if err := replace(p.file, encode(p.current)); err != nil {
 		p.log.Error("keeping the interruption policy", "error", err) // it counts as long as this process lives
 	}
 }
 
-// keep replaces the file as a whole: half a policy would be none.
-func (p *Policies) keep() error {
-	if err := os.MkdirAll(filepath.Dir(p.file), 0o700); err != nil {
-		return fmt.Errorf("making the state folder: %w", err)
-	}
-	if err := os.WriteFile(p.file+".tmp", []byte(encode(p.current)), 0o600); err != nil {
-		return fmt.Errorf("writing the policy file: %w", err)
-	}
-	if err := os.Rename(p.file+".tmp", p.file); err != nil {
-		return fmt.Errorf("replacing the policy file: %w", err)
-	}
-	return nil
-}
-
-func encode(policy *agentv1.InterruptionPolicy) string {
-	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(policy)
+func encode(order proto.Message) string {
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(order)
 	if err != nil {
 		return "" // only invalid UTF-8, which the wire refused
 	}

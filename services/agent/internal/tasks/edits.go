@@ -51,7 +51,7 @@ func (r *Runner) editJob(t *task, p target, make func() edit) (job, error) {
 	}, nil
 }
 
-func (j *editJob) node() string { return j.name }
+func (j *editJob) subject() string { return j.name }
 
 // prepare has nothing to do, and one patch waits for nobody.
 func (j *editJob) prepare(context.Context) bool { return false }
@@ -60,36 +60,42 @@ func (j *editJob) progress() (float64, string, *fleetv1.DrainReport) {
 	return 0, "changing node " + j.name, nil
 }
 
-// do tries until the deadline: an API server that is away for a while, or a
-// node that changed between read and patch, is no reason to fail.
 func (j *editJob) do(ctx context.Context) outcome {
 	ctx, cancel := context.WithDeadline(ctx, j.until)
 	defer cancel()
+	out := persist(ctx, j.try)
+	out.logs = j.notes.String()
+	return out
+}
+
+// persist tries until the deadline of ctx: an API server that is away for a while,
+// or an object that changed between read and patch, is no reason to fail.
+func persist(ctx context.Context, try func(context.Context) error) outcome {
 	wait := 100 * time.Millisecond
 	for {
-		err := j.try(ctx)
+		err := try(ctx)
 		if err == nil {
-			return outcome{status: "success", logs: j.notes.String()}
+			return outcome{status: "success"}
 		}
 		if ctx.Err() == nil && !drain.Transient(err) {
-			return outcome{status: "failed", err: err.Error(), logs: j.notes.String()}
+			return outcome{status: "failed", err: err.Error()}
 		}
 		timer := time.NewTimer(wait/2 + rand.N(wait))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return j.ended(ctx, err)
+			return ended(ctx, err)
 		case <-timer.C:
 		}
 		wait = min(wait*2, 5*time.Second)
 	}
 }
 
-func (j *editJob) ended(ctx context.Context, last error) outcome {
+func ended(ctx context.Context, last error) outcome {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return outcome{status: "timeout", err: fmt.Sprintf("deadline passed, last: %v", last), logs: j.notes.String()}
+		return outcome{status: "timeout", err: fmt.Sprintf("deadline passed, last: %v", last)}
 	}
-	return outcome{status: "cancelled", err: context.Cause(ctx).Error(), logs: j.notes.String()}
+	return outcome{status: "cancelled", err: context.Cause(ctx).Error()}
 }
 
 func (j *editJob) try(ctx context.Context) error {

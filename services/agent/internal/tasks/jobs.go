@@ -20,7 +20,8 @@ import (
 
 // job is a task that was understood.
 type job interface {
-	node() string
+	// subject is what it works on, a node or a workload: one task at a time does.
+	subject() string
 	// prepare does what must not wait for a turn, and says whether the rest must.
 	prepare(ctx context.Context) (turn bool)
 	do(ctx context.Context) outcome
@@ -50,6 +51,8 @@ func (r *Runner) prepare(t *task) (job, error) {
 		return r.editJob(t, p, func() edit { return uncordonEdit(p) })
 	case "drain_node":
 		return r.drainJob(t)
+	case "scale_workload":
+		return r.scaleJob(t)
 	}
 	return nil, fmt.Errorf("unsupported task type %q", t.Task.GetTaskType())
 }
@@ -85,12 +88,12 @@ func (r *Runner) drainJob(t *task) (job, error) {
 	n := &notes{}
 	urgent := p.GetForce() || time.Until(t.until) < hurry
 	return &drainJob{params: p, urgent: urgent, notes: n, drain: r.cfg.Drains.New(drain.Request{
-		TaskID: t.Task.GetTaskId(), Attempt: t.Task.GetAttempt(), Priority: t.Task.GetPriority(), Local: t.Local,
+		TaskID: t.Task.GetTaskId(), Attempt: t.Task.GetAttempt(), Priority: t.Task.GetPriority(), Local: t.Local, Cause: t.Task.GetCause(),
 		Parameters: p, Deadline: t.until, Note: n.add,
 	})}, nil
 }
 
-func (j *drainJob) node() string { return j.params.GetNodeName() }
+func (j *drainJob) subject() string { return j.params.GetNodeName() }
 
 // prepare cordons. A node that will be lost soon is not held back for others.
 func (j *drainJob) prepare(ctx context.Context) bool {
@@ -101,7 +104,11 @@ func (j *drainJob) prepare(ctx context.Context) bool {
 func (j *drainJob) progress() (float64, string, *fleetv1.DrainReport) { return j.drain.Progress() }
 
 func (j *drainJob) do(ctx context.Context) outcome {
-	ended, err := j.drain.Run(ctx)
+	var ended drain.Outcome
+	err := context.Cause(ctx)
+	if err == nil {
+		ended, err = j.drain.Run(ctx)
+	}
 	out := outcome{status: ended.Status, err: ended.Error}
 	if err != nil {
 		if errors.Is(err, errStopping) {
@@ -117,11 +124,11 @@ func (j *drainJob) do(ctx context.Context) outcome {
 }
 
 // close writes the end on the node, or undoes what the drain did there: where the
-// task says so, and where it was withdrawn. What another drain takes over stays.
+// task says so, and where it was withdrawn or a stop holds. What another drain takes over stays.
 func (j *drainJob) close(ctx context.Context, status string, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
-	phase, undo := drain.Blocked, j.params.GetUncordonOnFailure() || errors.Is(cause, errCancelled)
+	phase, undo := drain.Blocked, j.params.GetUncordonOnFailure() || errors.Is(cause, errCancelled) || errors.Is(cause, errStopped)
 	switch {
 	case status == drain.Success:
 		phase, undo = drain.Done, false
@@ -154,7 +161,7 @@ func adopted(mark drain.Record, clusterID string) (*Record, error) {
 	return &Record{
 		Task: &fleetv1.Task{
 			TaskId: mark.TaskID, ClusterId: clusterID, TaskType: "drain_node", Parameters: parameters,
-			Priority: mark.Priority, Attempt: mark.Attempt,
+			Priority: mark.Priority, Attempt: mark.Attempt, Cause: mark.Cause,
 		},
 		Deadline: mark.Deadline, Started: mark.Started, Local: mark.Local,
 	}, nil

@@ -58,7 +58,7 @@ func (r *Runner) arrive(offer *fleetv1.Task, local bool) {
 	t := &task{Record: Record{Task: proto.CloneOf(offer), Deadline: until.Round(0), Local: local}, until: until, arrival: r.arrivals}
 	r.arrivals++
 	t.job, t.broken = r.prepare(t)
-	if t.job != nil && r.busy[t.job.node()] == nil {
+	if t.job != nil && r.busy[t.job.subject()] == nil {
 		t.Started = time.Now() // it starts right away, which saves a second write
 	}
 	r.arrived = append(r.arrived, t)
@@ -101,6 +101,11 @@ func (r *Runner) takeOver(t *task, unwritten error) {
 	}
 	if !t.Local {
 		r.accepted(t.Task)
+	}
+	if err := r.stopped(t); err != nil && t.job != nil {
+		r.tasks[t.Task.GetTaskId()] = t
+		r.finish(t, outcome{status: "cancelled", err: err.Error()})
+		return
 	}
 	r.begin(t)
 }
@@ -157,7 +162,7 @@ func (r *Runner) hasten(t *task, until time.Time) {
 
 // add takes up a task of an earlier process.
 func (r *Runner) add(rec Record, until time.Time) {
-	t := &task{Record: rec, until: until, arrival: r.arrivals}
+	t := &task{Record: rec, until: until, arrival: r.arrivals, resumed: true}
 	r.arrivals++
 	if t.Result != nil {
 		r.tasks[rec.Task.GetTaskId()] = t

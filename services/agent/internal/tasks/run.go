@@ -64,7 +64,7 @@ func (r *Runner) expireWaiting(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, t := range r.tasks {
-		if t.Result == nil && t.job != nil && !t.running && r.busy[t.job.node()] != nil && !now.Before(t.until) {
+		if t.Result == nil && t.job != nil && !t.running && r.busy[t.job.subject()] != nil && !now.Before(t.until) {
 			r.finish(t, outcome{status: "timeout", err: "its deadline passed while another task had the node"})
 		}
 	}
@@ -93,11 +93,11 @@ func (r *Runner) startDue(ctx context.Context) {
 	defer r.mu.Unlock()
 	next := map[string]*task{}
 	for _, t := range r.tasks {
-		if t.job == nil || t.Result != nil || t.running || r.busy[t.job.node()] != nil {
+		if t.job == nil || t.Result != nil || t.running || r.busy[t.job.subject()] != nil {
 			continue
 		}
-		if before(t, next[t.job.node()]) {
-			next[t.job.node()] = t
+		if before(t, next[t.job.subject()]) {
+			next[t.job.subject()] = t
 		}
 	}
 	for _, t := range next {
@@ -115,13 +115,16 @@ func before(a, b *task) bool {
 func (r *Runner) start(ctx context.Context, t *task) {
 	ctx, t.cancel = context.WithCancelCause(ctx)
 	t.running = true
-	r.busy[t.job.node()] = t
+	if err := r.stopped(t); err != nil {
+		t.cancel(err)
+	}
+	r.busy[t.job.subject()] = t
 	if t.Started.IsZero() {
 		t.Started = time.Now()
 		r.write(t)
 	}
 	r.cfg.Log.Info("starting task", "task_id", t.Task.GetTaskId(), "task_type", t.Task.GetTaskType(),
-		"node", t.job.node(), "attempt", t.Task.GetAttempt(), "remaining", time.Until(t.until).Round(time.Second),
+		"subject", t.job.subject(), "attempt", t.Task.GetAttempt(), "remaining", time.Until(t.until).Round(time.Second),
 		"traceparent", t.Task.GetTraceparent())
 	rank := drain.Rank{Deadline: t.until, Priority: t.Task.GetPriority()}
 	r.steps.Go(func() {
@@ -130,7 +133,7 @@ func (r *Runner) start(ctx context.Context, t *task) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		t.running = false
-		delete(r.busy, t.job.node())
+		delete(r.busy, t.job.subject())
 		if !errors.Is(context.Cause(ctx), errStopping) || out.status == "success" {
 			r.finish(t, out)
 		}
@@ -148,6 +151,9 @@ func (r *Runner) do(ctx context.Context, t *task, rank drain.Rank) (out outcome)
 			out = outcome{status: "failed", err: fmt.Sprintf("panic: %v", p)}
 		}
 	}()
+	if ctx.Err() != nil {
+		return t.job.do(ctx) // which undoes what an earlier process did
+	}
 	wait := t.job.prepare(ctx)
 	span.AddEvent("prepared")
 	if wait {
@@ -220,7 +226,7 @@ func (r *Runner) untilExpiry() time.Duration {
 	defer r.mu.Unlock()
 	nearest := time.Hour
 	for _, t := range r.tasks {
-		if t.Result == nil && t.job != nil && !t.running && r.busy[t.job.node()] != nil {
+		if t.Result == nil && t.job != nil && !t.running && r.busy[t.job.subject()] != nil {
 			nearest = min(nearest, time.Until(t.until))
 		}
 	}

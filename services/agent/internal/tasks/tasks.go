@@ -36,13 +36,15 @@ const (
 
 // Types are the task types this agent can do.
 func Types() []string {
-	return []string{"label_node", "taint_node", "cordon_node", "uncordon_node", "drain_node"}
+	return []string{"label_node", "taint_node", "cordon_node", "uncordon_node", "drain_node", "scale_workload"}
 }
 
 var (
 	errCancelled  = errors.New("cancelled by central")
 	errSuperseded = errors.New("a more urgent drain of the node took over")
+	errReplaced   = errors.New("a newer task for the workload took over")
 	errStopping   = errors.New("the agent stops")
+	errStopped    = errors.New("a stop holds")
 )
 
 // Outbox takes messages for central; it never blocks.
@@ -63,6 +65,8 @@ type Config struct {
 	Fence drain.Fence
 	// Journal remembers tasks.
 	Journal *Journal
+	// Stop is the one that held when an earlier process was last told; nil: none did.
+	Stop *agentv1.SafetyStop
 	// Outbox leads to central.
 	Outbox Outbox
 	// Log gets a line at the start and end of each task.
@@ -87,6 +91,7 @@ type Runner struct {
 	left     map[string]bool  // drains of others that could not be taken up
 	arrivals int64
 	progress time.Duration
+	stop     *agentv1.SafetyStop // nil: none holds
 }
 
 // task is a Record and what only this process knows of it.
@@ -97,6 +102,9 @@ type task struct {
 	arrival int64
 	until   time.Time // deadline with a monotonic reading
 	running bool
+	// resumed from an earlier process, which may have begun it: it is not refused
+	// but broken off, which undoes what was done.
+	resumed bool
 	cancel  context.CancelCauseFunc
 }
 
@@ -108,7 +116,7 @@ func New(cfg Config, records []*Record) *Runner {
 	}
 	r := &Runner{
 		cfg: cfg, wake: make(chan struct{}, 1), progress: 10 * time.Second, turns: &drain.Gate{Limit: gentleAtOnce}, writes: make(chan struct{}, writesAtOnce),
-		tasks: map[string]*task{}, busy: map[string]*task{}, left: map[string]bool{},
+		tasks: map[string]*task{}, busy: map[string]*task{}, left: map[string]bool{}, stop: cfg.Stop,
 	}
 	for _, rec := range records {
 		r.add(*rec, rec.Deadline)
@@ -128,13 +136,20 @@ func deadlineOf(t *fleetv1.Task) time.Time {
 	return now.Add(noDeadline)
 }
 
-// supersede ends a gentle drain of a node that is now lost anyway.
+// supersede ends a gentle drain of a node that is now lost anyway, and what is
+// still being waited for of a workload that is to be scaled again.
 func (r *Runner) supersede(t *task) {
-	urgent, ok := t.job.(*drainJob)
-	if !ok || !urgent.params.GetForce() {
+	if _, scales := t.job.(*scaleJob); scales && r.stopped(t) == nil {
+		if current := r.busy[t.job.subject()]; current != nil && current.running {
+			current.cancel(errReplaced)
+		}
 		return
 	}
-	current := r.busy[t.job.node()]
+	urgent, ok := t.job.(*drainJob)
+	if !ok || !urgent.params.GetForce() || r.stopped(t) != nil {
+		return
+	}
+	current := r.busy[t.job.subject()]
 	if current == nil || !current.running {
 		return
 	}

@@ -140,6 +140,11 @@ func start(t *testing.T, dir string) *bench {
 
 func startFenced(t *testing.T, dir string, fence drain.Fence) *bench {
 	t.Helper()
+	return startWith(t, dir, fence, nil)
+}
+
+func startWith(t *testing.T, dir string, fence drain.Fence, stop *agentv1.SafetyStop) *bench {
+	t.Helper()
 	b := &bench{t: t, dir: dir, api: &api{patches: map[string]int{}}, out: &outbox{}}
 	client, err := kubernetes.NewForConfig(&rest.Config{
 		Host: "http://api", Transport: b.api, QPS: 10000, Burst: 10000,
@@ -154,7 +159,7 @@ func startFenced(t *testing.T, dir string, fence drain.Fence) *bench {
 	}
 	log := slog.New(slog.DiscardHandler)
 	b.Runner = New(Config{
-		ClusterID: ours, Client: client, Journal: journal, Outbox: b.out, Log: log, Fence: fence,
+		ClusterID: ours, Client: client, Journal: journal, Outbox: b.out, Log: log, Fence: fence, Stop: stop,
 		Drains: &drain.Executor{Client: client, View: empty{}, Log: log},
 	}, records)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -214,7 +219,7 @@ func newStub(node string) *stub {
 	return &stub{on: node, end: make(chan outcome, 1), began: make(chan struct{})}
 }
 
-func (s *stub) node() string                 { return s.on }
+func (s *stub) subject() string              { return s.on }
 func (s *stub) prepare(context.Context) bool { return !s.urgent }
 func (s *stub) progress() (float64, string, *fleetv1.DrainReport) {
 	return 0.5, "half", nil

@@ -15,7 +15,7 @@ func traced(ctx context.Context, t *task) (context.Context, trace.Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": t.Task.GetTraceparent()})
 	return otel.Tracer("cloudoptim/agent/tasks").Start(ctx, "task "+t.Task.GetTaskType(), trace.WithAttributes(
 		attribute.String("cloudoptim.task_id", t.Task.GetTaskId()), attribute.Int("cloudoptim.attempt", int(t.Task.GetAttempt())),
-		attribute.String("k8s.node.name", t.job.node()),
+		attribute.String("cloudoptim.subject", t.job.subject()),
 	))
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/guard"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/optimize"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/schedule"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
@@ -48,6 +49,7 @@ type Config struct {
 	Book      Book
 	Optimizer *optimize.Service
 	Guard     *guard.Service
+	Schedules *schedule.Service
 	Keys      Revoker
 	// Door opens and closes people's sessions.
 	Door *auth.Door

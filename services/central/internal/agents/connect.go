@@ -173,6 +173,11 @@ func (s *Server) open(ctx context.Context, cancel context.CancelCauseFunc, strea
 	if err != nil {
 		return nil, err
 	}
+	stop, err := s.stopIn(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	sess.stop.Store(stop)
 	if opened.Work {
 		sess.look()
 	}
@@ -180,7 +185,7 @@ func (s *Server) open(ctx context.Context, cancel context.CancelCauseFunc, strea
 	return sess, sess.send(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_Welcome{Welcome: &agentv1.Welcome{
 		SessionId: opened.ID.String(), SessionEpoch: opened.Epoch, ServerId: s.Replica, ServerTime: timestamppb.Now(), Settings: s.Settings,
 		NeedInventory:  opened.InventorySequence == 0 || opened.InventorySequence != hello.GetInventorySequence(),
-		AbandonTaskIds: abandon,
+		AbandonTaskIds: abandon, Stop: stop,
 	}}})
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
@@ -60,6 +59,8 @@ type session struct {
 	heard, sendingSince atomic.Int64
 	// held: what the agent said waits for the database, so it is not silent.
 	held atomic.Bool
+	// stop is the one that holds in the cluster, nil for none.
+	stop atomic.Pointer[agentv1.SafetyStop]
 	sent int64 // only one goroutine sends at a time
 
 	mu  sync.Mutex
@@ -213,9 +214,7 @@ func (sess *session) listen() {
 		// second. What is not a plain heartbeat is checked where it is worked on, for
 		// the stack that the check needs would stay with this goroutine.
 		if beat := msg.GetHeartbeat(); beat != nil && slices.Contains(conditions, beat.GetStatus()) {
-			sess.say(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_HeartbeatAck{
-				HeartbeatAck: &agentv1.HeartbeatAck{ServerTime: timestamppb.Now()},
-			}})
+			sess.say(heartbeatAck(sess.stop.Load()))
 			continue
 		}
 		if !sess.hear(msg) {

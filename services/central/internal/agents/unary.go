@@ -108,7 +108,11 @@ func (s *Server) Heartbeat(ctx context.Context, req *agentv1.HeartbeatRequest) (
 		return nil, err
 	}
 	waiting, err := s.Store.PendingTasks(ctx, cluster)
-	return &agentv1.HeartbeatResponse{ServerTime: timestamppb.Now(), PendingTasks: waiting}, err
+	if err != nil {
+		return nil, err
+	}
+	stop, err := s.stopIn(ctx, cluster)
+	return &agentv1.HeartbeatResponse{ServerTime: timestamppb.Now(), PendingTasks: waiting, Stop: stop}, err
 }
 
 // own is the cluster an agent names, if it is its own.

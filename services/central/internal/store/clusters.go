@@ -158,6 +158,12 @@ func (s *Store) CustomerOf(ctx context.Context, cluster uuid.UUID) (uuid.UUID, e
 	return row.CustomerID, wrap("cluster", cluster.String(), err)
 }
 
+// LastSeen is when the cluster's state was last known; zero: never.
+func (s *Store) LastSeen(ctx context.Context, cluster uuid.UUID) (time.Time, error) {
+	row, err := s.q.ClusterByID(ctx, s.db, centraldb.ClusterByIDParams{ClusterID: cluster})
+	return value(row.LastSeenAt), wrap("cluster", cluster.String(), err)
+}
+
 // Seen notes a word of the cluster's agent.
 func (s *Store) Seen(ctx context.Context, cluster uuid.UUID) error {
 	return wrap("touching cluster", cluster.String(), s.q.ClusterSeen(ctx, s.db, cluster))

@@ -12,7 +12,7 @@ import (
 var everyTable = []string{
 	"customers", "clusters", "nodes", "pods", "pod_disruption_budgets", "inventory_pages", "spot_events", "optimization_history",
 	"optimization_steps", "optimization_launches", "optimization_nodes", "tasks", "task_late_results", "api_keys", "cluster_events",
-	"policies", "stops", "plan_rounds",
+	"policies", "stops", "schedules", "schedule_workloads", "schedule_runs", "schedule_run_workloads", "plan_rounds",
 	"audit_log", "audit_seals", "audit_pending", "savings_hours", "savings_meters", "savings_swaps", "activity", "activity_head",
 	"cluster_metrics", "interruptions", "interruption_launches", "pool_refusals", "turns", "spot_prices", "silences", "gap_runs", "models",
 	"spot_predictions",

@@ -34,6 +34,15 @@ func (s *Store) StopsIn(ctx context.Context, clusters ...uuid.UUID) (map[uuid.UU
 	return found, nil
 }
 
+// StopsAmong is StopsIn for many clusters, thousands of them every second.
+func (s *Store) StopsAmong(ctx context.Context, clusters []uuid.UUID) (map[uuid.UUID][]*adminv1.Stop, error) {
+	any, err := s.q.StopsExist(ctx, s.db)
+	if err != nil || !any {
+		return nil, wrap("looking for", "stops", err)
+	}
+	return s.StopsIn(ctx, clusters...)
+}
+
 // Holding is what several stops that hold in one place come to, the widest first; nil: nothing.
 func Holding(stops []*adminv1.Stop) *adminv1.Stop {
 	if len(stops) == 0 {

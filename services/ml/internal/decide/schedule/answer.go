@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/calendar"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 )
 
@@ -18,7 +19,7 @@ func (a *answer) windows() []*mlv1.SleepWindow {
 	for _, g := range a.groups {
 		if g.profile == nil {
 			for _, i := range g.asleep {
-				all = append(all, a.window(g, i, i.reason))
+				all = append(all, a.window(g, i, i.Reason))
 			}
 			continue
 		}
@@ -38,24 +39,22 @@ func (a *answer) windows() []*mlv1.SleepWindow {
 	return all
 }
 
-func (a *answer) window(g *group, i interval, reason string) *mlv1.SleepWindow {
+func (a *answer) window(g *group, i calendar.Interval, reason string) *mlv1.SleepWindow {
 	zone := a.world.want.zone
-	off := i.length() - a.world.want.lead() - settle
+	off := i.Length() - a.world.want.lead() - settle
 	return &mlv1.SleepWindow{
-		Group: g.name, LocalStart: clock(i.start.In(zone)), LocalEnd: clock(i.end.In(zone)), TimeZone: zone.String(),
-		Start: timestamppb.New(i.start), End: timestamppb.New(i.end), Reason: reason, Confidence: g.confidence,
+		Group: g.name, LocalStart: clock(i.Start.In(zone)), LocalEnd: clock(i.End.In(zone)), TimeZone: zone.String(),
+		Start: timestamppb.New(i.Start), End: timestamppb.New(i.End), Reason: reason, Confidence: g.confidence,
 		HoursPerWeek: figure.Digits(max(0, off.Hours())),
 	}
 }
 
-var dayNames = [7]string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
-
 func hourName(hour int) string {
-	return fmt.Sprintf("%s %02d:00", dayNames[hour/24%7], hour%24)
+	return fmt.Sprintf("%s %02d:00", calendar.DayName(hour/24%7), hour%24)
 }
 
 func clock(t time.Time) string {
-	return fmt.Sprintf("%s %s", dayNames[dateOf(t).weekday()], t.Format("15:04"))
+	return fmt.Sprintf("%s %s", calendar.DayName(calendar.DateOf(t).Weekday()), t.Format("15:04"))
 }
 
 func (a *answer) verdicts() []*mlv1.WorkloadVerdict {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/calendar"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/usage"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
@@ -18,6 +19,9 @@ const decisionType = "schedule"
 
 // calendarGroup is the one group there is with a calendar.
 const calendarGroup = "calendar"
+
+// calendarField is where a request has it.
+const calendarField = "requirements.calendar"
 
 // Decide answers a request from a market snapshot. The same request, snapshot and
 // time give the same answer.
@@ -61,12 +65,12 @@ func (w *world) byCalendar(now time.Time) (*group, error) {
 		}
 	}
 	end := now.Add(w.want.horizon + lookBeyond)
-	awake := w.want.calendar.awakeIn(now, end, running > 0 || all == 0)
-	for _, i := range gaps(awake, now, end) {
-		if i.end.Equal(end) && i.start.Before(now.Add(w.want.horizon)) {
+	awake := w.want.calendar.AwakeIn(now, end, running > 0 || all == 0)
+	for _, i := range calendar.Gaps(awake, now, end) {
+		if i.End.Equal(end) && i.Start.Before(now.Add(w.want.horizon)) {
 			return nil, fault.Invalid(calendarField, "must wake within 400 days what it puts to sleep")
 		}
-		i.reason = w.want.calendar.reasonOf(i)
+		i.Reason = w.want.calendar.ReasonOf(i)
 		g.asleep = append(g.asleep, i)
 	}
 	g.trim(w.want, now)
@@ -75,17 +79,6 @@ func (w *world) byCalendar(now time.Time) (*group, error) {
 
 // lookBeyond the horizon, to find the end of a sleep that begins within it.
 const lookBeyond = 400 * 24 * time.Hour
-
-// reasonOf a sleep: what is special about it, if anything is.
-func (c *calendar) reasonOf(i interval) string {
-	reason := "calendar"
-	for t := i.start; t.Before(i.end); t = t.Add(12 * time.Hour) {
-		if why := c.why(t); why == "exception" || why == "holiday" && reason == "calendar" {
-			reason = why
-		}
-	}
-	return reason
-}
 
 // byUsage proposes for each namespace.
 func (w *world) byUsage(now time.Time, seed uint64) []*group {
@@ -102,7 +95,7 @@ func (w *world) byUsage(now time.Time, seed uint64) []*group {
 			continue
 		}
 		for _, i := range g.occurrences(w.want.zone, now, now.Add(w.want.horizon+2*weekHours*time.Hour)) {
-			i.reason = reasonQuiet
+			i.Reason = reasonQuiet
 			g.asleep = append(g.asleep, i)
 		}
 		g.trim(w.want, now)
@@ -113,10 +106,10 @@ func (w *world) byUsage(now time.Time, seed uint64) []*group {
 // trim drops sleeps that begin after the horizon, are shorter than was asked for, or end
 // before nodes could go and come. One that runs already is not too short.
 func (g *group) trim(want *wants, now time.Time) {
-	var rest []interval
+	var rest []calendar.Interval
 	for _, i := range g.asleep {
 		least := max(want.minSleep, want.lead()+settle+leastOff)
-		if i.start.Before(now.Add(want.horizon)) && (i.length() >= least || i.start.Equal(now) && g.sleepsNow()) {
+		if i.Start.Before(now.Add(want.horizon)) && (i.Length() >= least || i.Start.Equal(now) && g.sleepsNow()) {
 			rest = append(rest, i)
 		}
 	}

@@ -1,15 +1,22 @@
 package schedule
 
 import (
+	"fmt"
+	"testing"
 	"time"
 
-	"buf.build/go/protovalidate"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-type timestamp = timestamppb.Timestamp
+func newStamp(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }
 
-func newStamp(t time.Time) *timestamp { return timestamppb.New(t) }
+func instant(t *testing.T, text string) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.UTC()
+}
 
-func validate(m proto.Message) error { return protovalidate.Validate(m) }
+func quarter(n int) string { return fmt.Sprintf("%02d:%02d", n/4, n%4*15) }

@@ -9,6 +9,7 @@ import (
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/calendar"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/shop"
 )
@@ -29,7 +30,7 @@ const (
 type pool struct {
 	nodes  []*fleetv1.NodeMetric
 	before []*mlv1.SleepingNodes // gone already
-	off    []interval
+	off    []calendar.Interval
 	price  float64 // of all, USD per hour
 }
 
@@ -148,22 +149,22 @@ func (p *plan) successor(n *fleetv1.NodeMetric) fit.Node {
 }
 
 // offTimes of nodes on which these groups are: while all of them sleep, less the time to go and to come.
-func (p *plan) offTimes(groups []*group, of []int) []interval {
-	var all []interval
+func (p *plan) offTimes(groups []*group, of []int) []calendar.Interval {
+	var all []calendar.Interval
 	for i, g := range of {
 		if i == 0 {
 			all = groups[g].asleep
 			continue
 		}
-		all = common(all, groups[g].asleep)
+		all = calendar.Common(all, groups[g].asleep)
 	}
-	var off []interval
+	var off []calendar.Interval
 	for _, i := range all {
-		if !i.start.Equal(p.now) || !p.allAsleep(groups, of) {
-			i.start = i.start.Add(settle)
+		if !i.Start.Equal(p.now) || !p.allAsleep(groups, of) {
+			i.Start = i.Start.Add(settle)
 		}
-		i.end = i.end.Add(-p.world.want.lead())
-		if i.length() >= leastOff || i.start.Equal(p.now) {
+		i.End = i.End.Add(-p.world.want.lead())
+		if i.Length() >= leastOff || i.Start.Equal(p.now) {
 			off = append(off, i)
 		}
 	}
@@ -182,19 +183,19 @@ func (p *plan) allAsleep(groups []*group, of []int) bool {
 // switchNodes of a pool off and on again.
 func (p *plan) switchNodes(o *pool) {
 	var launched []*draft
-	if len(o.before) > 0 && (len(o.off) == 0 || o.off[0].start.After(p.now)) {
+	if len(o.before) > 0 && (len(o.off) == 0 || o.off[0].Start.After(p.now)) {
 		launched = p.launch(o, p.now)
 	}
 	for _, i := range o.off {
-		if len(o.before) == 0 || i.start.After(p.now) {
+		if len(o.before) == 0 || i.Start.After(p.now) {
 			p.letGo(o, i, launched)
 		}
-		launched = p.launch(o, later(p.now, i.end))
+		launched = p.launch(o, later(p.now, i.End))
 	}
 }
 
 // letGo of nodes: by name the first time, later those that the plan itself has launched.
-func (p *plan) letGo(o *pool, i interval, launched []*draft) {
+func (p *plan) letGo(o *pool, i calendar.Interval, launched []*draft) {
 	var names, ids []any
 	if launched == nil {
 		for _, n := range o.nodes {
@@ -206,7 +207,7 @@ func (p *plan) letGo(o *pool, i interval, launched []*draft) {
 		if launched == nil {
 			parameters["node_names"], parameters["instance_ids"] = names, ids
 		}
-		d := p.add(i.start, nodesOff, action, parameters)
+		d := p.add(i.Start, nodesOff, action, parameters)
 		d.launchedBy, d.undo, d.back = launched, "uncordon_node", map[string]any{"node_names": names}
 		if action == "terminate_instances" {
 			d.undo, d.back = p.again(o)

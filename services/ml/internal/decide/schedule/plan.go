@@ -10,6 +10,7 @@ import (
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/calendar"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
@@ -85,13 +86,13 @@ func (p *plan) scale(g *group) {
 		p.wakeAt(g, p.now.Add(p.world.want.lead()), true)
 	}
 	for _, i := range g.asleep {
-		p.sleepAt(g, i.start)
-		p.wakeAt(g, i.end, false)
+		p.sleepAt(g, i.Start)
+		p.wakeAt(g, i.End, false)
 	}
 }
 
 func startsAsleep(g *group, now time.Time) bool {
-	return len(g.asleep) > 0 && !g.asleep[0].start.After(now)
+	return len(g.asleep) > 0 && !g.asleep[0].Start.After(now)
 }
 
 // sleepAt puts the stages to sleep in the reverse of the order they wake in.
@@ -240,8 +241,8 @@ func (p *plan) savedUSD() float64 {
 
 func (p *plan) offHours(one *pool) float64 {
 	sum := 0.0
-	for _, i := range clip(one.off, p.now, p.now.Add(p.world.want.horizon)) {
-		sum += i.length().Hours()
+	for _, i := range calendar.Clip(one.off, p.now, p.now.Add(p.world.want.horizon)) {
+		sum += i.Length().Hours()
 	}
 	return sum
 }
@@ -257,4 +258,11 @@ func priceOf(region string, n *fleetv1.NodeMetric, prices *market.Snapshot) floa
 		return n.GetOnDemandHourlyPrice()
 	}
 	return prices.OnDemand(region, n.GetInstanceType())
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

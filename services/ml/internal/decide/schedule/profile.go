@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloudoptim/cloudoptim/pkg/calendar"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/usage"
 )
 
@@ -115,18 +116,18 @@ type profile struct {
 }
 
 // cellOf an hour: its hour of the week in the zone, and the date of that week's Monday.
-func cellOf(hour int64, zone *time.Location) (cell int, monday date) {
+func cellOf(hour int64, zone *time.Location) (cell int, monday calendar.Date) {
 	t := time.Unix(hour*3600, 0).In(zone)
-	d := dateOf(t)
-	return d.weekday()*24 + t.Hour(), d.plus(-d.weekday())
+	d := calendar.DateOf(t)
+	return d.Weekday()*24 + t.Hour(), d.Plus(-d.Weekday())
 }
 
 // profileOf a series in a zone, without the one week that is most unlike the others, if one is.
 func profileOf(s *series, zone *time.Location) *profile {
-	weeks := map[date]*[weekHours]float64{}
+	weeks := map[calendar.Date]*[weekHours]float64{}
 	cells := make([]int, len(s.level))
-	mondays := make([]date, len(s.level))
-	begins := map[date]int64{}
+	mondays := make([]calendar.Date, len(s.level))
+	begins := map[calendar.Date]int64{}
 	for i := range s.level {
 		hour := s.first + int64(i)
 		cells[i], mondays[i] = cellOf(hour, zone)
@@ -205,9 +206,9 @@ const (
 )
 
 // oddWeek is the one most unlike the median of all: a holiday, an outage, a load test.
-func oddWeek(weeks map[date]*[weekHours]float64) (date, bool) {
+func oddWeek(weeks map[calendar.Date]*[weekHours]float64) (calendar.Date, bool) {
 	if len(weeks) < leastWeeks {
-		return date{}, false
+		return calendar.Date{}, false
 	}
 	var middle [weekHours]float64
 	for h := range middle {
@@ -220,7 +221,7 @@ func oddWeek(weeks map[date]*[weekHours]float64) (date, bool) {
 		slices.Sort(values)
 		middle[h] = at(values, 0.5)
 	}
-	distance := map[date]float64{}
+	distance := map[calendar.Date]float64{}
 	for monday, w := range weeks {
 		sum, n := 0.0, 0
 		for h, v := range w {
@@ -235,11 +236,11 @@ func oddWeek(weeks map[date]*[weekHours]float64) (date, bool) {
 	return outlier(distance)
 }
 
-func outlier(distance map[date]float64) (date, bool) {
-	var worst date
+func outlier(distance map[calendar.Date]float64) (calendar.Date, bool) {
+	var worst calendar.Date
 	found := false
 	for monday, d := range distance {
-		if !found || d > distance[worst] || d == distance[worst] && monday.before(worst) {
+		if !found || d > distance[worst] || d == distance[worst] && monday.Before(worst) {
 			worst, found = monday, true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/calendar"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/figure"
 )
 
@@ -16,7 +17,7 @@ type group struct {
 	name       string // namespace, or calendar
 	workloads  []*workload
 	windows    []window // of every week, for proposals
-	asleep     []interval
+	asleep     []calendar.Interval
 	profile    *profile
 	rhythm     rhythm
 	confidence float64
@@ -64,7 +65,7 @@ func (g *group) propose(want *wants, seed uint64) {
 		g.reason, g.detail = reasonAlwaysActive, "busy and quiet hours cannot be told apart"
 		return
 	}
-	cells := func(hour int64) (int, date) { return cellOf(hour, want.zone) }
+	cells := func(hour int64) (int, calendar.Date) { return cellOf(hour, want.zone) }
 	g.rhythm = rhythmOf(g.profile.filled(s, cells), seedOf(g.name, seed))
 	if !g.rhythm.found() {
 		g.reason = reasonNotPeriodic
@@ -126,18 +127,18 @@ func (g *group) falseMinutes(w window) float64 {
 }
 
 // occurrences of the windows in [from, to), by the zone's clocks.
-func (g *group) occurrences(zone *time.Location, from, to time.Time) []interval {
-	var all []interval
-	first := dateOf(from.In(zone))
-	for monday := first.plus(-first.weekday() - 7); monday.noon().Before(to.AddDate(0, 0, 2)); monday = monday.plus(7) {
+func (g *group) occurrences(zone *time.Location, from, to time.Time) []calendar.Interval {
+	var all []calendar.Interval
+	first := calendar.DateOf(from.In(zone))
+	for monday := first.Plus(-first.Weekday() - 7); monday.Noon().Before(to.AddDate(0, 0, 2)); monday = monday.Plus(7) {
 		for _, w := range g.windows {
-			_, start := instants(monday.plus(w.start/24), w.start%24*60, zone)
+			_, start := calendar.Instants(monday.Plus(w.start/24), w.start%24*60, zone)
 			stop := w.start + w.hours
-			end, _ := instants(monday.plus(stop/24), stop%24*60, zone)
-			all = append(all, interval{start: start, end: end})
+			end, _ := calendar.Instants(monday.Plus(stop/24), stop%24*60, zone)
+			all = append(all, calendar.Interval{Start: start, End: end})
 		}
 	}
-	return clip(merge(all), from, to)
+	return calendar.Clip(calendar.Merge(all), from, to)
 }
 
 // evidence as the contract tells it.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/pkg/calendar"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/question"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/usage"
 )
@@ -24,7 +25,7 @@ var alwaysAwake = []string{"kube-system", "kube-public", "kube-node-lease", "clo
 
 // wants is what is asked for.
 type wants struct {
-	calendar      *calendar // nil: propose
+	calendar      *calendar.Calendar // nil: propose
 	zone          *time.Location
 	scope         *mlv1.ScheduleScope
 	stages        []stage
@@ -76,11 +77,11 @@ func decode(req *mlv1.DecisionRequest) (*wants, error) {
 
 func (w *wants) readTime(r *mlv1.ScheduleRequirements) (err error) {
 	if r.GetCalendar() == nil {
-		w.zone, err = readZone("requirements.time_zone", r.GetTimeZone())
+		w.zone, err = calendar.ReadZone("requirements.time_zone", r.GetTimeZone())
 		return err
 	}
-	if w.calendar, err = readCalendar(r.GetCalendar()); err == nil {
-		w.zone = w.calendar.zone
+	if w.calendar, err = calendar.Read(calendarField, r.GetCalendar()); err == nil {
+		w.zone = w.calendar.Zone()
 	}
 	return err
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/cloudoptim/cloudoptim/pkg/calendar"
 )
 
 // rhythm is whether a series comes again every day or week.
@@ -73,7 +75,7 @@ func correlation(values []float64, lag int) float64 {
 }
 
 // filled series: unknown hours as the median of their hour of the week, and without the odd weeks.
-func (p *profile) filled(s *series, cells func(int64) (int, date)) []float64 {
+func (p *profile) filled(s *series, cells func(int64) (int, calendar.Date)) []float64 {
 	medians := p.quantiles(0.5)
 	var values []float64
 	for i, v := range s.level {
@@ -89,7 +91,7 @@ func (p *profile) filled(s *series, cells func(int64) (int, date)) []float64 {
 	return values
 }
 
-func (p *profile) leftOut(monday date, cells func(int64) (int, date)) bool {
+func (p *profile) leftOut(monday calendar.Date, cells func(int64) (int, calendar.Date)) bool {
 	return slices.ContainsFunc(p.odd, func(hour int64) bool {
 		_, m := cells(hour)
 		return m == monday

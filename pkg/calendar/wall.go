@@ -1,40 +1,45 @@
-package schedule
+package calendar
 
 import (
 	"time"
 	_ "time/tzdata" // zones must not depend on what the image happens to have installed
 )
 
-// date is a day of the calendar, whatever the zone.
-type date struct {
+// Date is a day of the calendar, whatever the zone.
+type Date struct {
 	year  int
 	month time.Month
 	day   int
 }
 
-func dateOf(t time.Time) date {
+// DateOf a time, as its zone has it.
+func DateOf(t time.Time) Date {
 	y, m, d := t.Date()
-	return date{y, m, d}
+	return Date{y, m, d}
 }
 
-func (d date) noon() time.Time { return time.Date(d.year, d.month, d.day, 12, 0, 0, 0, time.UTC) }
+// Noon of it, UTC.
+func (d Date) Noon() time.Time { return time.Date(d.year, d.month, d.day, 12, 0, 0, 0, time.UTC) }
 
-func (d date) plus(days int) date { return dateOf(d.noon().AddDate(0, 0, days)) }
+// Plus days.
+func (d Date) Plus(days int) Date { return DateOf(d.Noon().AddDate(0, 0, days)) }
 
-func (d date) weekday() int { return (int(d.noon().Weekday()) + 6) % 7 } // 0 is Monday
+// Weekday from 0, which is Monday.
+func (d Date) Weekday() int { return (int(d.Noon().Weekday()) + 6) % 7 }
 
-func (d date) before(e date) bool { return d.noon().Before(e.noon()) }
+// Before another.
+func (d Date) Before(e Date) bool { return d.Noon().Before(e.Noon()) }
 
-// parseDate of the form 2026-12-25.
-func parseDate(text string) (date, bool) {
+// ParseDate of the form 2026-12-25.
+func ParseDate(text string) (Date, bool) {
 	t, err := time.Parse(time.DateOnly, text)
-	return dateOf(t), err == nil
+	return DateOf(t), err == nil
 }
 
-// instants at which the clocks of a zone show a minute of a date: one, or two where they are
+// Instants at which the clocks of a zone show a minute of a date: one, or two where they are
 // set back, first and last. Where clocks are set forward over it, both are the moment of that.
 // time.Date answers too, but leaves open which of the two it means.
-func instants(d date, minute int, zone *time.Location) (first, last time.Time) {
+func Instants(d Date, minute int, zone *time.Location) (first, last time.Time) {
 	guess := time.Date(d.year, d.month, d.day, 0, minute, 0, 0, zone)
 	wall := time.Date(d.year, d.month, d.day, 0, minute, 0, 0, time.UTC).Unix()
 	for _, near := range []time.Time{guess.AddDate(0, 0, -1), guess, guess.AddDate(0, 0, 1)} {
@@ -59,3 +64,8 @@ func instants(d date, minute int, zone *time.Location) (first, last time.Time) {
 	}
 	return end, end
 }
+
+var dayNames = [7]string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
+
+// DayName of a weekday from Monday, 0 to 6.
+func DayName(weekday int) string { return dayNames[weekday] }

@@ -1,10 +1,13 @@
-package schedule
+package calendar
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
@@ -14,9 +17,9 @@ func spanOf(from, to string, days ...string) *mlv1.OpenSpan {
 	return &mlv1.OpenSpan{Days: days, From: from, To: to}
 }
 
-func read(t *testing.T, zone string, spans ...*mlv1.OpenSpan) *calendar {
+func read(t *testing.T, zone string, spans ...*mlv1.OpenSpan) *Calendar {
 	t.Helper()
-	c, err := readCalendar(&mlv1.Calendar{TimeZone: zone, Open: spans})
+	c, err := Read("calendar", &mlv1.Calendar{TimeZone: zone, Open: spans})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +58,11 @@ func TestSpansWhereClocksAreSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			calendar := read(t, c.zone, spanOf(c.from, c.to, "mon-sun"))
-			d, _ := parseDate(c.day)
+			d, _ := ParseDate(c.day)
 			s := calendar.spans[0]
 			got := calendar.between(d, s.from, s.to)
-			if !got.start.Equal(instant(t, c.start)) || !got.end.Equal(instant(t, c.end)) {
-				t.Errorf("%s to %s, want %s to %s", got.start.UTC(), got.end.UTC(), c.start, c.end)
+			if !got.Start.Equal(instant(t, c.start)) || !got.End.Equal(instant(t, c.end)) {
+				t.Errorf("%s to %s, want %s to %s", got.Start.UTC(), got.End.UTC(), c.start, c.end)
 			}
 		})
 	}
@@ -110,15 +113,15 @@ func TestCalendarsAgreeWithTheClocks(t *testing.T) {
 
 func quarter(n int) string { return fmt.Sprintf("%02d:%02d", n/4, n%4*15) }
 
-func compare(t *testing.T, c *calendar, from, to time.Time) int {
+func compare(t *testing.T, c *Calendar, from, to time.Time) int {
 	t.Helper()
-	open := c.open(from, to)
+	open := c.Open(from, to)
 	s, n := c.spans[0], 0
 	for at := from; at.Before(to); at = at.Add(time.Minute) {
 		n++
 		awake := false
 		for _, i := range open {
-			awake = awake || !at.Before(i.start) && at.Before(i.end)
+			awake = awake || !at.Before(i.Start) && at.Before(i.End)
 		}
 		local := at.In(c.zone)
 		minute := local.Hour()*60 + local.Minute()
@@ -149,8 +152,8 @@ func TestWeeksWrap(t *testing.T) {
 	c := read(t, "Asia/Jerusalem", spanOf("22:00", "06:00", "sat-thu")) // Sunday to Friday mornings
 	sunday := instant(t, "2026-11-22T00:00:00Z")
 	var days []string
-	for _, i := range c.open(sunday, sunday.AddDate(0, 0, 7)) {
-		days = append(days, i.start.In(c.zone).Format("Mon"))
+	for _, i := range c.Open(sunday, sunday.AddDate(0, 0, 7)) {
+		days = append(days, i.Start.In(c.zone).Format("Mon"))
 	}
 	if got := fmt.Sprint(days); got != "[Sun Sun Mon Tue Wed Thu Sat]" { // the first began on Saturday and is cut at the beginning
 		t.Errorf("spans begin on %s", got)
@@ -159,16 +162,16 @@ func TestWeeksWrap(t *testing.T) {
 
 func TestHolidaysExceptionsFreezeAndWaking(t *testing.T) {
 	monday := instant(t, "2026-11-23T00:00:00Z")
-	make := func(change func(*mlv1.Calendar)) *calendar {
+	make := func(change func(*mlv1.Calendar)) *Calendar {
 		m := &mlv1.Calendar{TimeZone: "UTC", Open: []*mlv1.OpenSpan{spanOf("08:00", "20:00", "mon-fri")}}
 		change(m)
-		c, err := readCalendar(m)
+		c, err := Read("calendar", m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	stamp := func(text string) *timestamp { return newStamp(instant(t, text)) }
+	stamp := func(text string) *timestamppb.Timestamp { return timestamppb.New(instant(t, text)) }
 	for name, c := range map[string]struct {
 		change func(*mlv1.Calendar)
 		awake  bool // before now
@@ -191,8 +194,8 @@ func TestHolidaysExceptionsFreezeAndWaking(t *testing.T) {
 		}, false, 49},
 	} {
 		sum := 0.0
-		for _, i := range make(c.change).awakeIn(monday, monday.AddDate(0, 0, 7), c.awake) {
-			sum += i.length().Hours()
+		for _, i := range make(c.change).AwakeIn(monday, monday.AddDate(0, 0, 7), c.awake) {
+			sum += i.Length().Hours()
 		}
 		if sum != c.hours {
 			t.Errorf("%s: awake for %g hours, want %g", name, sum, c.hours)
@@ -217,13 +220,13 @@ func TestCalendarsThatCannotBeAreNamed(t *testing.T) {
 		"exceptions[1].state": {TimeZone: "UTC", Open: []*mlv1.OpenSpan{day}, Exceptions: append(
 			exception("2026-12-01", "2026-12-05", "awake"), exception("2026-12-05", "", "asleep")...)},
 	} {
-		_, err := readCalendar(m)
-		if got := fault.From(err).Details["field"]; err == nil || got != calendarField+"."+field {
+		_, err := Read("calendar", m)
+		if got := fault.From(err).Details["field"]; err == nil || got != "calendar."+field {
 			t.Errorf("the fault is in %v, want %s: %v", got, field, err)
 		}
 	}
 	// Around the week's end too: Sunday night runs into Monday.
-	if _, err := readCalendar(&mlv1.Calendar{TimeZone: "UTC", Open: []*mlv1.OpenSpan{spanOf("22:00", "06:00", "sun"), spanOf("05:00", "07:00", "mon")}}); err == nil {
+	if _, err := Read("calendar", &mlv1.Calendar{TimeZone: "UTC", Open: []*mlv1.OpenSpan{spanOf("22:00", "06:00", "sun"), spanOf("05:00", "07:00", "mon")}}); err == nil {
 		t.Error("spans that overlap over Sunday's midnight are let in")
 	}
 }
@@ -234,17 +237,17 @@ func FuzzCalendar(f *testing.F) {
 	f.Add("", "", "", "", "", "", "", int64(-1))
 	f.Fuzz(func(t *testing.T, zone, days, from, to, holiday, first, last string, now int64) {
 		m := &mlv1.Calendar{TimeZone: zone, Open: []*mlv1.OpenSpan{spanOf(from, to, days)}, Holidays: []string{holiday}, Exceptions: exception(first, last, "awake")}
-		if validate(m) != nil || now < 0 || now > 4e9 {
+		if protovalidate.Validate(m) != nil || now < 0 || now > 4e9 {
 			return
 		}
-		c, err := readCalendar(m)
+		c, err := Read("calendar", m)
 		if err != nil {
 			return
 		}
 		at := time.Unix(now, 0).UTC()
-		open := c.open(at, at.AddDate(0, 0, 14))
+		open := c.Open(at, at.AddDate(0, 0, 14))
 		for i, one := range open {
-			if !one.start.Before(one.end) || i > 0 && !open[i-1].end.Before(one.start) {
+			if !one.Start.Before(one.End) || i > 0 && !open[i-1].End.Before(one.Start) {
 				t.Fatalf("intervals %v", open)
 			}
 		}

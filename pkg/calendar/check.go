@@ -1,4 +1,4 @@
-package schedule
+package calendar
 
 import (
 	"fmt"
@@ -10,36 +10,35 @@ import (
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
-const calendarField = "requirements.calendar"
-
-// readCalendar checks what the field's own rules cannot say.
-func readCalendar(m *mlv1.Calendar) (*calendar, error) {
+// Read checks what the message's own rules cannot say; field names it in errors.
+func Read(field string, m *mlv1.Calendar) (*Calendar, error) {
 	c := newCalendar(m)
 	var err error
-	if c.zone, err = readZone(calendarField+".time_zone", m.GetTimeZone()); err != nil {
+	if c.zone, err = ReadZone(field+".time_zone", m.GetTimeZone()); err != nil {
 		return nil, err
 	}
 	for i, s := range m.GetOpen() {
-		read, err := readSpan(fmt.Sprintf("%s.open[%d]", calendarField, i), s)
+		read, err := readSpan(fmt.Sprintf("%s.open[%d]", field, i), s)
 		if err != nil {
 			return nil, err
 		}
 		c.spans = append(c.spans, read)
 	}
-	if err := checkOverlap(c.spans); err != nil {
+	if err := checkOverlap(field, c.spans); err != nil {
 		return nil, err
 	}
 	for i, text := range m.GetHolidays() {
-		d, ok := parseDate(text)
+		d, ok := ParseDate(text)
 		if !ok {
-			return nil, fault.Invalid(fmt.Sprintf("%s.holidays[%d]", calendarField, i), "must be a date that exists")
+			return nil, fault.Invalid(fmt.Sprintf("%s.holidays[%d]", field, i), "must be a date that exists")
 		}
 		c.holidays[d] = true
 	}
-	return c, c.readExceptions(m.GetExceptions())
+	return c, c.readExceptions(field, m.GetExceptions())
 }
 
-func readZone(field, name string) (*time.Location, error) {
+// ReadZone of the IANA database; empty: UTC.
+func ReadZone(field, name string) (*time.Location, error) {
 	if name == "" {
 		return time.UTC, nil
 	}
@@ -87,7 +86,7 @@ func minuteOf(text string) int {
 }
 
 // checkOverlap of any two spans, around the week too: one of them is a slip.
-func checkOverlap(spans []span) error {
+func checkOverlap(field string, spans []span) error {
 	const week = 7 * dayMinutes
 	owner := make([]int, week)
 	for i, s := range spans {
@@ -95,7 +94,7 @@ func checkOverlap(spans []span) error {
 			for m := s.from; on && m < s.to; m++ {
 				at := (day*dayMinutes + m) % week
 				if owner[at] != 0 {
-					return fault.Invalid(fmt.Sprintf("%s.open[%d]", calendarField, i), fmt.Sprintf("must not overlap open[%d]", owner[at]-1))
+					return fault.Invalid(fmt.Sprintf("%s.open[%d]", field, i), fmt.Sprintf("must not overlap open[%d]", owner[at]-1))
 				}
 				owner[at] = i + 1
 			}
@@ -107,26 +106,26 @@ func checkOverlap(spans []span) error {
 // mostDates that one exception may span.
 const mostDates = 3660
 
-func (c *calendar) readExceptions(all []*mlv1.CalendarException) error {
-	by := map[date]int{}
+func (c *Calendar) readExceptions(field string, all []*mlv1.CalendarException) error {
+	by := map[Date]int{}
 	for i, e := range all {
-		field := fmt.Sprintf("%s.exceptions[%d]", calendarField, i)
-		first, ok := parseDate(e.GetFirstDate())
+		field := fmt.Sprintf("%s.exceptions[%d]", field, i)
+		first, ok := ParseDate(e.GetFirstDate())
 		if !ok {
 			return fault.Invalid(field+".first_date", "must be a date that exists")
 		}
 		last := first
 		if e.GetLastDate() != "" {
-			if last, ok = parseDate(e.GetLastDate()); !ok {
+			if last, ok = ParseDate(e.GetLastDate()); !ok {
 				return fault.Invalid(field+".last_date", "must be a date that exists")
 			}
 		}
-		if last.before(first) || first.plus(mostDates).before(last) {
+		if last.Before(first) || first.Plus(mostDates).Before(last) {
 			return fault.Invalid(field+".last_date", "must be from first_date to ten years after it")
 		}
-		for d := first; !last.before(d); d = d.plus(1) {
+		for d := first; !last.Before(d); d = d.Plus(1) {
 			if other, said := by[d]; said && all[other].GetState() != e.GetState() {
-				return fault.Invalid(field+".state", fmt.Sprintf("must not contradict exceptions[%d] on %s", other, d.noon().Format(time.DateOnly)))
+				return fault.Invalid(field+".state", fmt.Sprintf("must not contradict exceptions[%d] on %s", other, d.Noon().Format(time.DateOnly)))
 			}
 			by[d] = i
 			if e.GetState() == "awake" {
