@@ -36,6 +36,9 @@ type Options struct {
 	CentralEnv []string
 	// AgentArgs are added to the agent's; the last of a name counts.
 	AgentArgs []string
+	// Unconnected: there is a customer and no cluster yet, so no agent either; Connect
+	// says which it is.
+	Unconnected bool
 }
 
 // Lab is lab.json.
@@ -72,7 +75,11 @@ func Up(ctx context.Context, opts Options) (*Stage, error) {
 		opts.Say = func(string, ...any) {}
 	}
 	s := &Stage{Options: opts, mlKey: secret(), plaKey: "co_platform_" + secret()}
-	for _, part := range []func(context.Context) error{s.startLab, s.choosePorts, s.StartML, s.StartCentral, s.register, s.StartAgent, s.awaitState} {
+	parts := []func(context.Context) error{s.startLab, s.choosePorts, s.StartML, s.StartCentral, s.registerCustomer}
+	if !opts.Unconnected {
+		parts = append(parts, s.registerCluster, s.StartAgent, s.awaitState)
+	}
+	for _, part := range parts {
 		if err := part(ctx); err != nil {
 			s.Down()
 			return nil, err
@@ -183,11 +190,8 @@ func (s *Stage) startCentral(ctx context.Context, name string) (*Process, error)
 // dataDir is outside Dir: PostgreSQL runs as another user, who must get there.
 func (s *Stage) dataDir() string { return filepath.Join(s.Dir, "postgres") }
 
-// register makes a customer and the cluster, as an operator would.
-func (s *Stage) register(ctx context.Context) error {
-	if s.ClusterID != "" {
-		return nil
-	}
+// registerCustomer makes a customer, as CloudOptim's staff would.
+func (s *Stage) registerCustomer(ctx context.Context) error {
 	var customer struct {
 		CustomerID  string `json:"customer_id"`
 		AdminAPIKey string `json:"admin_api_key"`
@@ -199,13 +203,18 @@ func (s *Stage) register(ctx context.Context) error {
 		return err
 	}
 	s.Admin = REST{Base: s.Platform.Base, Key: customer.AdminAPIKey}
+	return nil
+}
+
+// registerCluster registers the lab's, as the customer would.
+func (s *Stage) registerCluster(ctx context.Context) error {
 	var made struct {
 		Cluster struct {
 			ClusterID string `json:"cluster_id"`
 		} `json:"cluster"`
 		AgentAPIKey string `json:"agent_api_key"`
 	}
-	err = s.Admin.Post(ctx, "/api/v1/admin/clusters", map[string]any{
+	err := s.Admin.Post(ctx, "/api/v1/admin/clusters", map[string]any{
 		"cluster_name": s.Lab.ClusterName, "region": s.Lab.Region,
 		"launch": map[string]any{"launch_template_id": s.Lab.LaunchTemplateID, "subnet_ids": s.Lab.SubnetIDs},
 		"mode":   "automatic",
@@ -223,6 +232,16 @@ func (s *Stage) SetPolicy(ctx context.Context, values map[string]any) error {
 	all := map[string]any{"mode": "automatic", "engines": map[string]any{}, "budgets": map[string]any{}}
 	maps.Copy(all, values)
 	return s.Admin.Do(ctx, http.MethodPut, "/api/v1/admin/policies", map[string]any{"cluster_id": s.ClusterID, "values": all}, nil)
+}
+
+// Connect starts the agent of a cluster that somebody else registered, and waits until
+// central knows it.
+func (s *Stage) Connect(ctx context.Context, clusterID, agentKey string) error {
+	s.ClusterID, s.AgentKey = clusterID, agentKey
+	if err := s.StartAgent(ctx); err != nil {
+		return err
+	}
+	return s.awaitState(ctx)
 }
 
 // StartAgent starts the agent with its ServiceAccount's rights.

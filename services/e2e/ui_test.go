@@ -1,0 +1,112 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+
+	"github.com/cloudoptim/cloudoptim/services/lab/stage"
+)
+
+// TestAdminUI has a browser tell the stories of the admin UI, in services/e2e/web, on
+// the real central and the lab. It begins as a customer does: without a cluster.
+func TestAdminUI(t *testing.T) {
+	s := stageOf(t, newDir(t), stage.Options{LabArgs: cluster("12", "70", "3"), Unconnected: true})
+	line := proxyTo(t, strings.TrimPrefix(s.Admin.Base, "http://"))
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	defer cancel()
+	hand := &stagehand{s: s, line: line, watching: ctx}
+	hands := httptest.NewServer(hand)
+	defer hands.Close()
+	install(ctx, t)
+	told := exec.CommandContext(ctx, "node", "--test", "--test-concurrency=1", "--test-reporter=spec", "stories.test.mjs")
+	told.Dir = "web"
+	told.Env = append(os.Environ(),
+		"CLOUDOPTIM_URL=http://"+line.Listen, "CLOUDOPTIM_STAGEHAND="+hands.URL,
+		"CLOUDOPTIM_ADMIN_KEY="+s.Admin.Key, "CLOUDOPTIM_PLATFORM_KEY="+s.Platform.Key,
+	)
+	out, err := told.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatalf("the browser's stories: %v; what the pages showed is in services/e2e/web/shots", err)
+	}
+	requireBudgetsKept(t, hand.budgets)
+}
+
+// install puts the browser's driver where the stories find it.
+func install(ctx context.Context, t *testing.T) {
+	t.Helper()
+	npm := exec.CommandContext(ctx, "npm", "ci", "--prefer-offline", "--loglevel=error")
+	npm.Dir = "web"
+	if out, err := npm.CombinedOutput(); err != nil {
+		t.Fatalf("installing the browser's driver: %v\n%s", err, out)
+	}
+}
+
+// stagehand does, for the stories in the browser, what people and AWS do elsewhere.
+type stagehand struct {
+	s    *stage.Stage
+	line *toxiproxy.Proxy
+	// watching is how long budgets are watched, once there is a cluster.
+	watching context.Context
+	budgets  *stage.Budgets
+}
+
+func (h *stagehand) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer, err := h.do(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func (h *stagehand) do(r *http.Request) (any, error) {
+	switch r.URL.Path {
+	case "/launch": // how nodes of the lab's cluster are launched
+		return map[string]any{
+			"cluster_name": h.s.Lab.ClusterName, "region": h.s.Lab.Region,
+			"launch_template_id": h.s.Lab.LaunchTemplateID, "subnet_ids": h.s.Lab.SubnetIDs,
+		}, nil
+	case "/connect": // somebody runs the command that the wizard shows
+		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+		defer cancel()
+		err := h.s.Connect(ctx, r.URL.Query().Get("cluster_id"), r.Header.Get("X-Agent-Key"))
+		if err == nil {
+			h.budgets, err = h.s.WatchBudgets(h.watching)
+		}
+		return nil, err
+	case "/interrupt": // AWS takes an instance back
+		return nil, h.s.Warn(r.Context(), r.URL.Query().Get("instance_id"))
+	case "/cut": // the network between the browser and central is gone
+		h.line.Stop()
+		return nil, nil
+	case "/mend":
+		return nil, h.line.Start()
+	default:
+		return nil, fmt.Errorf("the stagehand does not know %s", r.URL.Path)
+	}
+}
+
+// TestTheStoriesHaveNoRegistry keeps download addresses out of the lock file.
+func TestTheStoriesHaveNoRegistry(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("web", "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(raw), `"resolved"`) {
+		t.Error("package-lock.json names where packages were downloaded")
+	}
+}
