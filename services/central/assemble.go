@@ -31,6 +31,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/risk"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+	"github.com/cloudoptim/cloudoptim/services/central/web"
 )
 
 // partWithin is how long dashboards may take to hear that this replica stops.
@@ -170,7 +171,7 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	return c.listen(ctx, cfg, telemetry.Log, server, gateway.Config{
 		Authorizer: keys, Log: telemetry.Log, Metrics: telemetry.Metrics, Ready: d.store.Ping, Timeout: cfg.API.RequestTimeout(),
 		MaxUploadBytes: cfg.maxModelBytes(), TrustedProxies: cfg.Central.TrustedProxies, CORSOrigins: cfg.API.CORSOrigins,
-		Door: door, OIDC: cfg.provider(d.store), Limiter: limiter,
+		Door: door, OIDC: cfg.provider(d.store), Limiter: limiter, Pages: web.Files(),
 	})
 }
 

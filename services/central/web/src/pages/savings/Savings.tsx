@@ -1,0 +1,5 @@
+import { Unbuilt } from '@/pages/Unbuilt'
+
+export function Savings() {
+  return <Unbuilt title="Savings" />
+}
