@@ -27,7 +27,7 @@ export function StopAll() {
           Stopped{stops.length > 1 ? ` (${stops.length})` : ''}
         </Button>
       ) : (
-        <Button icon="stop" className="text-bad" whyNot={whyNot ?? (error?.unbuilt ? 'This server has no stop yet.' : undefined)} onClick={() => setAsking('stop')}>
+        <Button icon="stop" kind="caution" whyNot={whyNot ?? (error?.unbuilt ? 'This server has no stop yet.' : undefined)} onClick={() => setAsking('stop')}>
           Stop all
         </Button>
       )}
@@ -38,7 +38,7 @@ export function StopAll() {
         title="Disruption is stopped"
         about="No plan begins or goes on where a stop holds."
         actions={
-          <Button icon="stop" className="text-bad" whyNot={whyNot} onClick={() => setAsking('stop')}>
+          <Button icon="stop" kind="caution" whyNot={whyNot} onClick={() => setAsking('stop')}>
             Stop more
           </Button>
         }

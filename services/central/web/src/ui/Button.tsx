@@ -3,12 +3,13 @@ import { cx } from './cx'
 import { Icon, type IconName } from './Icon'
 import { Tip } from './Tip'
 
-export type ButtonKind = 'plain' | 'primary' | 'danger' | 'ghost'
+export type ButtonKind = 'plain' | 'primary' | 'danger' | 'caution' | 'ghost'
 
 const kinds: Record<ButtonKind, string> = {
   plain: 'border-line-strong bg-panel text-ink hover:bg-hover',
   primary: 'border-transparent bg-accent text-on-accent hover:bg-accent-hover',
   danger: 'border-transparent bg-bad text-on-danger hover:bg-bad-hover',
+  caution: 'border-line-strong bg-panel text-bad hover:border-bad hover:bg-bad-soft',
   ghost: 'border-transparent bg-transparent text-ink-2 hover:bg-hover hover:text-ink',
 }
 
