@@ -94,8 +94,7 @@ function Drawn({ label, draw, height }: { label: string; draw: Draw; height: num
 
   // oxlint-disable-next-line react/exhaustive-deps -- the theme is not read here, but its colours are
   useEffect(() => {
-    const still = matchMedia('(prefers-reduced-motion: reduce)').matches
-    chart?.setOption({ animation: !still, animationDuration: 300, ...draw(palette()) }, true)
+    chart?.setOption({ animation: false, ...draw(palette()) }, true)
   }, [chart, draw, theme])
 
   return (
