@@ -110,7 +110,8 @@ export function DataTable<T>(props: Props<T>) {
   if (fault && rows.length === 0) return <FaultView fault={fault} retry={retry} />
   if (!loading && rows.length === 0) return <>{empty}</>
   return (
-    <div ref={scroller} className="relative overflow-auto" style={{ maxHeight: height }}>
+    // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard
+    <div ref={scroller} role="group" aria-label={label} tabIndex={onOpen ? -1 : 0} className="relative overflow-auto -outline-offset-2" style={{ maxHeight: height }}>
       <table aria-label={label} aria-rowcount={more?.has ? -1 : shown.length + 1} aria-busy={loading || undefined} className={cx('w-full border-collapse text-left', stale && 'is-stale')}>
         <colgroup>
           {columns.map((column) => (
@@ -145,7 +146,7 @@ export function DataTable<T>(props: Props<T>) {
                 className={cx('border-b border-line/70 outline-offset-[-2px] last:border-0', onOpen && 'cursor-pointer hover:bg-hover', current === row.id && 'bg-accent-soft')}
               >
                 {columns.map((column) => (
-                  <td key={column.id} className={cx('px-3 py-1 first:pl-4 last:pr-4', column.align === 'right' && 'text-right')}>
+                  <td key={column.id} className={cx('px-3 py-1 whitespace-nowrap first:pl-4 last:pr-4', column.align === 'right' && 'text-right')}>
                     {column.cell(row.original)}
                   </td>
                 ))}
@@ -187,7 +188,7 @@ function Head<T>({ column, sort, can, onSort }: { column: Column<T>; sort?: { id
         <button
           type="button"
           onClick={() => onSort?.(by ? (sort.desc ? '' : `${column.id} desc`) : column.id)}
-          className={cx('inline-flex items-center gap-1 hover:text-ink', by && 'text-ink', column.align === 'right' && 'flex-row-reverse')}
+          className={cx('inline-flex items-center gap-1 align-middle hover:text-ink', by && 'text-ink', column.align === 'right' && 'flex-row-reverse')}
         >
           {name}
           <Icon name={by ? (sort.desc ? 'down' : 'up') : 'sort'} size={12} className={by ? '' : 'opacity-50'} />

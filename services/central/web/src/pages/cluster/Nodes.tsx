@@ -29,7 +29,7 @@ const columns: Column<Node>[] = [
     sortable: true,
     cell: (row) => (
       <span className="flex items-center gap-2">
-        <span className="max-w-64 truncate font-mono text-xs" title={`${row.node?.node_name}\n${row.node?.instance_id}`}>
+        <span className="max-w-48 truncate font-mono text-xs" title={`${row.node?.node_name}\n${row.node?.instance_id}`}>
           {row.node?.node_name}
         </span>
         {row.node?.do_not_disrupt && <Badge>Do not disrupt</Badge>}
