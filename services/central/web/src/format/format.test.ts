@@ -1,18 +1,19 @@
 import { describe, expect, it } from 'vitest'
-import { bytes, count, many, money, moneyChange, percent, shortMoney } from './money'
+import { bytes, count, many, money, moneyChange, percent, perMonth, shortMoney } from './money'
 import { ago, atUTC, moment, span } from './time'
 import { word } from './words'
 
 describe('money', () => {
   it('has as many digits as its size needs', () => {
-    expect([0, 0.0416, 0.1, 3.84, 999.994, 1204.4, 1e6].map(money)).toEqual(['$0.00', '$0.0416', '$0.10', '$3.84', '$999.99', '$1,204', '$1,000,000'])
+    expect([0, 0.0416, 0.1, 0.139, 3.84, 999.994, 1204.4, 1e6].map(money)).toEqual(['$0.00', '$0.0416', '$0.10', '$0.139', '$3.84', '$999.99', '$1,204', '$1,000,000'])
   })
   it('shows losses with a minus, and no minus before nothing', () => {
     expect(money(-12.5)).toBe('−$12.50')
-    expect(money(-0.00001)).toBe('$0.0000')
+    expect(money(-0.00001)).toBe('$0.00')
     expect(moneyChange(3)).toBe('+$3.00')
     expect(moneyChange(-3)).toBe('−$3.00')
     expect(shortMoney(-1234)).toBe('−$1.2K')
+    expect([perMonth(812), perMonth(-812.4), perMonth(4.2), perMonth(0), perMonth(2963.7)]).toEqual(['$812/mo', '−$812/mo', '$4.20/mo', '$0/mo', '$2,964/mo'])
   })
   it('shows what is not known as a dash', () => {
     expect([money(undefined), money(null), money(Number.NaN), percent(undefined), count(null)]).toEqual(['–', '–', '–', '–', '–'])

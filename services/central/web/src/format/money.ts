@@ -10,13 +10,19 @@ function format(options: Intl.NumberFormatOptions): Intl.NumberFormat {
 /** Hours that a month has, as AWS and central count. */
 export const hoursPerMonth = 730
 
-/** USD with as many digits as its size needs: $0.0416, $3.84, $1,204. */
+/** USD with as many digits as its size needs: $0.0416, $0.139, $3.84, $1,204. */
 export function money(usd: number | null | undefined): string {
   if (usd === null || usd === undefined || !Number.isFinite(usd)) return '–'
   const size = Math.abs(usd)
-  const digits = size === 0 ? 2 : size < 0.1 ? 4 : size < 1000 ? 2 : 0
-  const text = format({ style: 'currency', currency: 'USD', minimumFractionDigits: digits, maximumFractionDigits: digits }).format(size)
-  return usd < 0 && Number(size.toFixed(digits)) !== 0 ? `−${text}` : text
+  const most = size < 1 ? 4 : size < 1000 ? 2 : 0
+  const text = format({ style: 'currency', currency: 'USD', minimumFractionDigits: Math.min(2, most), maximumFractionDigits: most }).format(size)
+  return usd < 0 && Number(size.toFixed(most)) !== 0 ? `−${text}` : text
+}
+
+/** USD a month, cents only where they matter: $4.20/mo, $812/mo. */
+export function perMonth(usd: number | null | undefined): string {
+  if (usd === null || usd === undefined || !Number.isFinite(usd)) return '–'
+  return `${money(Math.abs(usd) >= 20 ? Math.round(usd) : usd).replace(/\.00$/, '')}/mo`
 }
 
 /** USD in short, for axes: $1.2K. */

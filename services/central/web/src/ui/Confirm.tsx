@@ -54,12 +54,12 @@ function Question({ onClose, act, danger, busy, blastRadius, typed, reason, reas
       {children}
       {reason && (
         <Field label={reason === 'required' ? 'Reason' : 'Reason (optional)'} hint={reasonHint ?? 'Kept in the audit log.'}>
-          {(ids) => <TextArea {...ids} value={why} maxLength={255} onChange={(event) => setWhy(event.target.value)} autoFocus={!typed} />}
+          {(ids) => <TextArea {...ids} value={why} maxLength={255} onChange={(event) => setWhy(event.target.value)} autoFocus />}
         </Field>
       )}
       {typed && (
         <Field label={`Type “${typed}” to confirm`}>
-          {(ids) => <Input {...ids} value={name} autoComplete="off" spellCheck={false} onChange={(event) => setName(event.target.value)} />}
+          {(ids) => <Input {...ids} value={name} autoComplete="off" spellCheck={false} autoFocus={!reason} onChange={(event) => setName(event.target.value)} />}
         </Field>
       )}
       <div className="flex justify-end gap-2">

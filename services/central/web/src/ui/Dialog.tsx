@@ -21,8 +21,12 @@ export function Dialog({ open, onClose, title, about, children, actions, wide }:
       <Radix.Portal>
         <Radix.Overlay className="fixed inset-0 z-40 bg-[#06100e]/55" />
         <Radix.Content
+          onOpenAutoFocus={(event) => {
+            event.preventDefault()
+            ;(event.currentTarget as HTMLElement | null)?.focus()
+          }}
           className={cx(
-            'rise fixed top-[12vh] left-1/2 z-40 flex max-h-[80vh] w-[calc(100vw-2rem)] -translate-x-1/2 flex-col rounded-lg border border-line bg-panel shadow-high',
+            'rise fixed top-[12vh] outline-none left-1/2 z-40 flex max-h-[80vh] w-[calc(100vw-2rem)] -translate-x-1/2 flex-col rounded-lg border border-line bg-panel shadow-high',
             wide ? 'max-w-3xl' : 'max-w-lg',
           )}
         >

@@ -1,7 +1,7 @@
 import { useMemo } from 'react'
 import { useAsk } from '@/api/query'
 import type { Cluster } from '@/api/schema'
-import { money } from '@/format/money'
+import { perMonth } from '@/format/money'
 import { word } from '@/format/words'
 import { useFilters } from '@/shell/filters'
 import { Card } from '@/ui/Card'
@@ -25,7 +25,7 @@ export function Map({ cluster, stale }: { cluster: Cluster; stale: boolean }) {
           label="Plan to compare with"
           value={filters.plan ?? ''}
           onChange={(plan) => set({ plan: plan || undefined })}
-          options={[['', 'As it is now'], ...open.map((plan): [string, string] => [plan.optimization_id, `After: ${word(plan.optimization_type)}${plan.dry_run ? ', dry run' : ''}, ${money(plan.estimated_savings)}/mo`])]}
+          options={[['', 'As it is now'], ...open.map((plan): [string, string] => [plan.optimization_id, `After: ${word(plan.optimization_type)}${plan.dry_run ? ', dry run' : ''}, ${perMonth(plan.estimated_savings)}`])]}
         />
       }
     >

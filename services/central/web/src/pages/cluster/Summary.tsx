@@ -3,7 +3,7 @@ import { Link } from '@tanstack/react-router'
 import type { Fault } from '@/api/fault'
 import { useAsk } from '@/api/query'
 import type { Cluster, ClusterRecord, EffectivePolicy } from '@/api/schema'
-import { count, decimal, hoursPerMonth, many, money, percent } from '@/format/money'
+import { count, decimal, hoursPerMonth, many, money, percent, perMonth } from '@/format/money'
 import { span } from '@/format/time'
 import { word } from '@/format/words'
 import { FirstEstimate } from '@/pages/clusters/FirstEstimate'
@@ -26,7 +26,7 @@ export function Summary({ cluster, record, policy, stale }: { cluster: Cluster; 
           <Stat label="Spend now" value={`${money(cluster.current_cost_per_hour)}/h`} note={`${money(cluster.current_cost_per_hour * hoursPerMonth)} a month`} formula="Σ price of every node that is there" />
           <Stat
             label="Saving now"
-            value={`${money(saved * hoursPerMonth)}/mo`}
+            value={`${perMonth(saved * hoursPerMonth)}`}
             note={`${percent(cluster.baseline_cost_per_hour > 0 ? saved / cluster.baseline_cost_per_hour : 0)} less than without CloudOptim`}
             tone={saved > 0 ? 'ok' : saved < 0 ? 'bad' : undefined}
             formula={`(cost without CloudOptim − spend now) × ${hoursPerMonth} hours`}
@@ -155,7 +155,7 @@ function Plans({ clusterId }: { clusterId: string }) {
                 <Link to="/plans/$planId" params={{ planId: plan.optimization_id }} className="flex items-center gap-3 px-4 py-1.5 -outline-offset-2 hover:bg-hover">
                   <span className="min-w-0 flex-1 truncate">{word(plan.optimization_type)}</span>
                   <PlanBadge plan={plan} />
-                  <span className="w-20 text-right">{money(plan.status === 'completed' && !plan.dry_run ? plan.actual_savings : plan.estimated_savings)}/mo</span>
+                  <span className="w-20 text-right">{perMonth(plan.status === 'completed' && !plan.dry_run ? plan.actual_savings : plan.estimated_savings)}</span>
                 </Link>
               </li>
             ))}

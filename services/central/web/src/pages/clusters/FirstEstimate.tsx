@@ -1,7 +1,7 @@
 import { Link } from '@tanstack/react-router'
 import { useAsk } from '@/api/query'
 import type { Cluster } from '@/api/schema'
-import { hoursPerMonth, money, percent } from '@/format/money'
+import { hoursPerMonth, money, percent, perMonth } from '@/format/money'
 import { word } from '@/format/words'
 import { Button } from '@/ui/Button'
 import { Card } from '@/ui/Card'
@@ -41,7 +41,7 @@ export function FirstEstimate({ cluster, onOpen }: { cluster: Cluster; onOpen?: 
                   <span className="block font-medium">{word(plan.optimization_type)}</span>
                   <span className="block text-sm text-ink-3">{plan.plan?.blast_radius || 'No plan is worth its disruption.'}</span>
                 </Link>
-                <span className="font-medium text-ok">{money(plan.estimated_savings)}/mo</span>
+                <span className="font-medium text-ok">{perMonth(plan.estimated_savings)}</span>
               </li>
             ))}
           </ul>

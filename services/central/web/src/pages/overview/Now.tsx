@@ -1,7 +1,7 @@
 import { Link } from '@tanstack/react-router'
 import { useAsk } from '@/api/query'
 import type { Cluster, Optimization } from '@/api/schema'
-import { many, money } from '@/format/money'
+import { many, money, perMonth } from '@/format/money'
 import { word } from '@/format/words'
 import { useScope } from '@/shell/filters'
 import { Card } from '@/ui/Card'
@@ -110,7 +110,7 @@ export function WaitingPlans() {
                   <span className="block text-sm text-ink-3">{plan.plan?.blast_radius || many(plan.nodes.length, 'node')}</span>
                 </span>
                 <span className="text-right">
-                  <span className="block font-medium text-ok">{money(plan.estimated_savings)}/mo</span>
+                  <span className="block font-medium text-ok">{perMonth(plan.estimated_savings)}</span>
                   <span className="block text-sm text-ink-3">
                     <Ago at={plan.created_at} />
                   </span>

@@ -1,6 +1,6 @@
 import { useAsk } from '@/api/query'
 import type { Optimization } from '@/api/schema'
-import { hoursPerMonth, money, percent } from '@/format/money'
+import { hoursPerMonth, money, percent, perMonth } from '@/format/money'
 import { useScope } from '@/shell/filters'
 import { Card, Stat } from '@/ui/Card'
 import { FaultView, Skeleton } from '@/ui/Empty'
@@ -40,8 +40,8 @@ export function Numbers() {
     <Card>
       <dl className="grid grid-cols-2 gap-x-6 gap-y-4 md:grid-cols-3 xl:grid-cols-5">
         <Stat label="Spend now" value={`${money(cost)}/h`} note={`${money(baseline)}/h without CloudOptim`} formula="Σ price of every node that is there, at this hour's prices" />
-        <Stat label="Run rate" value={`${money(cost * hoursPerMonth)}/mo`} note="if nothing changes" formula={`Spend now × ${hoursPerMonth} hours`} />
-        <Stat label="Saving now" value={`${money(saved)}/mo`} note={`${percent(share)} of the cost without it`} tone={saved > 0 ? 'ok' : undefined} formula={`(cost without CloudOptim − spend now) × ${hoursPerMonth} hours`} />
+        <Stat label="Run rate" value={`${perMonth(cost * hoursPerMonth)}`} note="if nothing changes" formula={`Spend now × ${hoursPerMonth} hours`} />
+        <Stat label="Saving now" value={`${perMonth(saved)}`} note={`${percent(share)} of the cost without it`} tone={saved > 0 ? 'ok' : undefined} formula={`(cost without CloudOptim − spend now) × ${hoursPerMonth} hours`} />
         <Stat
           label="Realised, 30 days"
           value={total ? money(total.saved) : '–'}
@@ -49,7 +49,7 @@ export function Numbers() {
           tone={total && total.saved < 0 ? 'bad' : undefined}
           formula="Σ over 30 days of (baseline − actual), from metered node-hours"
         />
-        <Stat label="Available" value={`${money(available)}/mo`} note="in plans not decided yet" formula="The best undecided plan of each cluster, by its estimate" />
+        <Stat label="Available" value={`${perMonth(available)}`} note="in plans not decided yet" formula="The best undecided plan of each cluster, by its estimate" />
       </dl>
     </Card>
   )

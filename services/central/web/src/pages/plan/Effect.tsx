@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react'
 import type { Optimization } from '@/api/schema'
-import { count, hoursPerMonth, many, money, moneyChange, percent } from '@/format/money'
+import { count, hoursPerMonth, many, money, moneyChange, percent, perMonth } from '@/format/money'
 import { Card, Stat } from '@/ui/Card'
 import { Empty } from '@/ui/Empty'
 import { Icon } from '@/ui/Icon'
@@ -18,8 +18,8 @@ export function Effect({ plan }: { plan: Optimization }) {
           </Empty>
         ) : (
           <dl className="grid grid-cols-2 gap-6 md:grid-cols-4">
-            <Stat label="Promised" value={`${money(plan.estimated_savings)}/mo`} />
-            {done && <Stat label="Came of it" value={`${money(plan.actual_savings)}/mo`} />}
+            <Stat label="Promised" value={`${perMonth(plan.estimated_savings)}`} />
+            {done && <Stat label="Came of it" value={`${perMonth(plan.actual_savings)}`} />}
           </dl>
         )}
       </Card>
@@ -32,7 +32,7 @@ export function Effect({ plan }: { plan: Optimization }) {
         <dl className="flex flex-wrap gap-x-10 gap-y-4 lg:flex-col">
           <Stat
             label={done ? 'Came of it' : 'Promises'}
-            value={`${money(done ? plan.actual_savings : plan.estimated_savings)}/mo`}
+            value={`${perMonth(done ? plan.actual_savings : plan.estimated_savings)}`}
             tone={(done ? plan.actual_savings : plan.estimated_savings) > 0 ? 'ok' : undefined}
             note={done ? `promised ${money(plan.estimated_savings)}, ${miss >= 0 ? '+' : ''}${percent(miss)}` : `${percent(share)} of the cluster’s cost`}
             formula={`(cost before − cost after) × ${hoursPerMonth} hours`}

@@ -51,11 +51,11 @@ export function PlanActions({ plan, small }: { plan: Optimization; small?: boole
     <>
       {undecided && (
         <>
-          <Button small={small} kind="ghost" icon="snooze" whyNot={may.snooze} onClick={() => setAsked('snooze')}>
-            Snooze
+          <Button small={small} kind="ghost" icon="snooze" label="Snooze" whyNot={may.snooze} onClick={() => setAsked('snooze')}>
+            {small ? undefined : 'Snooze'}
           </Button>
-          <Button small={small} whyNot={may.reject} onClick={() => setAsked('reject')}>
-            Reject
+          <Button small={small} kind={small ? 'ghost' : 'plain'} icon={small ? 'close' : undefined} label="Reject" whyNot={may.reject} onClick={() => setAsked('reject')}>
+            {small ? undefined : 'Reject'}
           </Button>
           <Button small={small} kind="primary" icon="check" whyNot={may.approve} onClick={() => setAsked('approve')}>
             Approve

@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react'
 import { useAsk } from '@/api/query'
 import type { DecisionResponse, Optimization } from '@/api/schema'
-import { count, decimal, money, percent } from '@/format/money'
+import { count, decimal, money, percent, perMonth } from '@/format/money'
 import { sentence } from '@/format/words'
 import { Badge } from '@/ui/Badge'
 import { Card, Facts } from '@/ui/Card'
@@ -158,8 +158,8 @@ function LimitsCard({ decision }: { decision: DecisionResponse }) {
         rows={decision.limit_costs.map((each) => [
           sentence(each.limit),
           each.value === null || each.value === undefined ? 'none' : JSON.stringify(each.value),
-          `${money(each.looser_saves)}/mo`,
-          each.tighter_infeasible ? 'nothing would be left' : `${money(each.tighter_costs)}/mo`,
+          `${perMonth(each.looser_saves)}`,
+          each.tighter_infeasible ? 'nothing would be left' : `${perMonth(each.tighter_costs)}`,
         ])}
       />
     </Card>

@@ -2,7 +2,7 @@ import { useNavigate } from '@tanstack/react-router'
 import { useMemo } from 'react'
 import { usePages } from '@/api/query'
 import type { Optimization } from '@/api/schema'
-import { money, percent } from '@/format/money'
+import { percent, perMonth } from '@/format/money'
 import { word } from '@/format/words'
 import { useFilters, useScope } from '@/shell/filters'
 import { Button } from '@/ui/Button'
@@ -35,14 +35,14 @@ const columns: Column<Optimization>[] = [
     cell: (row) => {
       const ran = row.status === 'completed' && !row.dry_run && row.approval !== 'recommended'
       const saves = ran ? row.actual_savings : row.estimated_savings
-      return <span className={saves > 0 ? 'font-medium text-ok' : 'text-ink-3'}>{money(saves)}/mo</span>
+      return <span className={saves > 0 ? 'font-medium text-ok' : 'text-ink-3'}>{perMonth(saves)}</span>
     },
   },
   {
     id: 'blast',
     header: 'Touches',
     cell: (row) => (
-      <span title={row.plan?.blast_radius} className="block max-w-80 truncate text-ink-2">
+      <span title={row.plan?.blast_radius} className="block max-w-72 truncate text-ink-2">
         {row.plan?.blast_radius || '–'}
       </span>
     ),
