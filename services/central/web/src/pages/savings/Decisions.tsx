@@ -54,8 +54,8 @@ function dots(rows: DecisionSavings[]): Draw {
           symbolSize: 9,
           itemStyle: { color: p.spot, opacity: 0.8 },
           data: rows.map((row) => [row.promised_so_far, row.realised, `${word(row.optimization_type)}`]),
-          markLine: { silent: true, symbol: 'none', lineStyle: { color: p.faint, type: 'dashed' }, label: { show: false }, data: [[{ coord: [0, 0] }, { coord: [most, most] }]] },
         },
+        { type: 'line', data: [[0, 0], [most, most]], symbol: 'none', silent: true, tooltip: { show: false }, lineStyle: { color: p.faint, type: 'dashed', width: 1 } },
       ],
     }
   }
@@ -66,8 +66,7 @@ export function Decisions() {
   const [filters, set] = useFilters<'sort'>()
   const { cluster } = useScope()
   const navigate = useNavigate()
-  const list = usePages('SavingsService/ListDecisionSavings', useMemo(() => ({ cluster_id: cluster, page_size: 200 }), [cluster]))
-  const rows = list.items
+  const { items: rows, ...list } = usePages('SavingsService/ListDecisionSavings', useMemo(() => ({ cluster_id: cluster, page_size: 200 }), [cluster]))
   const promised = rows.reduce((sum, row) => sum + row.promised_so_far, 0)
   const realised = rows.reduce((sum, row) => sum + row.realised, 0)
   const draw = useMemo(() => dots(rows), [rows])
