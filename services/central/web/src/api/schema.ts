@@ -125,7 +125,7 @@ export interface AuditEntry {
   detail?: Record<string, unknown> | null
   /** Hex SHA-256 over this entry and the hash before it. */
   hash: string
-  /** Request that caused it; empty for automated acts. */
+  /** Request that caused it, also that of an agent; empty for what CloudOptim did by itself. */
   request_id: string
 }
 
@@ -607,9 +607,9 @@ export interface DecisionSavings {
   estimated_savings: number
   /** USD per month by the prices right after. */
   actual_savings: number
-  /** USD saved by it so far, as metered. */
+  /** USD saved by it so far, as metered; what it cost while it ran is taken off. */
   realised: number
-  /** USD it would have saved so far by its promise. */
+  /** USD it would have saved so far by its promise, until a day after nothing of it was left. */
   promised_so_far: number
   /** (realised − promised_so_far) ÷ promised_so_far; 0 where nothing was promised. */
   error: number
@@ -1790,7 +1790,7 @@ export interface SavingsPoint {
   spot_node_hours: number
   /** Hours of on-demand nodes. */
   on_demand_node_hours: number
-  /** Node hours without a known price; they count as nothing. */
+  /** Of both, hours without a known price; they count as nothing. */
   unpriced_node_hours: number
   /** Share of the span that was metered, 0 to 1. */
   coverage: number
@@ -2347,8 +2347,8 @@ export interface Rpcs {
   'GuardService/GetEffectivePolicy': { args: { customer_id?: string; cluster_id?: string; namespace?: string }; answer: EffectivePolicy }
   /** GetSavings sums up what is being saved now. */
   'AdminService/GetSavings': { args: { cluster_id?: string }; answer: GetSavingsResponse }
-  /** ListDecisionSavings sets each optimization's promise beside what came of it,
-   * newest first. */
+  /** ListDecisionSavings sets the promise of each optimization that changed something
+   * beside what came of it, newest first. */
   'SavingsService/ListDecisionSavings': { args: { cluster_id?: string; page_size?: number; page_token?: string }; answer: DecisionSavings[] }
   /** GetSavingsHistory returns spending and savings over time. REST has it as CSV, too:
    * GET /api/v1/admin/savings/history.csv with the same parameters. */
