@@ -1,9 +1,12 @@
 import { useQueryClient } from '@tanstack/react-query'
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 import { span } from '@/format/time'
 import { useLineState, useLiveControl, useNow } from '@/live/Live'
 import { Button } from '@/ui/Button'
 import { Icon } from '@/ui/Icon'
+
+/** Seconds without the line after which the page is greyed. */
+const oldAfter = 15
 
 /** Tells when the line to central is down: since when, and when it is tried again. */
 export function Banners() {
@@ -12,8 +15,12 @@ export function Banners() {
   const cache = useQueryClient()
   const now = useNow()
   const [opened] = useState(() => Date.now())
-  if (state.name === 'live') return null
-  const away = (now - (lastLive ?? opened)) / 1000
+  const away = state.name === 'live' ? 0 : (now - (lastLive ?? opened)) / 1000
+  const old = away > oldAfter
+  useEffect(() => {
+    document.documentElement.toggleAttribute('data-old', old)
+    return () => document.documentElement.removeAttribute('data-old')
+  }, [old])
   if (away < 3) return null
   const next = state.name === 'waiting' ? Math.max(0, (state.until - now) / 1000) : 0
   return (

@@ -54,5 +54,5 @@ export function Sidebar() {
 function useWaiting(): number {
   const { cluster } = useScope()
   const { data } = useAsk('AdminService/ListOptimizations', { approval: 'awaiting', cluster_id: cluster, page_size: 100 })
-  return data?.length ?? 0
+  return data?.filter((plan) => plan.approval === 'awaiting').length ?? 0
 }

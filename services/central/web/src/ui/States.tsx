@@ -12,6 +12,7 @@ const modes: Record<string, [tone: Tone, about: string]> = {
 
 /** How far CloudOptim may go. */
 export function ModeBadge({ mode }: { mode: string }) {
+  if (!mode) return null
   const [tone, about] = modes[mode] ?? ['plain', '']
   return (
     <Tip text={about}>

@@ -46,7 +46,7 @@ export function Alerts({ clusters }: { clusters: Cluster[] }) {
     else if (each.status === 'active' && each.health_status === 'YELLOW') alerts.push({ key: each.cluster_id, bad: false, text: <>{link} has pending pods, or its state is old.</>, at: each.last_seen_at })
   }
   for (const plan of failed.data ?? []) {
-    if (!plan.completed_at || new Date(plan.completed_at).getTime() < since) continue
+    if (plan.status !== 'failed' || !plan.completed_at || new Date(plan.completed_at).getTime() < since) continue
     alerts.push({
       key: plan.optimization_id,
       bad: true,

@@ -44,7 +44,8 @@ export function ClustersByHealth({ clusters }: { clusters: Cluster[] }) {
 /** Plans that run at this moment, with how far they are. */
 export function Running() {
   const { cluster } = useScope()
-  const { data } = useAsk('AdminService/ListOptimizations', { cluster_id: cluster, status: 'executing', page_size: 20 })
+  const asked = useAsk('AdminService/ListOptimizations', { cluster_id: cluster, status: 'executing', page_size: 20 })
+  const data = asked.data?.filter((plan) => plan.status === 'executing')
   if (!data || data.length === 0) return null
   return (
     <Card title={data.length === 1 ? 'A plan is running' : `${data.length} plans are running`} flush>
@@ -87,7 +88,8 @@ function RunningPlan({ plan }: { plan: Optimization }) {
 /** Plans that a person must decide about. */
 export function WaitingPlans() {
   const { cluster } = useScope()
-  const { data, error, refetch } = useAsk('AdminService/ListOptimizations', { approval: 'awaiting', cluster_id: cluster, page_size: 100 })
+  const { data: asked, error, refetch } = useAsk('AdminService/ListOptimizations', { approval: 'awaiting', cluster_id: cluster, page_size: 100 })
+  const data = asked?.filter((plan) => plan.approval === 'awaiting')
   return (
     <Card title="Waiting for approval" flush actions={<Link to="/recommendations" className="text-sm font-medium text-accent hover:underline">All recommendations</Link>}>
       {!data && error ? (

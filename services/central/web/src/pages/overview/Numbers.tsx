@@ -34,7 +34,8 @@ export function Numbers() {
       </Card>
     )
   const { current_cost_per_hour: cost, savings_per_month: saved, savings_ratio: share, baseline_cost_per_hour: baseline } = now.data
-  const total = history.data?.total
+  // Before the first hour is metered there is a total, of nothing.
+  const total = history.data?.total && history.data.total.coverage > 0 ? history.data.total : undefined
   const available = availableSavings(plans.data ?? [])
   return (
     <Card>

@@ -22,7 +22,7 @@ export function SavingsOverTime() {
       }
     >
       {data ? (
-        points.length > 0 ? (
+        points.some((point) => point.coverage > 0) ? (
           <SavingsChart points={points} step={data.step} height={248} />
         ) : (
           <Empty icon="savings" title="Nothing is metered yet" compact>

@@ -1,5 +1,5 @@
 import type { LaunchedInstance, Optimization, OptimizationStep, PlannedNode } from '@/api/schema'
-import { money } from '@/format/money'
+import { decimal, money } from '@/format/money'
 import { moment, span } from '@/format/time'
 import { sentence } from '@/format/words'
 import { useNow } from '@/live/Live'
@@ -22,13 +22,15 @@ const looks: Record<string, [icon: IconName, className: string]> = {
 
 /** The steps of the run as they happen, with the nodes it drains and the instances it launched. */
 export function Steps({ plan }: { plan: Optimization }) {
+  // Nothing had to be rolled back: not worth a line.
+  const steps = plan.steps.filter((step) => !(step.name === 'rollback' && step.status === 'skipped'))
   return (
     <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_minmax(0,1.2fr)]">
       <Card title="Steps">
-        {plan.steps.length > 0 ? (
+        {steps.length > 0 ? (
           <ol className="flex flex-col">
-            {plan.steps.map((step, i) => (
-              <Step key={step.position} step={step} last={i === plan.steps.length - 1} />
+            {steps.map((step, i) => (
+              <Step key={step.position} step={step} last={i === steps.length - 1} />
             ))}
           </ol>
         ) : plan.execution_plan.length > 0 ? (
@@ -70,7 +72,7 @@ function Step({ step, last }: { step: OptimizationStep; last: boolean }) {
           <p className="text-sm break-words text-ink-3">
             {facts
               .slice(0, 6)
-              .map(([name, value]) => `${sentence(name).toLowerCase()} ${String(value)}`)
+              .map(([name, value]) => `${sentence(name).toLowerCase()} ${typeof value === 'number' ? decimal(value, 2) : String(value)}`)
               .join(', ')}
           </p>
         )}

@@ -46,9 +46,10 @@ export function Weighed({ plan }: { plan: Optimization }) {
   )
 }
 
-function Table({ head, rows }: { head: [text: string, right?: boolean][]; rows: ReactNode[][] }) {
+function Table({ label, head, rows }: { label: string; head: [text: string, right?: boolean][]; rows: ReactNode[][] }) {
   return (
-    <div className="overflow-x-auto">
+    // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard
+    <div role="group" aria-label={label} tabIndex={0} className="max-h-96 overflow-auto -outline-offset-2">
       <table className="w-full text-left">
         <thead>
           <tr className="border-b border-line text-xs text-ink-3">
@@ -82,6 +83,7 @@ function BuyingCard({ decision }: { decision: DecisionResponse }) {
         <Empty icon="node" title="Nothing: the pods fit on what is there" compact />
       ) : (
         <Table
+          label="What it buys"
           head={[['Type'], ['Zone'], ['Bought'], ['Nodes', true], ['Price', true], ['On demand', true], ['Risk', true]]}
           rows={decision.recommendations.map((each) => [
             each.instance_type,
@@ -143,6 +145,7 @@ function AlternativesCard({ decision }: { decision: DecisionResponse }) {
   return (
     <Card title="Other plans that were weighed" flush>
       <Table
+        label="Other plans that were weighed"
         head={[['Removed', true], ['Bought', true], ['Evictions', true], ['Cost after', true], ['Not chosen']]}
         rows={decision.alternatives.map((each) => [count(each.nodes_removed), count(each.nodes_bought), count(each.evictions), `${money(each.cost_after)}/h`, sentence(each.reason)])}
       />
@@ -154,6 +157,7 @@ function LimitsCard({ decision }: { decision: DecisionResponse }) {
   return (
     <Card title="What each limit costs" note="All others kept, one step looser or tighter." flush>
       <Table
+        label="What each limit costs"
         head={[['Limit'], ['As it is', true], ['Looser saves', true], ['Tighter costs', true]]}
         rows={decision.limit_costs.map((each) => [
           sentence(each.limit),

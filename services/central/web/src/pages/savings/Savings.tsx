@@ -82,7 +82,7 @@ function Over({ tab, history }: { tab: string; history: ReturnType<typeof useAsk
       <Card>{error ? <FaultView fault={error} retry={() => void refetch()} /> : <Skeleton lines={8} />}</Card>
     )
   if (tab === 'how') return <How data={data} />
-  if (!data.metered_from || data.points.length === 0)
+  if (!data.points.some((point) => point.coverage > 0))
     return (
       <Card>
         <Empty icon="savings" title="Nothing is metered yet">
