@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { bytes, count, many, money, moneyChange, percent, perMonth, shortMoney } from './money'
 import { ago, atUTC, moment, span } from './time'
+import { newsText } from './news'
 import { word } from './words'
 
 describe('money', () => {
@@ -48,6 +49,17 @@ describe('time', () => {
   it('shows UTC and refuses what is no time', () => {
     expect(atUTC('2026-11-28T12:00:00.123Z')).toBe('2026-11-28 12:00:00 UTC')
     expect([moment(''), moment('x'), moment(null), moment(undefined)]).toEqual([undefined, undefined, undefined, undefined])
+  })
+})
+
+describe('news', () => {
+  it('has its own words, or a sentence of its fields', () => {
+    expect([
+      newsText({ type: 'stop', message: 'Ada stopped prod-eu' }),
+      newsText({ type: 'optimization_step', step: 'drain', status: 'completed' }),
+      newsText({ type: 'optimization_complete', status: 'success', savings: 812 }),
+      newsText({ type: 'policy', subject: 'prod-eu' }),
+    ]).toEqual(['Ada stopped prod-eu', 'Step “drain” completed', 'A plan was carried out: saves $812/mo', 'Policy prod-eu'])
   })
 })
 

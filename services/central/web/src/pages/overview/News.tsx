@@ -3,6 +3,7 @@ import type { ReactNode } from 'react'
 import { useAsk } from '@/api/query'
 import type { Cluster } from '@/api/schema'
 import { many } from '@/format/money'
+import { newsText } from '@/format/news'
 import { word } from '@/format/words'
 import { useNow } from '@/live/Live'
 import { useScope } from '@/shell/filters'
@@ -63,7 +64,7 @@ export function Alerts({ clusters }: { clusters: Cluster[] }) {
   }
   for (const message of news.data ?? []) {
     if (!message.timestamp || new Date(message.timestamp).getTime() < since || message.type === 'stop') continue
-    alerts.push({ key: message.sequence, bad: message.severity === 'error', text: message.message, at: message.timestamp })
+    alerts.push({ key: message.sequence, bad: message.severity === 'error', text: newsText(message), at: message.timestamp })
   }
   return (
     <Card title="Alerts" flush>
@@ -108,7 +109,7 @@ export function LastActions() {
         <ScrollList label="Last actions">
           {data.map((message) => (
             <li key={message.sequence} className="flex items-start gap-2.5 px-4 py-1.5 text-sm">
-              <span className="min-w-0 flex-1 break-words">{message.message || word(message.type)}</span>
+              <span className="min-w-0 flex-1 break-words">{newsText(message)}</span>
               <span className="text-ink-3">
                 <Ago at={message.timestamp} />
               </span>
