@@ -190,7 +190,7 @@ export interface Cluster {
   cluster_id: string
   /** Owner. */
   customer_id: string
-  /** Unique per customer. */
+  /** Unique per customer, among those that are not disconnected. */
   cluster_name: string
   /** AWS region. */
   region: string
@@ -200,7 +200,7 @@ export interface Cluster {
   node_count: number
   /** Pods that have not finished. */
   pod_count: number
-  /** pending (never seen), active, offline, disconnected. */
+  /** pending (never seen), active, offline, disconnected (for good). */
   status: string
   /** GREEN, YELLOW, RED: see ClusterState. */
   health_status: string
@@ -230,11 +230,12 @@ export interface ClusterRecord {
   connected_to: string
   /** The stream, or the last report, is younger than three heartbeats. */
   connected: boolean
-  /** Seconds since its state was reported; −1: never. */
+  /** Seconds since its agent last said, by a report or by silence about changes, what its
+   * state is; −1: never, or it is disconnected. */
   state_age_seconds: number
   /** Of this version. */
   etag: string
-  /** Disconnected for good; unset: it is not. */
+  /** When it was disconnected, for good; unset: it is not. */
   disconnected_at?: string | null
 }
 
@@ -806,7 +807,7 @@ export interface GetClusterEstimateResponse {
 }
 
 export interface GetClusterInstallResponse {
-  /** Shell: makes the Secret from a key that it asks for, and installs the chart. */
+  /** bash or zsh: makes the Secret from a key that it asks for, and installs the chart. */
   helm_command: string
   /** Values file for the same. */
   helm_values: string
@@ -817,7 +818,8 @@ export interface GetClusterInstallResponse {
   cloudformation_url: string
   /** The stack's template. */
   cloudformation_template: string
-  /** Shell: makes the stack without the page. */
+  /** Shell: makes the stack without the page. Takes NODE_ROLE_ARN from the environment, and
+   * CENTRAL_PRINCIPAL_ARN when central.principal_arn is not set. */
   cloudformation_command: string
   /** What the role's trust policy must ask for. */
   external_id: string
@@ -842,7 +844,8 @@ export interface GetMeResponse {
 export interface GetReliabilityResponse {
   /** Ten bins of predicted probability, lowest first. */
   bins: ReliabilityBin[]
-  /** Predictions whose day is over. */
+  /** Predictions whose day is over. Those of nodes that ended otherwise within it are left
+   * out: nobody knows what would have been. */
   predictions: number
   /** … that came true. */
   interruptions: number
@@ -951,7 +954,7 @@ export interface GuardServiceSnoozeOptimizationBody {
 }
 
 export interface InventoryServiceDisconnectClusterBody {
-  /** Why. */
+  /** Why; kept in the audit log. */
   reason: string
 }
 
@@ -961,7 +964,7 @@ export interface InventoryServiceRotateAgentKeyBody {
 }
 
 export interface InventoryServiceUpdateClusterBody {
-  /** Unique per customer. */
+  /** Unique per customer, among those that are not disconnected. */
   cluster_name: string
   /** How its nodes are launched; unset: CloudOptim may not launch any. */
   launch?: LaunchSettings | null
@@ -992,7 +995,7 @@ export interface LaunchSettings {
   /** EC2 launch template with image, security groups, instance profile and user
    * data that joins the cluster. */
   launch_template_id: string
-  /** Subnet by zone; nodes are launched in these zones alone. */
+  /** Subnet by zone of the cluster's region; nodes are launched in these zones alone. */
   subnet_ids: Record<string, string>
 }
 
@@ -1171,13 +1174,16 @@ export interface Node {
   node?: NodeMetric | null
   /** Requested share of what is allocatable, the larger of CPU and memory, 0 to 1 and more. */
   requested_ratio: number
-  /** Probability that AWS takes it within the next day, 0 to 1; unset: on demand, or not known. */
+  /** Probability that AWS takes it within the next day, 0 to 1, asked for each hour; unset:
+   * on demand, not known, or older than 6 hours. */
   interruption_risk?: number | null
-  /** active, not_ready, cordoned, draining, interrupted, joining. */
+  /** active, not_ready, cordoned, draining, interrupted (AWS takes it), joining (launched by
+   * CloudOptim and not ready yet). */
   state: string
   /** Optimization or interruption that acts on it; empty: none does. */
   acted_on_by: string
-  /** Used CPU and memory as shares of what is allocatable; unset: the agent does not know usage. */
+  /** Used CPU as a share of what is allocatable; unset: the agent does not know usage, which
+   * no agent collects so far. */
   cpu_used_ratio?: number | null
   /** See cpu_used_ratio. */
   memory_used_ratio?: number | null
@@ -1745,7 +1751,7 @@ export interface RollBackModelRequest {
 export interface RotateAgentKeyResponse {
   /** The key; never shown again. */
   agent_api_key: string
-  /** When those before end. */
+  /** When those before end; streams opened with them end within a minute of it. */
   others_end_at?: string | null
 }
 
@@ -1992,17 +1998,18 @@ export interface SpotPool {
   instance_type: string
   /** Nodes now. */
   nodes: number
-  /** USD per hour. */
+  /** USD per hour; of a pool without nodes, the last that was known. 0: not known. */
   spot_price: number
-  /** USD per hour on demand. */
+  /** USD per hour on demand, likewise. */
   on_demand_price: number
-  /** Probability that a node of it is taken within a day, 0 to 1; unset: not known. */
+  /** Probability that a node of it is taken within a day, 0 to 1, the mean of its nodes;
+   * unset: not known. */
   interruption_risk?: number | null
   /** What scored it: a model, fleet_record or spot_advisor. */
   risk_model: string
-  /** Interruptions of the last 30 days. */
+  /** Nodes that AWS warned in the last 30 days. */
   interruptions: number
-  /** Node hours of the last 30 days. */
+  /** Node hours of the last 30 days, as far back as nodes are on record. */
   node_hours: number
   /** No capacity until then; unset: it has some, as far as is known. */
   refused_until?: string | null
@@ -2045,8 +2052,8 @@ export interface StreamResponse {
    * optimization_decided (approved, rejected, snoozed), cluster_state, task_update,
    * spot_event, stop, policy, schedule, cluster, model, and of the stream itself:
    * heartbeat; reset (messages are missing: read the state again, then go on from
-   * its sequence); bye (the stream ends, message says why, e.g. slow_reader,
-   * signed_out, draining: connect again unless signed_out). */
+   * its sequence); bye (the stream ends, message says why: slow_reader, signed_out,
+   * draining, age: connect again unless signed_out). */
   type: string
   /** optimization_complete: USD per month. */
   savings?: number | null
@@ -2066,9 +2073,10 @@ export interface StreamResponse {
   state?: ClusterState | null
   /** spot_event: the event as it is now, each time its state or action changes. */
   spot_event?: SpotEvent | null
-  /** Grows with every message that is kept, in the order of commits; gaps are those
-   * that the reader may not see. 0: not kept (cluster_state, task_update). A
-   * heartbeat has the newest. */
+  /** Grows with every message that is kept: whoever has seen a number never gets a
+   * smaller one later. Gaps are those that the reader may not see or did not ask for.
+   * 0: not kept (cluster_state, task_update). A heartbeat has the newest; the first
+   * one says where live news begins, and what was missed comes behind it. */
   sequence: string
   /** info, warning or error. */
   severity: string
@@ -2249,10 +2257,13 @@ export interface Rpcs {
   'AdminService/CreateCluster': { args: {  } & Input<CreateClusterRequest>; answer: CreateClusterResponse }
   /** GetCluster returns a cluster's record. */
   'InventoryService/GetCluster': { args: { cluster_id: string }; answer: ClusterRecord }
-  /** UpdateCluster changes its name or how its nodes are launched. */
+  /** UpdateCluster changes its name or how its nodes are launched. Answers CONFLICT when
+   * the name is taken or the cluster was disconnected; said again, it changes nothing. */
   'InventoryService/UpdateCluster': { args: { cluster_id: string } & Input<InventoryServiceUpdateClusterBody>; answer: ClusterRecord }
-  /** DisconnectCluster ends its agent's keys and everything that runs there, as a stop
-   * would; its history stays. Repeating it changes nothing. */
+  /** DisconnectCluster ends its agent's keys and everything that runs there, for good; its
+   * history stays. Optimizations are cancelled. As their nodes cannot be drained or
+   * uncordoned any more, what is left of them, instances and cordons, is in their
+   * error_message; cancel them first to have it rolled back. Repeating it changes nothing. */
   'InventoryService/DisconnectCluster': { args: { cluster_id: string } & Input<InventoryServiceDisconnectClusterBody>; answer: ClusterRecord }
   /** GetClusterEstimate says what each engine would save here: the newest dry run of
    * each kind, made within seconds of the first inventory. */
