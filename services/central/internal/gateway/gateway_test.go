@@ -110,7 +110,7 @@ func open(t *testing.T, with ...func(*Config)) *house {
 		beat: beat{every: time.Minute, within: time.Second},
 	}
 	for _, change := range with {
-		change(&h.gateway.Config)
+		change(&h.Config)
 	}
 	handler, err := build(t.Context(), h.gateway)
 	if err != nil {

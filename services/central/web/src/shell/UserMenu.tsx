@@ -21,7 +21,7 @@ export function UserMenu() {
   const signOut = useSignOut()
   const initial = (me.name || me.actor).charAt(0).toUpperCase()
   return (
-    <Menu.Root>
+    <Menu.Root modal={false}>
       <Menu.Trigger aria-label={`Account: ${me.name || me.actor}`} className="flex items-center gap-1.5 rounded-full">
         <span aria-hidden="true" className="grid size-8 place-items-center rounded-full bg-accent-soft text-sm font-semibold text-accent">
           {initial}

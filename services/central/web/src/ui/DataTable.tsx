@@ -146,7 +146,7 @@ export function DataTable<T>(props: Props<T>) {
                 className={cx('border-b border-line/70 outline-offset-[-2px] last:border-0', onOpen && 'cursor-pointer hover:bg-hover', current === row.id && 'bg-accent-soft')}
               >
                 {columns.map((column) => (
-                  <td key={column.id} className={cx('px-3 py-1 whitespace-nowrap first:pl-4 last:pr-4', column.align === 'right' && 'text-right')}>
+                  <td key={column.id} className={cx('px-2.5 py-1 whitespace-nowrap first:pl-4 last:pr-4', column.align === 'right' && 'text-right')}>
                     {column.cell(row.original)}
                   </td>
                 ))}
@@ -182,7 +182,7 @@ function Head<T>({ column, sort, can, onSort }: { column: Column<T>; sort?: { id
     <th
       scope="col"
       aria-sort={can ? (by ? (sort.desc ? 'descending' : 'ascending') : 'none') : undefined}
-      className={cx('h-9 px-3 text-xs font-medium whitespace-nowrap text-ink-3 first:pl-4 last:pr-4', column.align === 'right' && 'text-right')}
+      className={cx('h-9 px-2.5 text-xs font-medium whitespace-nowrap text-ink-3 first:pl-4 last:pr-4', column.align === 'right' && 'text-right')}
     >
       {can ? (
         <button

@@ -50,7 +50,7 @@ export function Cluster() {
   }
   const tab = tabs.some(([id]) => id === filters.tab) ? (filters.tab as Tab) : 'overview'
   const age = ageOf(cluster, record.data)
-  const stale = policy.data?.state_is_stale ?? age > (policy.data?.values?.stale_after_seconds ?? oldAfter)
+  const stale = cluster.status === 'offline' || policy.data?.state_is_stale || age > (policy.data?.values?.stale_after_seconds ?? oldAfter)
   const show = (next: Tab) => set({ tab: next === 'overview' ? undefined : next, ...cleared })
   return (
     <Page

@@ -15,6 +15,8 @@ import { Bought } from '@/ui/States'
 import { Ago } from '@/ui/Time'
 import { useTyped } from '@/ui/useTyped'
 
+const whole = (ratio?: number | null) => percent(ratio === undefined || ratio === null ? ratio : Math.round(ratio * 100) / 100)
+
 const tones: Record<string, Tone> = { active: 'ok', not_ready: 'bad', cordoned: 'warn', draining: 'info', interrupted: 'bad', joining: 'info' }
 
 function Risk({ risk }: { risk?: number | null }) {
@@ -29,10 +31,14 @@ const columns: Column<Node>[] = [
     sortable: true,
     cell: (row) => (
       <span className="flex items-center gap-2">
-        <span className="max-w-48 truncate font-mono text-xs" title={`${row.node?.node_name}\n${row.node?.instance_id}`}>
-          {row.node?.node_name}
+        <span className="max-w-44 truncate font-mono text-xs" title={`${row.node?.node_name}\n${row.node?.instance_id}`}>
+          {row.node?.node_name.split('.')[0]}
         </span>
-        {row.node?.do_not_disrupt && <Badge>Do not disrupt</Badge>}
+        {row.node?.do_not_disrupt && (
+          <span title="An annotation on the node forbids disruption.">
+            <Badge>Protected</Badge>
+          </span>
+        )}
       </span>
     ),
   },
@@ -57,21 +63,21 @@ const columns: Column<Node>[] = [
       </span>
     ),
   },
+  { id: 'risk', header: 'Risk', sortable: true, align: 'right', hint: 'Probability that AWS takes it within the next day.', cell: (row) => <Risk risk={row.interruption_risk} /> },
   {
     id: 'used',
     header: 'Used',
-    hint: 'CPU and memory in use as shares of what it has.',
+    hint: 'CPU and memory in use as shares of what it has; a dash where the agent does not know.',
     cell: (row) =>
       row.cpu_used_ratio === undefined || row.cpu_used_ratio === null ? (
-        <span className="text-ink-3">not known</span>
+        <span className="text-ink-3">–</span>
       ) : (
-        <span className="whitespace-nowrap">
-          {percent(row.cpu_used_ratio)} <span className="text-ink-3">/</span> {percent(row.memory_used_ratio)}
+        <span>
+          {whole(row.cpu_used_ratio)} <span className="text-ink-3">/</span> {whole(row.memory_used_ratio)}
         </span>
       ),
   },
   { id: 'pods', header: 'Pods', align: 'right', cell: (row) => count(row.node?.pod_count) },
-  { id: 'risk', header: 'Risk', sortable: true, align: 'right', hint: 'Probability that AWS takes it within the next day.', cell: (row) => <Risk risk={row.interruption_risk} /> },
 ]
 
 /** Every node, with what it costs, how full it is, and the risk to lose it. */
