@@ -526,6 +526,16 @@ func TestPeopleAgentsAndServersHaveTheirOwnLimits(t *testing.T) {
 			t.Errorf("%s had %d calls, want %d", kind, n, AgentPerMinute)
 		}
 	}
+	key := uuid.New()
+	pages := With(t.Context(), Caller{Kind: accessv1.Caller_CALLER_VIEWER, KeyID: key, SessionID: uuid.NullUUID{UUID: uuid.New(), Valid: true}})
+	for n := range PagesPerMinute {
+		if _, ok := limiter.Allow(pages); !ok {
+			t.Fatalf("a page had %d calls, want %d", n, PagesPerMinute)
+		}
+	}
+	if _, ok := limiter.Allow(With(t.Context(), Caller{Kind: accessv1.Caller_CALLER_VIEWER, KeyID: key})); !ok {
+		t.Error("who looks at pages a lot cannot call with the same key")
+	}
 	if _, ok := limiter.Allow(t.Context()); !ok {
 		t.Error("a call without a caller was limited")
 	}
