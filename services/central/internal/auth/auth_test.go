@@ -424,14 +424,14 @@ func TestAMemberIsCalledByEmailAndCountedAsOne(t *testing.T) {
 	}
 	limiter := NewLimiter(bus.New().Limiter(), 5)
 	allowed := 0
-	for range 20 { // a session each
+	for range 2 * PagesPerMinute { // a session each
 		member.SessionID = some()
 		if _, ok := limiter.Allow(With(t.Context(), member)); ok {
 			allowed++
 		}
 	}
-	if allowed != 5 {
-		t.Errorf("%d calls with many sessions, want 5", allowed)
+	if allowed < PagesPerMinute || allowed > PagesPerMinute+60 { // the refill of the loop's own time
+		t.Errorf("%d calls with many sessions, want %d", allowed, PagesPerMinute)
 	}
 }
 
