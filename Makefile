@@ -8,7 +8,7 @@ export GOFLAGS ?= -buildvcs=false
 TOOL := go tool -modfile=.tools/tools.mod
 BUF := $(TOOL) buf
 # Debian's packages that are used and may be missing, as program=package.
-DEBIAN := redis-server=redis-server gcc=gcc npm=npm python3=python3 git=git curl=curl
+DEBIAN := redis-server=redis-server gcc=gcc npm=npm python3=python3 git=git curl=curl chromium=chromium
 
 .PHONY: help
 help: ## this list
@@ -34,9 +34,24 @@ soak: deps build lab ## the failures that take minutes: ten thousand agents, tho
 check: generate clean-tree lint breaking test soak ## what CI runs: generate, clean tree, lint, breaking, test, soak
 
 .PHONY: build
-build: ## the binaries, into bin/
+build: ui ## the binaries, into bin/
 	@mkdir -p bin
-	go build -o bin/ ./services/central ./services/ml ./services/agent ./services/lab
+	go build -tags ui -o bin/ ./services/central ./services/ml ./services/agent ./services/lab
+
+# What was built from the same sources is not built again; the stamps lie outside git.
+WEB := services/central/web
+.PHONY: ui
+ui: ## the admin UI: types, lint, tests, and its files into services/central/web/dist
+	@cd $(WEB); mkdir -p .vite; \
+	sum() { LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum; }; \
+	now=$$(find . \( -name node_modules -o -name dist -o -name .vite \) -prune -o -type f -print0 | sum); \
+	if [ -f dist/index.html ] && [ "$$now" = "$$(cat .vite/built 2>/dev/null)" ]; then exit 0; fi; \
+	packages=$$(printf '%s\0' package.json package-lock.json .npmrc | sum); \
+	if [ ! -d node_modules ] || [ "$$packages" != "$$(cat .vite/installed 2>/dev/null)" ]; then \
+		npm ci --prefer-offline --loglevel=error; echo "$$packages" >.vite/installed; \
+	fi; \
+	npm run -s typecheck; npm run -s lint; npm run -s test; npm run -s build; \
+	echo "$$now" >.vite/built
 
 .PHONY: lab
 lab: build ## the lab's heavy parts, cached outside the tree
@@ -61,10 +76,11 @@ generate: ## everything under gen/, from proto/ and db/
 	$(BUF) generate --template .tools/openapi.central.yaml
 	$(BUF) generate --template .tools/openapi.ml.yaml
 	$(TOOL) sqlc generate
+	node $(WEB)/scripts/schema.mjs
 
 .PHONY: clean-tree
 clean-tree: # generated code is committed as it is generated
-	@test -z "$$(git status --porcelain gen proto | tee /dev/stderr)" || { echo "generated code differs from what is committed"; exit 1; }
+	@test -z "$$(git status --porcelain gen proto $(WEB)/src/api/schema.ts | tee /dev/stderr)" || { echo "generated code differs from what is committed"; exit 1; }
 
 .PHONY: lint
 lint: ## Go, proto and SQL

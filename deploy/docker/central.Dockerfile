@@ -1,5 +1,12 @@
 # central: the control plane. Build it from the root of the source tree:
 #   docker build -f deploy/docker/central.Dockerfile -t cloudoptim/central .
+FROM --platform=$BUILDPLATFORM node:20 AS ui
+WORKDIR /ui
+COPY services/central/web/package.json services/central/web/package-lock.json services/central/web/.npmrc ./
+RUN --mount=type=cache,target=/root/.npm npm ci
+COPY services/central/web ./
+RUN npm run -s build
+
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 ARG TARGETOS TARGETARCH
 WORKDIR /src
@@ -11,9 +18,10 @@ COPY deploy/config deploy/config
 COPY gen gen
 COPY pkg pkg
 COPY services/central services/central
+COPY --from=ui /ui/dist services/central/web/dist
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/central ./services/central
+    go build -tags ui -trimpath -buildvcs=false -ldflags="-s -w" -o /out/central ./services/central
 
 # Nothing but the binary, whom to trust, and an account that owns nothing.
 FROM scratch

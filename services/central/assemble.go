@@ -33,6 +33,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/schedule"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+	"github.com/cloudoptim/cloudoptim/services/central/web"
 )
 
 // partWithin is how long dashboards may take to hear that this replica stops.
@@ -180,7 +181,7 @@ func (c *central) open(ctx context.Context, cfg *settings, telemetry *observe.Te
 	return c.listen(ctx, cfg, telemetry.Log, server, gateway.Config{
 		Authorizer: keys, Log: telemetry.Log, Metrics: telemetry.Metrics, Ready: d.store.Ping, Timeout: cfg.API.RequestTimeout(),
 		MaxUploadBytes: cfg.maxModelBytes(), TrustedProxies: cfg.Central.TrustedProxies, CORSOrigins: cfg.API.CORSOrigins,
-		Door: door, OIDC: cfg.provider(d.store), Limiter: limiter,
+		Door: door, OIDC: cfg.provider(d.store), Limiter: limiter, Pages: web.Files(),
 	})
 }
 

@@ -15,6 +15,9 @@ const AgentPerMinute = 600
 const (
 	// AnyonePerMinute is how many calls without a credential an address may make.
 	AnyonePerMinute = 120
+	// PagesPerMinute is the least number of calls a minute for somebody who is signed in with a browser: a page
+	// makes a dozen when it opens, and some more for whatever happens while it is looked at.
+	PagesPerMinute = 1200
 	// FailuresPerMinute is how many wrong credentials an address may try to sign in with.
 	FailuresPerMinute = 10
 )
@@ -25,7 +28,7 @@ type Bucket interface {
 }
 
 // Limiter limits calls by key: people as configured, agents and servers ten
-// times as much; those without a credential by the address they come from. A stream counts once, when it opens.
+// times as much, and the UI's pages by who is signed in, apart from the calls of the same key; those without a credential by the address they come from. A stream counts once, when it opens.
 type Limiter struct {
 	bucket Bucket
 	people int
@@ -44,6 +47,8 @@ func (l *Limiter) Allow(ctx context.Context) (time.Duration, bool) {
 		return 0, true
 	case caller.Kind == accessv1.Caller_CALLER_UNSPECIFIED:
 		return l.bucket.Allow(ctx, "address:"+rpc.ClientAddress(ctx), AnyonePerMinute)
+	case caller.SessionID.Valid:
+		return l.bucket.Allow(ctx, "pages:"+caller.id().String(), max(PagesPerMinute, l.people))
 	default:
 		return l.bucket.Allow(ctx, caller.id().String(), l.perMinute(caller))
 	}

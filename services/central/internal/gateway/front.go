@@ -10,6 +10,7 @@ const page = `<!doctype html>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem}code{background:#eee;padding:0 .2em}</style>
 <h1>CloudOptim</h1>
 <p>This is the control plane. It cuts what Kubernetes on AWS costs and keeps workloads safe while it does.</p>
+<p>The admin UI is not in this build: <code>make build</code> makes one that has it (build tag <code>ui</code>).</p>
 <ul>
 <li><a href="/openapi.json">/openapi.json</a>: every REST path</li>
 <li><a href="/healthz">/healthz</a> and <a href="/readyz">/readyz</a>: does it live, can it work</li>

@@ -4,6 +4,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -42,6 +43,8 @@ type Config struct {
 	// only AdminService says so.
 	MaxUploadBytes int
 	Log            *slog.Logger
+	// Pages are the admin UI's built files; nil: a plain page says what is here.
+	Pages fs.FS
 	// TrustedProxies stand before central: what they say of the client is believed.
 	TrustedProxies int
 	// CORSOrigins are origins, as https://host, whose pages may call with a bearer. Cookies are for
@@ -123,9 +126,25 @@ func build(ctx context.Context, g *gateway) (http.Handler, error) {
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", g.ready)
 	mux.Handle("GET /metrics", g.Metrics)
-	mux.HandleFunc("GET /{$}", front)
-	mux.HandleFunc("/", missing)
+	if err := g.pages(mux); err != nil {
+		return nil, err
+	}
 	return rpc.Front(g.cookies(mux)), nil
+}
+
+// pages adds the admin UI, or without its files a plain page.
+func (g *gateway) pages(mux *http.ServeMux) error {
+	if g.Pages == nil {
+		mux.HandleFunc("GET /{$}", front)
+		mux.HandleFunc("/", missing)
+		return nil
+	}
+	u, err := newUI(g.Pages)
+	if err != nil {
+		return err
+	}
+	mux.Handle("/", u)
+	return nil
 }
 
 // bounded ends calls that take too long, and keeps answers, of which some hold

@@ -85,7 +85,7 @@ type house struct {
 	ready   error
 }
 
-func open(t *testing.T) *house {
+func open(t *testing.T, with ...func(*Config)) *house {
 	t.Helper()
 	h := &house{admin: &admin{}, agent: &agent{}, cluster: uuid.New()}
 	life, revoke := context.WithCancelCause(t.Context())
@@ -108,6 +108,9 @@ func open(t *testing.T) *house {
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		},
 		beat: beat{every: time.Minute, within: time.Second},
+	}
+	for _, change := range with {
+		change(&h.Config)
 	}
 	handler, err := build(t.Context(), h.gateway)
 	if err != nil {

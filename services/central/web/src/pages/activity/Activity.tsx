@@ -1,0 +1,5 @@
+import { Unbuilt } from '@/pages/Unbuilt'
+
+export function Activity() {
+  return <Unbuilt title="Activity" />
+}

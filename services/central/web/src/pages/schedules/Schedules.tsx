@@ -1,0 +1,5 @@
+import { Unbuilt } from '@/pages/Unbuilt'
+
+export function Schedules() {
+  return <Unbuilt title="Schedules" />
+}

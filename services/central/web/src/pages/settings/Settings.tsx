@@ -1,0 +1,5 @@
+import { Unbuilt } from '@/pages/Unbuilt'
+
+export function Settings() {
+  return <Unbuilt title="Settings" />
+}

@@ -1,0 +1,48 @@
+import { Dialog as Radix } from 'radix-ui'
+import type { ReactNode } from 'react'
+import { Button } from './Button'
+import { cx } from './cx'
+
+interface Props {
+  open: boolean
+  onClose: () => void
+  title: ReactNode
+  about?: ReactNode
+  children?: ReactNode
+  /** Buttons, the one that acts last. */
+  actions?: ReactNode
+  wide?: boolean
+}
+
+/** A dialog over the page; Escape and the cross close it. */
+export function Dialog({ open, onClose, title, about, children, actions, wide }: Props) {
+  return (
+    <Radix.Root open={open} onOpenChange={(now) => !now && onClose()}>
+      <Radix.Portal>
+        <Radix.Overlay className="fixed inset-0 z-40 bg-[#06100e]/55" />
+        <Radix.Content
+          onOpenAutoFocus={(event) => {
+            event.preventDefault()
+            ;(event.currentTarget as HTMLElement | null)?.focus()
+          }}
+          className={cx(
+            'rise fixed top-[12vh] outline-none left-1/2 z-40 flex max-h-[80vh] w-[calc(100vw-2rem)] -translate-x-1/2 flex-col rounded-lg border border-line bg-panel shadow-high',
+            wide ? 'max-w-3xl' : 'max-w-lg',
+          )}
+        >
+          <header className="flex items-start justify-between gap-4 px-5 pt-4 pb-3">
+            <div>
+              <Radix.Title className="text-lg font-semibold">{title}</Radix.Title>
+              <Radix.Description className={about ? 'mt-0.5 text-sm text-ink-2' : 'sr-only'}>{about ?? title}</Radix.Description>
+            </div>
+            <Radix.Close asChild>
+              <Button kind="ghost" icon="close" label="Close" small />
+            </Radix.Close>
+          </header>
+          <div className="min-h-0 flex-1 overflow-y-auto px-5 pb-4">{children}</div>
+          {actions && <footer className="flex justify-end gap-2 border-t border-line px-5 py-3">{actions}</footer>}
+        </Radix.Content>
+      </Radix.Portal>
+    </Radix.Root>
+  )
+}
