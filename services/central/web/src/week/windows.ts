@@ -30,13 +30,13 @@ export function allowedAt(windows: readonly DisruptionWindow[], at: Date): boole
 }
 
 /** When windows change whether plans may disrupt, within so many days; undefined: not within them. */
-export function nextChange(windows: readonly DisruptionWindow[], from: Date, within = 15): Date | undefined {
+export function nextChange(windows: readonly DisruptionWindow[], from: Date, days = 15): Date | undefined {
   if (windows.length === 0 || windows.some((each) => !each.during || !isZone(each.during.time_zone))) return undefined
   const minute = 60_000
   const step = 15
   const now = allowedAt(windows, from)
   const start = Math.floor(from.getTime() / minute) * minute
-  for (let i = step; i <= within * dayMinutes; i += step) {
+  for (let i = step; i <= days * dayMinutes; i += step) {
     if (allowedAt(windows, new Date(start + i * minute)) === now) continue
     for (let j = i - step + 1; j <= i; j++) {
       const at = new Date(start + j * minute)
