@@ -1,0 +1,34 @@
+import { useState } from 'react'
+import { Button } from '@/ui/Button'
+import { CodeBlock } from '@/ui/Copy'
+import { Dialog } from '@/ui/Dialog'
+import { Check } from '@/ui/Field'
+import { Icon } from '@/ui/Icon'
+
+/** Shows what is never shown again; it closes once it was said to be kept. */
+export function Secret({ title, secrets, onClose }: { title: string; secrets: [name: string, text: string][]; onClose: () => void }) {
+  const [kept, setKept] = useState(false)
+  return (
+    <Dialog
+      open
+      onClose={() => kept && onClose()}
+      title={title}
+      about="Copy it now: it is not kept and never shown again."
+      actions={
+        <Button kind="primary" whyNot={kept ? undefined : 'Say that you kept it first.'} onClick={onClose}>
+          Done
+        </Button>
+      }
+    >
+      <div className="flex flex-col gap-4">
+        {secrets.map(([name, text]) => (
+          <CodeBlock key={name} label={name} text={text} />
+        ))}
+        <p className="flex items-center gap-2 text-sm text-warn">
+          <Icon name="warning" size={14} /> Whoever has a key has its rights. Keep it in a secret store.
+        </p>
+        <Check label="I have kept it" checked={kept} onChange={(event) => setKept(event.target.checked)} />
+      </div>
+    </Dialog>
+  )
+}
