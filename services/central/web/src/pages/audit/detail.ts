@@ -39,5 +39,5 @@ function flat(value: unknown, path = ''): [path: string, text: string][] {
     if (value.some(isObject)) return value.flatMap((each, index) => flat(each, `${path}[${index}]`))
     return [[path, value.length === 0 ? 'none' : value.map(String).join(', ')]]
   }
-  return [[path || 'value', String(value)]]
+  return [[path || 'value', value === '' ? '–' : String(value)]]
 }

@@ -45,7 +45,7 @@ export function Calendar({ found }: { found: AnalyzeGapsResponse }) {
       </ul>
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard */}
       <div tabIndex={0} role="region" aria-label="Gap calendar, scrolls" className="max-h-[34rem] overflow-auto">
-        <table className="border-separate border-spacing-px text-left">
+        <table className="w-full border-separate border-spacing-px text-left">
           <caption className="sr-only">Coverage of each series by day of UTC</caption>
           <thead className="sticky top-0 z-10 bg-panel text-xs text-ink-3">
             <tr>

@@ -53,7 +53,7 @@ export function Effective({ scope, effective, onEdit, canEdit }: { scope: Policy
                 <th scope="row" className="px-4 py-2.5 font-medium" title={fieldNotes[field]}>
                   {fieldNames[field]}
                 </th>
-                <td className="px-3 py-2.5">{valueText(field, effective.values)}</td>
+                <td className="px-3 py-2.5 whitespace-pre-line">{valueText(field, effective.values, '.\n')}</td>
                 <td className="px-4 py-2.5 text-sm">
                   <Source source={effective.sources[field]} scope={scope} />
                 </td>

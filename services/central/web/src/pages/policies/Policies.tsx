@@ -68,7 +68,7 @@ function Rules() {
       </Card>
     )
   return (
-    <div className="grid items-start gap-4 lg:grid-cols-[16rem_minmax(0,1fr)]">
+    <div className="grid items-start gap-4 lg:grid-cols-[19rem_minmax(0,1fr)]">
       <Scopes />
       <ScopeRules key={`${scope.customer_id ?? ''}${scope.cluster_id ?? ''}${scope.namespace ?? ''}`} scope={scope} />
     </div>

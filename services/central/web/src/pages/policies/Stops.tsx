@@ -87,8 +87,16 @@ function columnsOf(names: Map<string, string>): Column<Stop>[] {
         </span>
       ),
     },
-    { id: 'at', header: 'Since', cell: (row) => <Time at={row.created_at} />, width: '9rem' },
-    { id: 'by', header: 'By', cell: (row) => <span className="text-sm break-all">{row.created_by}</span>, width: '10rem' },
+    {
+      id: 'at',
+      header: 'Since',
+      cell: (row) => (
+        <span className="text-sm">
+          <Time at={row.created_at} /> <span className="block truncate text-ink-3">by {row.created_by}</span>
+        </span>
+      ),
+      width: '14rem',
+    },
     { id: 'held', header: 'Held', align: 'right', cell: (row) => (row.lifted_at ? span(held(row)) : 'still'), width: '7rem' },
     { id: 'drains', header: 'Drains cancelled', align: 'right', cell: (row) => count(row.drains_cancelled), width: '8rem' },
     {
@@ -97,8 +105,9 @@ function columnsOf(names: Map<string, string>): Column<Stop>[] {
       cell: (row) =>
         row.lifted_at ? (
           <span className="text-sm" title={row.lift_reason}>
-            <Time at={row.lifted_at} /> by {row.lifted_by}
-            {row.lift_reason && <span className="line-clamp-1 text-ink-3">{row.lift_reason}</span>}
+            <Time at={row.lifted_at} />
+            {row.lift_reason && `: ${row.lift_reason}`}
+            <span className="block truncate text-ink-3">by {row.lifted_by}</span>
           </span>
         ) : (
           <span className="text-ink-3">–</span>

@@ -57,7 +57,7 @@ export function budgetText({ nodes, nodes_per_hour, during }: DisruptionBudget):
 }
 
 /** A value for people; undefined values are not set. */
-export function valueText(field: Field, values: PolicyValues | null | undefined): string {
+export function valueText(field: Field, values: PolicyValues | null | undefined, between = '; '): string {
   const value = values?.[field]
   if (value === undefined || value === null) return 'Not set'
   switch (field) {
@@ -67,7 +67,7 @@ export function valueText(field: Field, values: PolicyValues | null | undefined)
       return windowsText(values?.windows)
     case 'budgets': {
       const budgets = values?.budgets?.budgets ?? []
-      return budgets.length === 0 ? 'No bound' : budgets.map((each) => budgetText(each)).map((text) => text.charAt(0).toUpperCase() + text.slice(1)).join('; ')
+      return budgets.length === 0 ? 'No bound' : budgets.map((each) => budgetText(each)).map((text) => text.charAt(0).toUpperCase() + text.slice(1)).join(between)
     }
     case 'engines': {
       const names = values?.engines?.names ?? []

@@ -243,7 +243,7 @@ function Desk({ kept }: { kept: Schedule }) {
 
 function Both({ draft, setDraft, faults, preview }: { draft: Schedule; setDraft: (next: Schedule) => void; faults: ReturnType<typeof faultsOf>; preview: ReturnType<typeof usePreview> }) {
   return (
-    <div className="grid items-start gap-4 2xl:grid-cols-[minmax(0,1fr)_26rem]">
+    <div className="grid items-start gap-4 min-[1400px]:grid-cols-[minmax(0,1fr)_23rem]">
       <Form draft={draft} onChange={setDraft} faults={faults} />
       <Preview preview={preview} wrong={Object.values(faults)[0]} />
     </div>

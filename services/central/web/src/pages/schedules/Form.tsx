@@ -27,7 +27,7 @@ export function Form({ draft, onChange, faults }: Props) {
   return (
     <div className="flex min-w-0 flex-col gap-4">
       <Card title="Schedule">
-        <div className="grid gap-4 sm:grid-cols-2 xl:grid-cols-4">
+        <div className="grid gap-4 sm:grid-cols-2">
           <Field label="Name" error={draft.name === '' ? undefined : faults.name} hint="Unique in the cluster">
             {(ids) => <Input {...ids} value={draft.name} maxLength={128} onChange={(event) => onChange({ ...draft, name: event.target.value })} />}
           </Field>

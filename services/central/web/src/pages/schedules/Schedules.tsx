@@ -57,7 +57,7 @@ function columnsOf({ nameOf, open, wake, mayNotWake }: Deps): Column<Schedule>[]
             {row.name}
           </button>
           <p className="max-w-80 truncate text-xs text-ink-3" title={spansText(row.calendar?.open ?? [])}>
-            Awake {spansText(row.calendar?.open ?? [])}
+            Awake {spansText(row.calendar?.open ?? []).replace(/^Every/, 'every')}
           </p>
         </>
       ),

@@ -94,7 +94,7 @@ function Form({ kept }: { kept: Customer }) {
   const fault = draft.company_name.trim() === '' ? 'Give a name.' : /^\S+@\S+\.\S+$/.test(draft.email.trim()) ? wrongRole && 'The role’s ARN is not one.' : 'Give an e-mail address.'
   const set = (change: Partial<Customer>) => setDraft({ ...draft, ...change })
   return (
-    <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_24rem]">
+    <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_29rem]">
       <Card
         title={base.company_name}
         actions={

@@ -1,9 +1,8 @@
 import { useState } from 'react'
 import { Button } from '@/ui/Button'
-import { CodeBlock } from '@/ui/Copy'
 import { Dialog } from '@/ui/Dialog'
 import { Check } from '@/ui/Field'
-import { Icon } from '@/ui/Icon'
+import { SecretOnce } from '@/ui/SecretOnce'
 
 /** Shows what is never shown again; it closes once it was said to be kept. */
 export function Secret({ title, secrets, onClose }: { title: string; secrets: [name: string, text: string][]; onClose: () => void }) {
@@ -22,10 +21,13 @@ export function Secret({ title, secrets, onClose }: { title: string; secrets: [n
     >
       <div className="flex flex-col gap-4">
         {secrets.map(([name, text]) => (
-          <CodeBlock key={name} label={name} text={text} />
+          <div key={name} className="flex flex-col gap-1.5">
+            <p className="text-sm font-medium">{name}</p>
+            <SecretOnce secret={text} label={name} />
+          </div>
         ))}
-        <p className="flex items-center gap-2 text-sm text-warn">
-          <Icon name="warning" size={14} /> Whoever has a key has its rights. Keep it in a secret store.
+        <p className="text-sm text-ink-2">
+          Whoever has it has its rights. Keep it in a secret store.
         </p>
         <Check label="I have kept it" checked={kept} onChange={(event) => setKept(event.target.checked)} />
       </div>

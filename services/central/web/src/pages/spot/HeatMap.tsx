@@ -34,10 +34,10 @@ export function HeatMap({ pools }: { pools: SpotPool[] }) {
           dimension: 2,
           pieces: [
             { lt: 0, color: p.line },
-            { gte: 0, lt: 0.03, color: mix(p.saved, p.panel, 0.35) },
-            { gte: 0.03, lt: 0.08, color: mix(p.saved, p.panel, 0.7) },
-            { gte: 0.08, lt: 0.2, color: mix(p.more[0]!, p.panel, 0.8) },
-            { gte: 0.2, color: mix(p.more[2]!, p.panel, 0.85) },
+            { gte: 0, lt: 0.03, color: mix(p.saved, p.panel, 0.2) },
+            { gte: 0.03, lt: 0.08, color: mix(p.saved, p.panel, 0.45) },
+            { gte: 0.08, lt: 0.2, color: mix(p.more[0]!, p.panel, 0.5) },
+            { gte: 0.2, color: mix(p.more[2]!, p.panel, 0.55) },
           ],
         },
         series: [
@@ -45,7 +45,7 @@ export function HeatMap({ pools }: { pools: SpotPool[] }) {
             type: 'heatmap',
             data,
             itemStyle: { borderColor: p.panel, borderWidth: 2, borderRadius: 4 },
-            label: { show: true, color: p.ink, fontSize: 11, formatter: ({ data: { pool } }: { data: { pool: SpotPool } }) => `${riskText(pool)}  ·  ${pool.nodes}` },
+            label: { show: true, color: p.ink, fontSize: 12, formatter: ({ data: { pool } }: { data: { pool: SpotPool } }) => `${riskText(pool)}  ·  ${pool.nodes}` },
             emphasis: { itemStyle: { borderColor: p.ink } },
           },
         ],
@@ -65,10 +65,10 @@ export function HeatMap({ pools }: { pools: SpotPool[] }) {
       legend={
         <ul className="flex flex-wrap gap-x-4 gap-y-1 text-ink-2">
           {[
-            ['below 3%', 'color-mix(in srgb, var(--c-saved) 35%, var(--panel))'],
-            ['3–8%', 'color-mix(in srgb, var(--c-saved) 70%, var(--panel))'],
-            ['8–20%', 'color-mix(in srgb, var(--c-3) 80%, var(--panel))'],
-            ['20% and more', 'color-mix(in srgb, var(--c-5) 85%, var(--panel))'],
+            ['below 3%', 'color-mix(in srgb, var(--c-saved) 20%, var(--panel))'],
+            ['3–8%', 'color-mix(in srgb, var(--c-saved) 45%, var(--panel))'],
+            ['8–20%', 'color-mix(in srgb, var(--c-3) 50%, var(--panel))'],
+            ['20% and more', 'color-mix(in srgb, var(--c-5) 55%, var(--panel))'],
             ['not known', 'var(--line)'],
           ].map(([name, colour]) => (
             <li key={name} className="inline-flex items-center gap-1.5">
@@ -92,9 +92,9 @@ function axes(pools: SpotPool[]) {
   return { types: types.slice(0, most), zones, hidden: Math.max(0, types.length - most) }
 }
 
-/** Mixes two colours written as #rrggbb: so much of the first. */
+/** Mixes two colours written as #rgb or #rrggbb: so much of the first. */
 function mix(a: string, b: string, share: number): string {
-  const parts = (hex: string) => [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16))
+  const parts = (hex: string) => (hex.length === 4 ? [1, 2, 3].map((at) => Number.parseInt(hex[at]!.repeat(2), 16)) : [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)))
   const [x, y] = [parts(a), parts(b)]
   return `#${x.map((each, i) => Math.round(each * share + y[i]! * (1 - share)).toString(16).padStart(2, '0')).join('')}`
 }

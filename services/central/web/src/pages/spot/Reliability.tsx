@@ -99,7 +99,7 @@ function Diagram({ points }: { points: Point[] }) {
       draw={draw}
       twin={twin(points)}
       height={320}
-      legend={<Legend items={[['happened, with its 95% interval', 'bg-spot'], ['perfect', 'bg-base']]} />}
+      legend={<Legend items={[['happened, with its 95% interval', 'bg-spot'], ['perfect', 'bg-[var(--c-base)]']]} />}
     />
   )
 }
@@ -125,7 +125,7 @@ function Counts({ points }: { points: Point[] }) {
       draw={draw}
       twin={twin(points)}
       height={320}
-      legend={<Legend items={[['predictions', 'bg-base'], ['of which interrupted (log scale)', 'bg-[var(--c-5)]']]} />}
+      legend={<Legend items={[['predictions', 'bg-[var(--c-base)]'], ['of which interrupted (log scale)', 'bg-[var(--c-5)]']]} />}
     />
   )
 }

@@ -13,7 +13,7 @@ import { DataTable, type Column } from '@/ui/DataTable'
 import { Empty, FaultView, Skeleton } from '@/ui/Empty'
 import { Choice, Search } from '@/ui/Field'
 import { Icon } from '@/ui/Icon'
-import { Ago, Time } from '@/ui/Time'
+import { Time } from '@/ui/Time'
 import { heardOf, storyOf, wordsOf, type Milestone, type Story } from './story'
 
 const types = ['interruption_warning', 'rebalance_recommendation', 'instance_terminated', 'scheduled_change', 'lifecycle_action', 'capacity_reservation_interruption'] as const
@@ -37,7 +37,7 @@ export function Timeline() {
     <div className="flex flex-col gap-4">
       <Card
         title="Interruptions"
-        note="From AWS’s word to the node’s end. AWS gives two minutes."
+        note="From AWS’s word to the node’s end, with the time since that word. AWS gives two minutes."
         actions={<Search label="Instance or node" value={q} onChange={(next) => setFilter({ q: next || undefined })} />}
       >
         {events.error && events.items.length === 0 ? (
@@ -149,7 +149,10 @@ function Deadline({ event }: { event: SpotEvent }) {
   const seconds = (at.getTime() - now) / 1000
   return (
     <p className={cx('mt-2 flex items-center gap-1.5 text-sm', seconds < 30 ? 'text-bad' : 'text-warn')}>
-      <Icon name="clock" size={14} /> {seconds > 0 ? `AWS takes it in ${span(seconds)}` : `AWS’s time was over ${span(-seconds)} ago`} (<Time at={event.interruption_time} />)
+      <Icon name="clock" size={14} />
+      <span>
+        {seconds > 0 ? `AWS takes it in ${span(seconds)}` : `AWS’s time was over ${span(-seconds)} ago`} (<Time at={event.interruption_time} />)
+      </span>
     </p>
   )
 }
@@ -165,7 +168,6 @@ function columnsOf(names: Map<string, string>): Column<SpotEvent>[] {
     { id: 'cluster', header: 'Cluster', width: '10rem', cell: (row) => names.get(row.cluster_id ?? '') ?? <span className="text-ink-3">–</span> },
     { id: 'state', header: 'State', width: '7rem', cell: (row) => (row.state ? <Badge tone={tones[row.state] ?? 'plain'}>{word(row.state)}</Badge> : <span className="text-ink-3">–</span>) },
     { id: 'done', header: 'What was done', cell: (row) => <span className="line-clamp-2 text-sm">{wordsOf(row).map((each) => sentence(each)).join(', ') || '–'}</span> },
-    { id: 'ago', header: '', width: '7rem', align: 'right', cell: (row) => <span className="text-sm text-ink-3"><Ago at={row.received_at} /></span> },
   ]
 }
 

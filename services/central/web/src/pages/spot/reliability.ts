@@ -1,5 +1,4 @@
 import type { ReliabilityBin } from '@/api/schema'
-import { percent } from '@/format/money'
 
 export interface Point {
   /** e.g. 10–20%. */
@@ -21,11 +20,9 @@ export function pointsOf(bins: readonly ReliabilityBin[]): Point[] {
     .filter((bin) => bin.count > 0)
     .map(({ lower, upper, predicted, observed, count }) => {
       const [low, high] = wilson(observed, count)
-      return { name: `${short(lower)}–${percent(upper)}`, predicted, observed, low, high, count, interrupted: Math.round(observed * count) }
+      return { name: `${Math.round(lower * 100)}–${Math.round(upper * 100)}%`, predicted, observed, low, high, count, interrupted: Math.round(observed * count) }
     })
 }
-
-const short = (ratio: number) => percent(ratio).replace('%', '')
 
 /** The interval that a share of n is in, by Wilson. */
 export function wilson(share: number, n: number): [low: number, high: number] {

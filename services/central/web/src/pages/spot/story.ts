@@ -72,14 +72,15 @@ export function storyOf(event: SpotEvent, heard?: Map<string, string>): Story {
       : has('left_to_group', 'replacement_unneeded')
         ? { name: has('left_to_group') ? 'Left to its group' : 'None needed', state: 'done', ...when('left_to_group', 'replacement_unneeded') }
         : { name: 'Replacement', state: has('replacement_pending') ? 'now' : gone ? 'wrong' : 'open', ...when('replacement_pending') }
+  const middle = [...began.filter((each) => each.after !== undefined), drain, replacement]
+  // In the order in which they were, as far as it is known.
+  if (middle.every((each) => each.after !== undefined)) middle.sort((a, b) => a.after! - b.after!)
   return {
     event,
     over: gone,
     milestones: [
       { name: has('at_risk') || event.event_type === 'rebalance_recommendation' ? 'At risk' : 'Warned', state: 'done', at: event.received_at ?? undefined, after: 0 },
-      ...began.filter((each) => each.after !== undefined),
-      drain,
-      replacement,
+      ...middle,
       { name: 'Gone', state: gone ? 'done' : 'open', ...when('gone', 'terminated', 'node_gone') },
     ],
   }
