@@ -145,6 +145,11 @@ export function WeekGrid({ label, spans, onChange, zone, words, presets }: Props
             aria-readonly={!onChange || undefined}
             aria-multiselectable="true"
             onKeyDown={onChange && press}
+            onFocus={(event) => {
+              // Screen readers and scripts move the focus by themselves; keys go on from where it is.
+              const cell = event.target.dataset.cell
+              if (cell !== undefined && Number(cell) !== focus && !dragging.current) setFocus(Number(cell))
+            }}
             {...pointer}
             className={cx('flex flex-col gap-px rounded-md bg-line p-px select-none', onChange && 'cursor-crosshair touch-none')}
           >
@@ -173,7 +178,7 @@ export function WeekGrid({ label, spans, onChange, zone, words, presets }: Props
       <p className="flex min-h-5 flex-wrap gap-x-4 text-sm text-ink-2" aria-live="polite">
         {onChange ? (
           <span className="font-medium text-ink">
-            {boxText(read)}, {cells[read.from] ? words[0] : words[1]}
+            {boxText(read)}, {box ? `becomes ${cells[read.from] ? words[1] : words[0]}` : cells[read.from] ? words[0] : words[1]}
             {shift !== 0 && <span className="font-normal text-ink-3"> ({boxText(read, shift)} for you)</span>}
           </span>
         ) : (
@@ -229,10 +234,12 @@ function Hours({ name, shift = 0, below }: { name: string; shift?: number; below
           const minutes = i * 120 + shift
           const text = timeOf(((minutes % 1440) + 1440) % 1440)
           const days = Math.floor(minutes / 1440)
+          // Another day than the row's is marked where it begins.
+          const mark = days !== 0 && (i === 0 || days !== Math.floor((minutes - 120) / 1440))
           return (
             <span key={i} className="flex-1 whitespace-nowrap">
               {text}
-              {days !== 0 && <sup className="ml-0.5">{days > 0 ? '+1 d' : '−1 d'}</sup>}
+              {mark && <sup className="ml-0.5">{days > 0 ? '+1 d' : '−1 d'}</sup>}
             </span>
           )
         })}

@@ -88,9 +88,9 @@ function Budgets({ budgets, onChange }: { budgets: DisruptionBudget[]; onChange:
               value={budget.nodes_per_hour}
               onChange={(event) => change(index, { nodes_per_hour: Math.max(0, Math.floor(Number(event.target.value))) })}
             />
-            <span className="text-sm">an hour (0: no bound)</span>
-            <span className="flex-1 text-sm text-ink-3">{budget.during ? spanInZone(budget.during) : 'Always'}</span>
-            <Button small icon="schedules" onClick={() => setEditing(index)}>
+            <span className="text-sm">an hour</span>
+            <span className="flex-1" />
+            <Button small icon="schedules" aria-label={`Times of budget ${index + 1}`} onClick={() => setEditing(index)}>
               Times
             </Button>
             {budget.during && (
@@ -99,6 +99,7 @@ function Budgets({ budgets, onChange }: { budgets: DisruptionBudget[]; onChange:
               </Button>
             )}
             <Button small kind="ghost" icon="trash" label={`Remove budget ${index + 1}`} onClick={() => onChange(budgets.filter((_, i) => i !== index))} />
+            <span className="basis-full text-sm text-ink-3">{budget.during ? spanInZone(budget.during) : 'Always'}</span>
           </li>
         ))}
       </ul>
@@ -141,11 +142,11 @@ function Windows({ windows, onChange }: { windows: DisruptionWindow[]; onChange:
               <option value="deny">Deny</option>
             </Select>
             <span className="min-w-48 flex-1 text-sm">{window.during ? spanInZone(window.during) : 'No times yet'}</span>
-            <Input aria-label={`Reason of window ${index + 1}`} placeholder="Reason, e.g. month-end closing" className="w-56!" maxLength={255} value={window.reason} onChange={(event) => change(index, { reason: event.target.value })} />
-            <Button small icon="schedules" onClick={() => setEditing(index)}>
+            <Button small icon="schedules" aria-label={`Times of window ${index + 1}`} onClick={() => setEditing(index)}>
               Times
             </Button>
             <Button small kind="ghost" icon="trash" label={`Remove window ${index + 1}`} onClick={() => onChange(windows.filter((_, i) => i !== index))} />
+            <Input aria-label={`Reason of window ${index + 1}`} placeholder="Reason, e.g. month-end closing" className="basis-full" maxLength={255} value={window.reason} onChange={(event) => change(index, { reason: event.target.value })} />
           </li>
         ))}
       </ul>

@@ -113,7 +113,7 @@ export function EditPolicy({ scope, policy, around, onDone }: Props) {
 
 function Row({ field, isSet, inherited, onSet, children }: { field: Field; isSet: boolean; inherited: string; onSet: (here: boolean) => void; children: ReactNode }) {
   return (
-    <section aria-label={fieldNames[field]} className="grid gap-x-6 gap-y-2 py-4 first:pt-1 last:pb-0 xl:grid-cols-[15rem_minmax(0,1fr)]">
+    <section aria-label={fieldNames[field]} className="grid gap-x-6 gap-y-2 py-4 first:pt-1 last:pb-0 xl:grid-cols-[13rem_minmax(0,1fr)]">
       <div>
         <h3 className="font-medium">{fieldNames[field]}</h3>
         <p className="text-sm text-ink-3">{fieldNotes[field]}</p>

@@ -92,12 +92,12 @@ function From({ source, scope }: { source?: PolicySource; scope: PolicyScope }) 
 export function Ladder({ mode, onChoose }: { mode: string; onChoose?: (mode: string) => void }) {
   const now = rung(mode)
   return (
-    <ol className="grid gap-2 sm:grid-cols-2 xl:grid-cols-4" aria-label="Modes">
+    <ol className={cx('grid gap-2 sm:grid-cols-2', onChoose ? '2xl:grid-cols-4' : 'xl:grid-cols-4')} aria-label="Modes">
       {modes.map((each, step) => {
         const inside = (
           <>
             <span className="flex items-center gap-2">
-              <span className={cx('grid size-5 place-items-center rounded-full text-xs font-semibold', step <= now ? 'bg-accent text-on-accent' : 'bg-sunk text-ink-3')}>{step < now ? <Icon name="check" size={12} /> : step + 1}</span>
+              <span className={cx('grid size-5 shrink-0 place-items-center rounded-full text-xs font-semibold', step <= now ? 'bg-accent text-on-accent' : 'bg-sunk text-ink-3')}>{step < now ? <Icon name="check" size={12} /> : step + 1}</span>
               <span className="font-medium">{word(each)}</span>
               {step === now && !onChoose && <Badge tone="accent">holds</Badge>}
             </span>
