@@ -78,13 +78,13 @@ function Budgets({ budgets, onChange }: { budgets: DisruptionBudget[]; onChange:
         {budgets.map((budget, index) => (
           // oxlint-disable-next-line react/no-array-index-key -- budgets have no names
           <li key={index} className="flex flex-wrap items-center gap-2 rounded-md border border-line p-2.5">
-            <Input aria-label={`Nodes at once of budget ${index + 1}, a number or a share`} placeholder="10%" className="w-20!" value={budget.nodes} onChange={(event) => change(index, { nodes: event.target.value.trim() })} />
+            <Input aria-label={`Nodes at once of budget ${index + 1}, a number or a share`} placeholder="10%" className="w-16!" value={budget.nodes} onChange={(event) => change(index, { nodes: event.target.value.trim() })} />
             <span className="text-sm">nodes at once, and</span>
             <Input
               aria-label={`Nodes an hour of budget ${index + 1}; 0 is no bound`}
               type="number"
               min={0}
-              className="w-24!"
+              className="w-18!"
               value={budget.nodes_per_hour}
               onChange={(event) => change(index, { nodes_per_hour: Math.max(0, Math.floor(Number(event.target.value))) })}
             />

@@ -108,7 +108,7 @@ export function Ladder({ mode, onChoose }: { mode: string; onChoose?: (mode: str
         return (
           <li key={each} aria-current={step === now ? 'step' : undefined}>
             {onChoose ? (
-              <button type="button" aria-pressed={step === now} className={cx(look, 'block hover:border-line-strong')} onClick={() => onChoose(each)}>
+              <button type="button" aria-pressed={step === now} className={cx(look, 'flex flex-col items-start hover:border-line-strong')} onClick={() => onChoose(each)}>
                 {inside}
               </button>
             ) : (

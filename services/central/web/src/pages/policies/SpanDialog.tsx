@@ -1,11 +1,12 @@
 import { useState } from 'react'
-import type { DisruptionSpan } from '@/api/schema'
+import type { DisruptionSpan, OpenSpan } from '@/api/schema'
 import { viewerZone } from '@/format/time'
 import { Button } from '@/ui/Button'
 import { Dialog } from '@/ui/Dialog'
 import { Field, Input } from '@/ui/Field'
 import { Switch } from '@/ui/Switch'
 import { spansFault, SpanRows } from '@/week/SpanRows'
+import { hoursIn } from '@/week/week'
 import { spanInZone } from '@/week/windows'
 import { WeekGrid } from '@/week/WeekGrid'
 import { isZone } from '@/week/zone'
@@ -14,12 +15,21 @@ import { ZoneField } from '@/week/ZoneField'
 /** A span as one begins: nights of working days in the viewer's zone. */
 export const nights = (): DisruptionSpan => ({ time_zone: viewerZone(), spans: [{ days: ['mon-fri'], from: '22:00', to: '06:00' }], first_date: '', last_date: '' })
 
+const wholeWeek: OpenSpan[] = [{ days: ['mon-sun'], from: '00:00', to: '24:00' }]
+
 /** Edits times of the week, and dates. */
 export function SpanDialog({ title, span, words, onClose, onDone }: { title: string; span: DisruptionSpan; words: [on: string, off: string]; onClose: () => void; onDone: (span: DisruptionSpan) => void }) {
   const [draft, setDraft] = useState(span)
+  // No spans are the whole week in the contract; on the grid that is a week painted whole, and nothing painted is not done yet.
+  const [nothing, setNothing] = useState(false)
+  const setSpans = (spans: OpenSpan[]) => {
+    setNothing(spans.length === 0)
+    setDraft({ ...draft, spans: hoursIn(spans) === 168 ? [] : spans })
+  }
+  const shown = draft.spans.length === 0 && !nothing ? wholeWeek : draft.spans
   const [how, setHow] = useState<'paint' | 'type'>('paint')
   const late = draft.first_date && draft.last_date && draft.last_date < draft.first_date ? 'Before the first date' : undefined
-  const whyNot = isZone(draft.time_zone) ? (late ?? spansFault(draft.spans, 32)) : 'Choose a zone.'
+  const whyNot = !isZone(draft.time_zone) ? 'Choose a zone.' : nothing ? 'No time is chosen.' : (late ?? spansFault(draft.spans, 32))
   return (
     <Dialog
       open
@@ -59,23 +69,24 @@ export function SpanDialog({ title, span, words, onClose, onDone }: { title: str
         {how === 'paint' ? (
           <WeekGrid
             label={title}
-            spans={draft.spans}
+            spans={shown}
             zone={draft.time_zone}
             words={words}
-            onChange={(spans) => setDraft({ ...draft, spans })}
+            onChange={setSpans}
             presets={[
               ['Nights', nights().spans],
               ['Weekend', [{ days: ['sat', 'sun'], from: '00:00', to: '24:00' }]],
               ['Office hours', [{ days: ['mon-fri'], from: '08:00', to: '18:00' }]],
-              ['All day, every day', []],
+              ['All day, every day', wholeWeek],
+              ['Nothing', []],
             ]}
           />
         ) : (
-          <SpanRows spans={draft.spans} onChange={(spans) => setDraft({ ...draft, spans })} />
+          <SpanRows spans={shown} onChange={setSpans} />
         )}
         <p className="text-sm">
           <span className="text-ink-3">Means: </span>
-          {spanInZone(draft)}
+          {nothing ? 'never' : spanInZone(draft)}
         </p>
       </div>
     </Dialog>

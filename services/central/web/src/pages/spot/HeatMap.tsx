@@ -36,8 +36,8 @@ export function HeatMap({ pools }: { pools: SpotPool[] }) {
             { lt: 0, color: p.line },
             { gte: 0, lt: 0.03, color: mix(p.saved, p.panel, 0.2) },
             { gte: 0.03, lt: 0.08, color: mix(p.saved, p.panel, 0.45) },
-            { gte: 0.08, lt: 0.2, color: mix(p.more[0]!, p.panel, 0.5) },
-            { gte: 0.2, color: mix(p.more[2]!, p.panel, 0.55) },
+            { gte: 0.08, lt: 0.2, color: mix(p.more[0]!, p.panel, 0.4) },
+            { gte: 0.2, color: mix(p.more[2]!, p.panel, 0.42) },
           ],
         },
         series: [
@@ -67,8 +67,8 @@ export function HeatMap({ pools }: { pools: SpotPool[] }) {
           {[
             ['below 3%', 'color-mix(in srgb, var(--c-saved) 20%, var(--panel))'],
             ['3–8%', 'color-mix(in srgb, var(--c-saved) 45%, var(--panel))'],
-            ['8–20%', 'color-mix(in srgb, var(--c-3) 50%, var(--panel))'],
-            ['20% and more', 'color-mix(in srgb, var(--c-5) 55%, var(--panel))'],
+            ['8–20%', 'color-mix(in srgb, var(--c-3) 40%, var(--panel))'],
+            ['20% and more', 'color-mix(in srgb, var(--c-5) 42%, var(--panel))'],
             ['not known', 'var(--line)'],
           ].map(([name, colour]) => (
             <li key={name} className="inline-flex items-center gap-1.5">

@@ -12,7 +12,7 @@ import { Card } from '@/ui/Card'
 import { DataTable, type Column } from '@/ui/DataTable'
 import { Empty, FaultView, Skeleton } from '@/ui/Empty'
 import { Search } from '@/ui/Field'
-import { Ago, Time } from '@/ui/Time'
+import { Time } from '@/ui/Time'
 import { HeatMap } from './HeatMap'
 
 /** Pools that the clusters use, with their risk. */
@@ -117,7 +117,7 @@ function Capacity({ until }: { until?: string | null }) {
   if (!end || end.getTime() < now) return <span className="text-ink-3">as far as is known</span>
   return (
     <span className="text-sm text-warn">
-      none, asked again <Ago at={until} /> (<Time at={until} />)
+      none until <Time at={until} />
     </span>
   )
 }
