@@ -103,9 +103,9 @@ function columnsOf(names: Map<string, string>): Column<AuditEntry>[] {
   return [
     { id: 'sequence', header: '#', align: 'right', width: '5rem', cell: (row) => (Number(row.sequence) > 0 ? row.sequence : <Badge tone="info">sealing</Badge>) },
     { id: 'at', header: 'When', width: '9rem', cell: (row) => <Time at={row.at} /> },
-    { id: 'actor', header: 'Who', width: '16rem', cell: (row) => <span className="line-clamp-1 break-all">{row.actor}</span> },
+    { id: 'actor', header: 'Who', width: '16rem', cell: (row) => <span className="block max-w-60 truncate" title={row.actor}>{row.actor}</span> },
     { id: 'action', header: 'What', width: '14rem', cell: (row) => <code className="font-mono text-xs">{row.action}</code> },
-    { id: 'subject', header: 'To what', cell: (row) => <span className="line-clamp-1 break-all" title={row.subject}>{row.subject || '–'}</span> },
+    { id: 'subject', header: 'To what', cell: (row) => <span className="block max-w-72 truncate" title={row.subject}>{row.subject || '–'}</span> },
     { id: 'cluster', header: 'Cluster', width: '11rem', cell: (row) => (row.cluster_id ? (names.get(row.cluster_id) ?? row.cluster_id.slice(0, 8)) : <span className="text-ink-3">–</span>) },
     { id: 'hash', header: 'Hash', width: '7rem', cell: (row) => <code className="font-mono text-xs text-ink-3" title={row.hash}>{row.hash.slice(0, 10) || '–'}</code> },
   ]
