@@ -50,7 +50,8 @@ export function StopAll() {
   )
 }
 
-function StopItem({ stop, onLifted }: { stop: Stop; onLifted: () => void }) {
+/** A stop in force, and how to lift it. */
+export function StopItem({ stop, onLifted }: { stop: Stop; onLifted?: () => void }) {
   const whyNot = useWhyNot('GuardService/LiftStop')
   const [asking, setAsking] = useState(false)
   const lift = useAct('GuardService/LiftStop', {
