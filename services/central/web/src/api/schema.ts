@@ -1877,7 +1877,7 @@ export interface ScheduleRun {
   finished_at?: string | null
   /** running, completed, failed. */
   status: string
-  /** calendar, holiday, exception, wake_now, deleted. */
+  /** calendar, holiday, exception, wake_now, disabled, deleted. */
   reason: string
   /** Workloads scaled. */
   workloads: number
@@ -2328,7 +2328,8 @@ export interface Rpcs {
   'AdminService/ShadowModel': { args: { model_version: string }; answer: Model }
   /** TriggerOptimization starts one; the answer is its first state. How far it goes
    * is the policy's to say: in mode automatic it runs, in approve it waits for
-   * approval once it has a plan, in recommend and read_only it is a dry run. */
+   * approval once it has a plan, in recommend the plan is kept and nobody may
+   * start it, in read_only it is a dry run. */
   'AdminService/TriggerOptimization': { args: {  } & Input<TriggerOptimizationRequest>; answer: Optimization }
   /** ListOptimizations lists the newest first. */
   'AdminService/ListOptimizations': { args: { cluster_id?: string; page_size?: number; page_token?: string; status?: string; optimization_type?: string; approval?: string; include_dry_runs?: boolean; order_by?: string }; answer: Optimization[] }
