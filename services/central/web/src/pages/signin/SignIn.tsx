@@ -53,7 +53,7 @@ const refusals: Record<string, string> = {
   not_a_member: 'You are known to your identity provider, but not a member here. Ask an admin of your company to add you.',
   declined: 'Signing in was declined at your identity provider.',
   expired: 'Signing in took too long, or was begun in another browser. Try again.',
-  unverified: 'Your identity provider has not verified your e-mail address.',
+  email_not_verified: 'Your identity provider has not verified your e-mail address.',
   unavailable: 'Your identity provider cannot be reached. Try again in a minute.',
   rate_limited: 'Too many attempts to sign in. Try again in a minute.',
 }
