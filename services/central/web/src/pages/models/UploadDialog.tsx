@@ -192,13 +192,13 @@ function Taken({ outcome }: { outcome: Extract<Outcome, { known: boolean }> }) {
 }
 
 function Refused({ fault }: { fault: Fault }) {
-  const { place, position, max_bytes } = fault.details
+  const { place, position, max_bytes, constraint } = fault.details
   return (
     <div role="alert" className="flex flex-col gap-3">
       <p className="flex items-center gap-2 text-lg font-semibold text-bad">
-        <Icon name="error" /> {fault.status === 0 ? 'Not uploaded' : 'Refused'}
+        <Icon name="error" /> {fault.passing ? 'Not uploaded' : 'Refused'}
       </p>
-      <p className="break-words">{fault.message}</p>
+      <p className="break-words">{typeof constraint === 'string' ? constraint : fault.message}</p>
       {Boolean(place || position || max_bytes) && (
         <Facts
           facts={[
@@ -208,7 +208,7 @@ function Refused({ fault }: { fault: Fault }) {
           ]}
         />
       )}
-      <p className="text-sm text-ink-3">Nothing is kept of it.</p>
+      <p className="text-sm text-ink-3">{fault.passing ? 'The file was not looked at. Nothing is kept of it; upload it again.' : 'Nothing is kept of it.'}</p>
       <div>
         <FaultFacts fault={fault} />
       </div>
