@@ -1,4 +1,4 @@
-import { useQuery } from '@tanstack/react-query'
+import { useQuery, type QueryClient } from '@tanstack/react-query'
 import { createContext, useContext, useMemo, type ReactNode } from 'react'
 import { call, type Rpc } from './client'
 import type { Fault } from './fault'
@@ -14,6 +14,11 @@ export function useMeQuery() {
     queryFn: async ({ signal }) => (await call('AccountService/GetMe', {}, signal)).me ?? null,
     staleTime: 60_000,
   })
+}
+
+/** Forgets what was asked on behalf of whoever was signed in. */
+export function forget(cache: QueryClient): void {
+  cache.removeQueries({ predicate: (query) => query.queryKey[0] !== meKey[0] })
 }
 
 interface Rights {

@@ -1,6 +1,6 @@
 import { useQueryClient } from '@tanstack/react-query'
 import { DropdownMenu as Menu } from 'radix-ui'
-import { meKey, useMe } from '@/api/me'
+import { forget, meKey, useMe } from '@/api/me'
 import { useAct } from '@/api/query'
 import { word } from '@/format/words'
 import { Icon, type IconName } from '@/ui/Icon'
@@ -71,8 +71,8 @@ function useSignOut(): () => void {
   const cache = useQueryClient()
   const end = useAct('AccountService/EndSession', {
     onDone: () => {
-      cache.clear()
-      void cache.resetQueries({ queryKey: meKey })
+      cache.setQueryData(meKey, null) // shows the sign-in page at once
+      forget(cache)
     },
   })
   return () => end.mutate({})

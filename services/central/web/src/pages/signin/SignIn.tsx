@@ -1,6 +1,6 @@
 import { useQueryClient } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
-import { meKey } from '@/api/me'
+import { forget, meKey } from '@/api/me'
 import { useAct, useAsk } from '@/api/query'
 import { Button, buttonClass } from '@/ui/Button'
 import { FaultFacts, FaultView } from '@/ui/Empty'
@@ -55,6 +55,7 @@ function KeyForm() {
     quiet: true,
     onDone: () => {
       setKey('')
+      forget(cache)
       void cache.resetQueries({ queryKey: meKey })
     },
   })
