@@ -34,7 +34,7 @@ func TestAdminUI(t *testing.T) {
 	told := exec.CommandContext(ctx, "node", "--test", "--test-concurrency=1", "--test-reporter=spec", "stories.test.mjs")
 	told.Dir = "web"
 	told.Env = append(os.Environ(),
-		"CLOUDOPTIM_URL=http://"+line.Listen, "CLOUDOPTIM_STAGEHAND="+hands.URL,
+		"CLOUDOPTIM_URL=http://"+line.Listen, "CLOUDOPTIM_DIRECT_URL="+s.Admin.Base, "CLOUDOPTIM_STAGEHAND="+hands.URL,
 		"CLOUDOPTIM_ADMIN_KEY="+s.Admin.Key, "CLOUDOPTIM_PLATFORM_KEY="+s.Platform.Key,
 	)
 	out, err := told.CombinedOutput()

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { adminKey } from '../stage.mjs'
+import { person, see, world } from './world.mjs'
+
+const router = readFileSync(new URL('../../../central/web/src/router.tsx', import.meta.url), 'utf8')
+
+/** Every page and its parts: the route in the router, a name for its picture, and its address. */
+const pages = () => [
+  ['/', 'overview', '/'],
+  ['/clusters', 'clusters', '/clusters'],
+  ['/clusters/connect', 'connect', '/clusters/connect'],
+  ...['overview', 'nodes', 'map', 'pods', 'events', 'settings'].map((tab) => ['/clusters/$clusterId', `cluster-${tab}`, `/clusters/${world.cluster}?tab=${tab}`]),
+  ['/recommendations', 'recommendations', '/recommendations?dry=yes'],
+  ...['steps', 'nodes', 'map', 'why'].map((tab) => ['/plans/$planId', `plan-${tab}`, `/plans/${world.plan}?tab=${tab}`]),
+  ...['all', 'spot_optimize', 'decisions', 'how'].map((tab) => ['/savings', `savings-${tab}`, `/savings?tab=${tab}`]),
+  ['/schedules', 'schedules', '/schedules'],
+  ['/schedules', 'schedules-new', '/schedules?id=new'],
+  ...['pools', 'prediction', 'timeline'].map((tab) => ['/spot', `spot-${tab}`, `/spot?tab=${tab}`]),
+  ['/activity', 'activity', '/activity'],
+  ['/policies', 'policies', '/policies'],
+  ['/policies', 'policies-cluster', `/policies?cluster=${world.cluster}`],
+  ['/policies', 'policies-stops', '/policies?tab=stops'],
+  ['/audit', 'audit', '/audit'],
+  ...['company', 'members', 'keys', 'about'].map((tab) => ['/settings', `settings-${tab}`, `/settings?tab=${tab}`]),
+]
+
+/** Pages that are the staff's alone, as they see them. */
+const staffPages = () => [
+  ['/models', 'models', '/models'],
+  ['/models', 'models-data', '/models?tab=data'],
+  ['/settings', 'settings-customers', '/settings?tab=customers'],
+]
+
+test('every page of the router is among those that are looked at', () => {
+  const routes = [...router.matchAll(/path: '([^']+)'/g)].map(([, path]) => path)
+  assert.ok(routes.length > 5)
+  const looked = new Set([...pages(), ...staffPages()].map(([route]) => route))
+  assert.deepEqual(routes.filter((route) => !looked.has(route)), [])
+})
+
+for (const theme of ['light', 'dark']) {
+  test(`every page in ${theme}: no barrier, no error, and a picture`, async () => {
+    const admin = await person(undefined, { colorScheme: theme })
+    await admin.page.goto('/')
+    await see(admin.page.getByLabel('API key'))
+    const faults = await look(admin, [['', 'sign-in', '/']], theme)
+    await admin.signIn(adminKey)
+    faults.push(...(await look(admin, pages(), theme)))
+    await world.staff.page.emulateMedia({ colorScheme: theme })
+    faults.push(...(await look(world.staff, staffPages(), theme)))
+    assert.deepEqual(faults, [])
+  })
+}
+
+async function look(someone, list, theme) {
+  const { page } = someone
+  const faults = []
+  for (const [, name, address] of list) {
+    await page.goto(address)
+    await settled(page)
+    assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), theme)
+    await someone.shot(`${name}-${theme}`)
+    faults.push(...(await someone.barriers()).map((barrier) => `${name}: ${barrier}`))
+    const title = await page.title()
+    if (!/CloudOptim/.test(title) || /not found|crashed/i.test(title)) faults.push(`${name}: its title is ${title}`)
+    for (const trouble of await page.getByRole('alert').allInnerTexts()) faults.push(`${name}: says ${trouble}`)
+  }
+  faults.push(...someone.errors.map((error) => `on a page: ${error}`))
+  return faults
+}
+
+/** Waits until the page shows what it has: its heading, no grey lines, no wheels. */
+async function settled(page) {
+  await see(page.getByRole('heading', { level: 1 }))
+  await page.waitForFunction(() => !document.querySelector('.skeleton, [aria-busy=true]'))
+  await page.evaluate(() => document.fonts.ready)
+  await page.waitForFunction(() => document.getAnimations().every((each) => each.playState !== 'running' || each.effect?.getTiming().iterations === Infinity))
+}
