@@ -6,7 +6,7 @@ type News = Partial<StreamResponse> & { type: string }
 
 /** What a message says, for people: its own words, or a sentence made of its fields. */
 export function newsText(news: News): string {
-  if (news.message) return news.message
+  if (news.message) return news.message.charAt(0).toUpperCase() + news.message.slice(1)
   const status = news.status ? word(news.status).toLowerCase() : ''
   switch (news.type) {
     case 'optimization_started':

@@ -67,7 +67,7 @@ function Step({ step, last }: { step: OptimizationStep; last: boolean }) {
             <Took step={step} />
           </span>
         </div>
-        {step.error && <p className="text-sm break-words text-bad">{step.error}</p>}
+        {step.error && <p className={cx('text-sm break-words', step.status === 'running' ? 'text-ink-2' : 'text-bad')}>{step.error}</p>}
         {facts.length > 0 && (
           <p className="text-sm break-words text-ink-3">
             {facts
