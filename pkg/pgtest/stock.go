@@ -106,10 +106,11 @@ func (s stock) add(t testing.TB, table string) {
 	}
 }
 
-// extras are values that a CHECK over several columns wants; an empty one, an id that the rows of other
+// extras are values that a CHECK over several columns wants, or that tell a row from the one that each cluster
+// has; an empty one, an id that the rows of other
 // tables have as well.
 var extras = map[string]string{
-	"api_keys.scope": "agent", "silences.kind": "agent", "stops.scope": "cluster", "sessions.member_id": "",
+	"api_keys.scope": "agent", "silences.kind": "agent", "stops.scope": "cluster", "policies.namespace": "stocked", "sessions.member_id": "",
 	"activity.type": "cluster", "activity.message": `\x0a07636c7573746572`,
 }
 

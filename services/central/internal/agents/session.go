@@ -63,7 +63,7 @@ type session struct {
 	stop atomic.Pointer[agentv1.SafetyStop]
 	// watched: the agent was told to do nothing by itself about an instance's notice. keep only, after open.
 	watched bool
-	sent int64 // only one goroutine sends at a time
+	sent    int64 // only one goroutine sends at a time
 
 	mu  sync.Mutex
 	out queue[*agentv1.ConnectResponse]

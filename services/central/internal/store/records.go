@@ -81,11 +81,13 @@ type Departure struct {
 	Keys []uuid.UUID
 	// Asked: tasks that the agent has and was not told to stop yet.
 	Asked int
+	// Schedules that were enabled, and Asleep the workloads that sleep by them, and stay asleep.
+	Schedules, Asleep int
 	// Changed is false when it was disconnected before.
 	Changed bool
 }
 
-// DisconnectCluster ends a cluster's keys, tasks and interruptions, and forgets what ran there.
+// DisconnectCluster ends a cluster's keys, tasks, schedules and interruptions, and forgets what ran there.
 // Its history stays. What optimizations there do is not ended here.
 func (s *Store) DisconnectCluster(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID, why string) (left Departure, err error) {
 	err = s.InTx(ctx, func(tx *Store) error {
@@ -109,6 +111,10 @@ func (s *Store) DisconnectCluster(ctx context.Context, cluster uuid.UUID, custom
 
 func (s *Store) leave(ctx context.Context, cluster uuid.UUID, why string, left *Departure) (err error) {
 	if left.Keys, err = s.q.KeyRevokeCluster(ctx, s.db, centraldb.KeyRevokeClusterParams{ClusterID: valid(cluster)}); err != nil {
+		return err
+	}
+	// Before the tasks: what a schedule writes just now is among them then.
+	if left.Schedules, left.Asleep, err = s.leaveSchedules(ctx, cluster); err != nil {
 		return err
 	}
 	asked, err := s.q.ClusterLeaveTasks(ctx, s.db, centraldb.ClusterLeaveTasksParams{ClusterID: cluster, CancelReason: text(why)})

@@ -165,6 +165,16 @@ func (s *Store) SaveSchedule(ctx context.Context, one *Schedule) error {
 	}))
 }
 
+// leftAsleep is what is said of schedules and runs of a cluster that was disconnected.
+const leftAsleep = "the cluster was disconnected; what sleeps stays asleep until somebody scales it by hand, to the replicas " +
+	"that its annotation cloudoptim.io/replicas-before-sleep says"
+
+// leaveSchedules ends all schedules of a cluster, and returns how many were enabled and how many workloads sleep.
+func (s *Store) leaveSchedules(ctx context.Context, cluster uuid.UUID) (schedules, asleep int, err error) {
+	row, err := s.q.ScheduleLeave(ctx, s.db, centraldb.ScheduleLeaveParams{ClusterID: cluster, Why: leftAsleep})
+	return int(row.Schedules), int(row.Workloads), err
+}
+
 func schedule(row centraldb.Schedule) (*Schedule, error) {
 	set := &adminv1.Schedule{}
 	if err := decode(row.Detail, set); err != nil {
