@@ -33,6 +33,7 @@ var subjects = []subject{
 	{"imds", (*bench).imds},
 	{"link", (*bench).link},
 	{"stream", (*bench).stream},
+	{"ui", (*bench).ui},
 	{"gaps", (*bench).gaps},
 	{"spot", (*bench).spot},
 	{"sizing", (*bench).sizing},
