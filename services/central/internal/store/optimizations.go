@@ -121,7 +121,7 @@ func (s *Store) Optimizations(ctx context.Context, f OptimizationFilter, page Pa
 		if bySavings {
 			return Cursor{Order: f.By(), Key: strconv.FormatFloat(value(o.EstimatedSavings), 'f', 2, 64), ID: o.OptimizationID.String()}
 		}
-		return timeCursor(f.By(), o.CreatedAt, o.OptimizationID)
+		return dated(f.By(), o.CreatedAt, o.OptimizationID.String())
 	})
 	if err != nil {
 		return nil, "", wrap("listing", "optimizations", err)
