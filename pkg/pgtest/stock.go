@@ -81,18 +81,8 @@ func (s stock) add(t testing.TB, table string) {
 	}
 	var names, values []string
 	for _, c := range columns {
-		value, own := s.ids[c.Name]
-		given, known := extras[table+"."+c.Name]
-		switch {
-		case known && given != "":
-			value = given
-		case known && own: // as it is
-		case known:
-			value = s.example(c)
-		case own && (c.Fixed || c.Name == "customer_id" || c.Name == "cluster_id"):
-		case c.Needed, c.Fixed && c.Type == "uuid": // a default, which the rows that end with it could not name
-			value = s.example(c)
-		default:
+		value, ok := s.value(table, c)
+		if !ok {
 			continue
 		}
 		if strings.HasSuffix(c.Name, "_id") && c.Type == "uuid" {
@@ -104,6 +94,21 @@ func (s stock) add(t testing.TB, table string) {
 	if _, err := s.admin.Exec(t.Context(), sql); err != nil {
 		t.Fatalf("stocking %s: %v; if a CHECK wants more, say so in extras\n%s", table, err, sql)
 	}
+}
+
+// value of a column; false: it may be left out.
+func (s stock) value(table string, c column) (string, bool) {
+	id, own := s.ids[c.Name]
+	given, known := extras[table+"."+c.Name]
+	switch {
+	case given != "":
+		return given, true
+	case own && (known || c.Fixed || c.Name == "customer_id" || c.Name == "cluster_id"):
+		return id, true
+	case known, c.Needed, c.Fixed && c.Type == "uuid": // a default, which the rows that end with it could not name
+		return s.example(c), true
+	}
+	return "", false
 }
 
 // extras are values that a CHECK over several columns wants, or that tell a row from the one that each cluster

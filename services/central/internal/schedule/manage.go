@@ -46,15 +46,15 @@ func (s *Service) Create(ctx context.Context, cluster uuid.UUID, set *adminv1.Sc
 
 // Update replaces a schedule of the customer, or of any when customer is null.
 func (s *Service) Update(ctx context.Context, id uuid.UUID, customer uuid.NullUUID, set *adminv1.Schedule, actor string) (*adminv1.Schedule, error) {
-	if err := check(set); err != nil {
-		return nil, err
-	}
 	before, err := s.there(ctx, id, customer)
 	if err != nil {
 		return nil, err
 	}
 	if set.GetClusterId() != before.Cluster.String() {
 		return nil, fault.Invalid("schedule.cluster_id", "must stay as it is: a schedule is of one cluster")
+	}
+	if err := check(set); err != nil {
+		return nil, err
 	}
 	return s.change(ctx, before, actor, "schedule.update", nil, func(tx *store.Store) (*store.Schedule, error) {
 		return tx.UpdateSchedule(ctx, id, set, actor)
