@@ -6,7 +6,7 @@ type News = Partial<StreamResponse> & { type: string }
 
 /** What a message says, for people: its own words, or a sentence made of its fields. */
 export function newsText(news: News): string {
-  if (news.message) return news.message
+  if (news.message) return news.message.charAt(0).toUpperCase() + news.message.slice(1)
   const status = news.status ? word(news.status).toLowerCase() : ''
   switch (news.type) {
     case 'optimization_started':
@@ -14,7 +14,9 @@ export function newsText(news: News): string {
     case 'optimization_step':
       return `Step “${sentence(news.step ?? '').toLowerCase()}” ${status || 'moved on'}`
     case 'optimization_complete':
-      return news.status === 'success' ? `A plan was carried out: saves ${perMonth(news.savings ?? 0)}` : 'A plan failed'
+      if (news.status !== 'success') return 'A plan failed'
+      // Dry runs end well too, and save nothing.
+      return news.savings ? `A plan was carried out: saves ${perMonth(news.savings)}` : 'A plan has ended'
     case 'optimization_waiting':
       return `A plan waits${status ? `: ${status}` : ''}`
     case 'optimization_decided':
