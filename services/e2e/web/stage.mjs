@@ -96,9 +96,10 @@ export class Person {
     return this.page.screenshot({ path: `${shots}${name}.png`, animations: 'disabled' })
   }
 
-  /** What axe finds that is serious or worse, in words. */
-  async barriers() {
-    const found = await new AxeBuilder({ page: this.page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']).analyze()
+  /** What axe finds that is serious or worse, in words; by the rules of WCAG A and AA, or those named. */
+  async barriers(rules) {
+    const axe = new AxeBuilder({ page: this.page })
+    const found = await (rules ? axe.withRules(rules) : axe.withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'])).analyze()
     return found.violations
       .filter((v) => v.impact === 'serious' || v.impact === 'critical')
       .map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(', ')}`)

@@ -70,7 +70,7 @@ test('the mode is raised to approve, and the page says where it is from', async 
   await mode.getByRole('button', { name: 'Set here' }).click()
   await mode.getByRole('button', { name: /Approve each/ }).click()
   await see(page.getByText('What saving changes'))
-  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
   const dialog = page.getByRole('dialog')
   await see(dialog.getByText(/Reaches 1 cluster with \d+ nodes/))
   await dialog.getByRole('button', { name: 'Save' }).click()

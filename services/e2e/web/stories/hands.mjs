@@ -56,13 +56,14 @@ test('with the keyboard alone: sign in, go to a page, open the stop and leave it
     await page.keyboard.press('Tab')
     assert.ok(await page.evaluate(() => Boolean(document.activeElement?.closest('[role=dialog]'))), 'the focus left the dialog')
   }
+  await tabTo(page, (at) => at.tag === 'TEXTAREA') // elsewhere Escape closes a button's tip first
   await page.keyboard.press('Escape')
   await dialog.waitFor({ state: 'detached' })
   assert.equal((await focused(page)).text, 'Stop all')
 })
 
 const focused = (page) =>
-  page.evaluate(() => ({ name: document.activeElement?.getAttribute('name'), text: document.activeElement?.textContent?.trim() ?? '' }))
+  page.evaluate(() => ({ tag: document.activeElement?.tagName, name: document.activeElement?.getAttribute('name'), text: document.activeElement?.textContent?.trim() ?? '' }))
 
 /** Presses Tab until the focus is where it is wanted. */
 async function tabTo(page, wanted) {

@@ -83,9 +83,11 @@ test('approved, its steps move on the screen; a stop halts the drains; lifted, i
   })
   assert.equal(held.status, 'executing')
   assert.ok(nodes(held, 'pending').length > 0, 'the stop came when everything was drained')
+  await reported(2) // within a heartbeat the agent has heard of it too
   const before = await pods()
-  await reported(3)
+  await reported(4)
   const after = await pods()
+  assert.ok(before.size > 0)
   for (const [name, node] of before) assert.equal(after.get(name), node, `${name} was moved while the stop held`)
   assert.deepEqual(nodes(await read(world.plan), 'draining'), [])
   await stayed(page)
@@ -112,10 +114,10 @@ test('the savings page shows what came of it', async () => {
   await see(page.getByText('Saving now'))
 })
 
-/** Pods by name and node, as central knows them. */
+/** Running pods by name, and their nodes, as central knows them. */
 async function pods() {
   const all = await rest(adminKey, 'GET', `/api/v1/admin/clusters/${world.cluster}/pods?page_size=1000`)
-  return new Map(all.map((pod) => [`${pod.namespace}/${pod.name}`, pod.node_name]))
+  return new Map(all.filter((pod) => pod.phase === 'Running' && !pod.terminating).map((pod) => [`${pod.namespace}/${pod.name}`, pod.node_name]))
 }
 
 /** Waits until the agent has reported so many times more. */

@@ -14,7 +14,9 @@ export function newsText(news: News): string {
     case 'optimization_step':
       return `Step “${sentence(news.step ?? '').toLowerCase()}” ${status || 'moved on'}`
     case 'optimization_complete':
-      return news.status === 'success' ? `A plan was carried out: saves ${perMonth(news.savings ?? 0)}` : 'A plan failed'
+      if (news.status !== 'success') return 'A plan failed'
+      // Dry runs end well too, and save nothing.
+      return news.savings ? `A plan was carried out: saves ${perMonth(news.savings)}` : 'A plan has ended'
     case 'optimization_waiting':
       return `A plan waits${status ? `: ${status}` : ''}`
     case 'optimization_decided':

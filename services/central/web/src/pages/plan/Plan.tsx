@@ -63,6 +63,7 @@ export function Plan() {
       actions={<PlanActions plan={plan} />}
     >
       <Standing plan={plan} />
+      <Decided plan={plan} />
       <Effect plan={plan} />
       <Tabs label="Parts of the plan" tabs={tabs} shown={tab} onShow={(next) => set({ tab: next === 'steps' ? undefined : next, ...cleared })}>
         {tab === 'steps' && <Steps plan={plan} />}
@@ -76,7 +77,7 @@ export function Plan() {
 
 const cleared = { verdict: undefined, q: undefined, sort: undefined }
 
-/** Why it does not go on, what went wrong, or what was decided. */
+/** Why it does not go on, or what went wrong. */
 function Standing({ plan }: { plan: Optimization }) {
   if (plan.waiting_for && plan.status !== 'completed' && plan.status !== 'cancelled')
     return (
@@ -101,20 +102,24 @@ function Standing({ plan }: { plan: Optimization }) {
         <span className="break-words">{plan.error_message}</span>
       </p>
     )
-  if (plan.decided_by)
-    return (
-      <p className="flex items-start gap-2.5 rounded-lg bg-sunk px-4 py-2.5 text-sm text-ink-2">
-        <Icon name="user" className="mt-0.5" />
-        <span>
-          {word(plan.approval)} by <Actor actor={plan.decided_by} /> <Ago at={plan.decided_at} />
-          {plan.decision_reason && `: “${plan.decision_reason}”`}
-          {plan.snoozed_until && plan.approval === 'snoozed' && (
-            <>
-              . Comes back <Time at={plan.snoozed_until} />.
-            </>
-          )}
-        </span>
-      </p>
-    )
   return null
+}
+
+/** Who has decided about it, and why; also while it waits for what comes next. */
+function Decided({ plan }: { plan: Optimization }) {
+  if (!plan.decided_by || plan.status === 'executing' || plan.status === 'completed') return null
+  return (
+    <p className="flex items-start gap-2.5 rounded-lg bg-sunk px-4 py-2.5 text-sm text-ink-2">
+      <Icon name="user" className="mt-0.5" />
+      <span>
+        {word(plan.approval)} by <Actor actor={plan.decided_by} /> <Ago at={plan.decided_at} />
+        {plan.decision_reason && `: “${plan.decision_reason}”`}
+        {plan.snoozed_until && plan.approval === 'snoozed' && (
+          <>
+            . Comes back <Time at={plan.snoozed_until} />.
+          </>
+        )}
+      </span>
+    </p>
+  )
 }

@@ -25,7 +25,7 @@ export function Weighed({ plan }: { plan: Optimization }) {
       </Card>
     )
   return (
-    <div className="grid items-start gap-4 xl:grid-cols-2">
+    <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,3fr)_minmax(0,2fr)]">
       <BuyingCard decision={data} />
       <RiskCard decision={data} />
       {data.consolidation && <ConsolidationCard decision={data} />}

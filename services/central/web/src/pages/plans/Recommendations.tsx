@@ -42,7 +42,7 @@ const columns: Column<Optimization>[] = [
     id: 'blast',
     header: 'Touches',
     cell: (row) => (
-      <span title={row.plan?.blast_radius} className="block max-w-56 truncate text-ink-2">
+      <span title={row.plan?.blast_radius} className="block max-w-72 truncate text-ink-2">
         {row.plan?.blast_radius || '–'}
       </span>
     ),

@@ -127,6 +127,7 @@ function Now({ effective, cluster }: { effective: EffectivePolicy; cluster: bool
       <dl className="grid gap-x-6 gap-y-3 sm:grid-cols-2 xl:grid-cols-4">
         <Fact name="Disruption">
           {effective.disruption_allowed ? <Dot tone="ok">Allowed</Dot> : <Dot tone="warn">Not allowed</Dot>}
+          {effective.disruption_allowed && <span className="block text-sm text-ink-3">by windows and stops</span>}
           {effective.denied_because && <span className="block text-sm text-ink-3">{effective.denied_because}</span>}
         </Fact>
         <Fact name="Changes">
