@@ -2263,7 +2263,9 @@ export interface Rpcs {
   /** DisconnectCluster ends its agent's keys and everything that runs there, for good; its
    * history stays. Optimizations are cancelled. As their nodes cannot be drained or
    * uncordoned any more, what is left of them, instances and cordons, is in their
-   * error_message; cancel them first to have it rolled back. Repeating it changes nothing. */
+   * error_message; cancel them first to have it rolled back. Schedules are disabled, and
+   * what sleeps by them stays asleep: wake it first, or scale it by hand to the replicas
+   * that its annotation cloudoptim.io/replicas-before-sleep says. Repeating it changes nothing. */
   'InventoryService/DisconnectCluster': { args: { cluster_id: string } & Input<InventoryServiceDisconnectClusterBody>; answer: ClusterRecord }
   /** GetClusterEstimate says what each engine would save here: the newest dry run of
    * each kind, made within seconds of the first inventory. */
