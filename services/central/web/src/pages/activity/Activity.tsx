@@ -8,6 +8,7 @@ import { useAsk } from '@/api/query'
 import type { StreamResponse } from '@/api/schema'
 import { atClock, atLocal, atUTC, moment, onDay } from '@/format/time'
 import { count } from '@/format/money'
+import { newsText } from '@/format/news'
 import { sentence } from '@/format/words'
 import { useLineState, useLive } from '@/live/Live'
 import { useFilters, useScope } from '@/shell/filters'
@@ -196,20 +197,20 @@ function News({ each, day, cluster }: { each: StreamResponse; day: boolean; clus
   const at = moment(each.timestamp)
   const tone = each.severity === 'error' ? 'bad' : each.severity === 'warning' ? 'warn' : undefined
   return (
-    <div className="grid h-full grid-cols-[7.5rem_1.5rem_minmax(0,1fr)_10rem_6.5rem] items-center gap-3 px-4">
+    <div className="grid h-full grid-cols-[9.5rem_1.5rem_minmax(0,1fr)_10rem_6.5rem] items-center gap-3 px-4">
       <time dateTime={at?.toISOString()} title={`${atLocal(at)}\n${atUTC(at)}`} className="text-sm whitespace-nowrap text-ink-3">
         {day && <span className="font-medium text-ink-2">{onDay(at)} </span>}
         {atClock(at)}
       </time>
       <Icon name={iconOf(each.type)} className={cx(tone === 'bad' ? 'text-bad' : tone === 'warn' ? 'text-warn' : 'text-ink-3')} />
       <div className="min-w-0">
-        <p className="truncate" title={each.message}>
+        <p className="truncate" title={newsText(each)}>
           {tone && (
             <Badge tone={tone} className="mr-1.5">
               {sentence(each.severity)}
             </Badge>
           )}
-          {each.message || sentence(each.type)}
+          {newsText(each)}
         </p>
         <p className="truncate text-xs text-ink-3">
           {sentence(each.type)}
@@ -228,7 +229,7 @@ function News({ each, day, cluster }: { each: StreamResponse; day: boolean; clus
         {place && (
           <Link to={place.to as never} params={place.params as never} search={((old: object) => ({ ...old, ...place.search })) as never} className="font-medium text-accent hover:underline">
             {place.text}
-            <span className="sr-only"> of: {each.message}</span>
+            <span className="sr-only"> of: {newsText(each)}</span>
           </Link>
         )}
       </span>
