@@ -69,7 +69,7 @@ func (b *bench) visit(ctx context.Context, s *stage.Stage) (visits, error) {
 	var seen visits
 	dir := filepath.Join(b.root, "services", "e2e", "web")
 	for _, command := range [][]string{{"npm", "ci", "--prefer-offline", "--loglevel=error"}, {"node", "overview.mjs", strconv.Itoa(uiVisits)}} {
-		cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // fixed words
+		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 		cmd.Dir, cmd.Stderr = dir, os.Stderr
 		cmd.Env = append(os.Environ(), "CLOUDOPTIM_URL="+s.Admin.Base, "CLOUDOPTIM_ADMIN_KEY="+s.Admin.Key)
 		out, err := cmd.Output()

@@ -88,13 +88,7 @@ func (f demoFlags) play(ctx context.Context, s *stage.Stage, say func(string, ..
 	if !f.exit && !pause(ctx, lookFirst) {
 		return ctx.Err()
 	}
-	say("triggering spot_optimize")
-	started, err := s.Trigger(ctx, "spot_optimize", nil)
-	if err != nil {
-		return err
-	}
-	told := map[string]string{}
-	done, err := s.Follow(ctx, started.ID, 500*time.Millisecond, func(o stage.Optimization) { tellSteps(o, told, say) })
+	done, err := optimize(ctx, s, say)
 	if err != nil {
 		return err
 	}
@@ -121,6 +115,17 @@ func (f demoFlags) play(ctx context.Context, s *stage.Stage, say func(string, ..
 	<-ctx.Done()
 	fmt.Println()
 	return nil
+}
+
+// optimize triggers one and follows it to its end.
+func optimize(ctx context.Context, s *stage.Stage, say func(string, ...any)) (stage.Optimization, error) {
+	say("triggering spot_optimize")
+	started, err := s.Trigger(ctx, "spot_optimize", nil)
+	if err != nil {
+		return stage.Optimization{}, err
+	}
+	told := map[string]string{}
+	return s.Follow(ctx, started.ID, 500*time.Millisecond, func(o stage.Optimization) { tellSteps(o, told, say) })
 }
 
 // lookFirst is how long a newcomer has to open the UI before there is something to see.

@@ -62,7 +62,7 @@ func (v *View) stopped() *adminv1.Waiting {
 
 // Stopped is the wait for the end of a stop.
 func Stopped(stop *adminv1.Stop) *adminv1.Waiting {
-	return &adminv1.Waiting{Code: ForStop, Message: fmt.Sprintf("stop %s of the %s: %s", stop.GetStopId(), stop.GetScope(), stop.GetReason())}
+	return &adminv1.Waiting{Code: ForStop, Message: fmt.Sprintf("a stop of the %s holds: %s", stop.GetScope(), stop.GetReason())}
 }
 
 func (v *View) mode(act Act) *adminv1.Waiting {

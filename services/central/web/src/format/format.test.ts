@@ -58,8 +58,10 @@ describe('news', () => {
       newsText({ type: 'stop', message: 'Ada stopped prod-eu' }),
       newsText({ type: 'optimization_step', step: 'drain', status: 'completed' }),
       newsText({ type: 'optimization_complete', status: 'success', savings: 812 }),
+      newsText({ type: 'optimization_complete', status: 'success', savings: 0 }),
+      newsText({ type: 'policy', subject: 'prod-eu', message: 'the policy of prod-eu was changed' }),
       newsText({ type: 'policy', subject: 'prod-eu' }),
-    ]).toEqual(['Ada stopped prod-eu', 'Step “drain” completed', 'A plan was carried out: saves $812/mo', 'Policy prod-eu'])
+    ]).toEqual(['Ada stopped prod-eu', 'Step “drain” completed', 'A plan was carried out: saves $812/mo', 'A plan has ended', 'The policy of prod-eu was changed', 'Policy prod-eu'])
   })
 })
 

@@ -81,7 +81,10 @@ export function PlanBadge({ plan }: { plan: Parameters<typeof planState>[0] }) {
 }
 
 /** What a plan waits for, in a sentence. */
-export const waitingText = (waiting: Waiting): string => waiting.message || `Waits for ${word(waiting.code).toLowerCase()}.`
+export function waitingText(waiting: Waiting): string {
+  const text = waiting.message || `Waits for ${word(waiting.code).toLowerCase()}`
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`
+}
 
 /** spot or on demand, with its colour. */
 export function Bought({ as }: { as: string }) {

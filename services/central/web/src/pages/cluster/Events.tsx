@@ -28,7 +28,7 @@ const columns: Column<Event>[] = [
       </span>
     ),
   },
-  { id: 'message', header: 'Message', cell: (row) => <span title={row.message} className="block max-w-[36rem] truncate text-sm text-ink-2">{row.message}</span> },
+  { id: 'message', header: 'Message', cell: (row) => <span title={row.message} className="block max-w-[26rem] truncate text-sm text-ink-2 2xl:max-w-[40rem]">{row.message}</span> },
   { id: 'count', header: 'Times', align: 'right', width: '5rem', cell: (row) => count(row.count) },
 ]
 

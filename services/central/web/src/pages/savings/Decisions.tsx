@@ -39,7 +39,7 @@ const columns: Column<DecisionSavings>[] = [
 
 function dots(rows: DecisionSavings[]): Draw {
   return (p) => {
-    const most = Math.max(1, ...rows.map((row) => Math.max(row.promised_so_far, row.realised)))
+    const most = Math.max(0.01, ...rows.map((row) => Math.max(row.promised_so_far, row.realised)))
     const axis = frame(p, { money: shortMoney })
     const value = { ...(axis.yAxis as object), type: 'value', min: 0, nameLocation: 'middle', nameTextStyle: { color: p.faint } }
     return {
