@@ -151,6 +151,49 @@ type Node struct {
 	RiskAt              *time.Time
 }
 
+type Optimization struct {
+	OptimizationID    uuid.UUID
+	ClusterID         uuid.UUID
+	OptimizationType  string
+	Recommendations   []byte
+	ExecutionPlan     []byte
+	EstimatedSavings  *float64
+	ActualSavings     *float64
+	Status            string
+	CreatedAt         time.Time
+	ExecutedAt        *time.Time
+	CompletedAt       *time.Time
+	ErrorMessage      *string
+	Options           []byte
+	RequestedBy       string
+	CurrentStep       int32
+	Generation        int32
+	WakeAt            time.Time
+	CostBeforePerHour *float64
+	CostAfterPerHour  *float64
+	Traceparent       string
+	Approval          string
+	Mode              string
+	DryRun            bool
+	Reason            string
+	DecidedBy         string
+	DecidedAt         *time.Time
+	DecisionReason    string
+	SnoozedUntil      *time.Time
+	ExpiresAt         *time.Time
+	CancelledAt       *time.Time
+	WaitingCode       string
+	WaitingMessage    string
+	WaitingSince      *time.Time
+	WaitingUntil      *time.Time
+	Plan              []byte
+	PlanEtag          uuid.NullUUID
+	PlanContent       string
+	ConfidenceScore   float64
+	PromisedSavings   *float64
+	PromisedDrains    *int32
+}
+
 type OptimizationHistory struct {
 	OptimizationID    uuid.UUID
 	ClusterID         uuid.UUID

@@ -266,7 +266,7 @@ func (q *Queries) OptimizationBegin(ctx context.Context, db DBTX, arg Optimizati
 }
 
 const optimizationByID = `-- name: OptimizationByID :one
-SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimizations o JOIN clusters c USING (cluster_id)
 WHERE o.optimization_id = $1
   AND ($2::uuid IS NULL OR c.customer_id = $2)
 `
@@ -277,56 +277,55 @@ type OptimizationByIDParams struct {
 }
 
 type OptimizationByIDRow struct {
-	OptimizationHistory OptimizationHistory
-	ClusterName         string
-	CustomerID          uuid.UUID
+	Optimization Optimization
+	ClusterName  string
+	CustomerID   uuid.UUID
 }
 
 func (q *Queries) OptimizationByID(ctx context.Context, db DBTX, arg OptimizationByIDParams) (OptimizationByIDRow, error) {
 	row := db.QueryRow(ctx, optimizationByID, arg.OptimizationID, arg.CustomerID)
 	var i OptimizationByIDRow
 	err := row.Scan(
-		&i.OptimizationHistory.OptimizationID,
-		&i.OptimizationHistory.ClusterID,
-		&i.OptimizationHistory.OptimizationType,
-		&i.OptimizationHistory.RequestData,
-		&i.OptimizationHistory.Recommendations,
-		&i.OptimizationHistory.ExecutionPlan,
-		&i.OptimizationHistory.EstimatedSavings,
-		&i.OptimizationHistory.ActualSavings,
-		&i.OptimizationHistory.Status,
-		&i.OptimizationHistory.CreatedAt,
-		&i.OptimizationHistory.ExecutedAt,
-		&i.OptimizationHistory.CompletedAt,
-		&i.OptimizationHistory.ErrorMessage,
-		&i.OptimizationHistory.Options,
-		&i.OptimizationHistory.RequestedBy,
-		&i.OptimizationHistory.CurrentStep,
-		&i.OptimizationHistory.Generation,
-		&i.OptimizationHistory.WakeAt,
-		&i.OptimizationHistory.CostBeforePerHour,
-		&i.OptimizationHistory.CostAfterPerHour,
-		&i.OptimizationHistory.Traceparent,
-		&i.OptimizationHistory.Approval,
-		&i.OptimizationHistory.Mode,
-		&i.OptimizationHistory.DryRun,
-		&i.OptimizationHistory.Reason,
-		&i.OptimizationHistory.DecidedBy,
-		&i.OptimizationHistory.DecidedAt,
-		&i.OptimizationHistory.DecisionReason,
-		&i.OptimizationHistory.SnoozedUntil,
-		&i.OptimizationHistory.ExpiresAt,
-		&i.OptimizationHistory.CancelledAt,
-		&i.OptimizationHistory.WaitingCode,
-		&i.OptimizationHistory.WaitingMessage,
-		&i.OptimizationHistory.WaitingSince,
-		&i.OptimizationHistory.WaitingUntil,
-		&i.OptimizationHistory.Plan,
-		&i.OptimizationHistory.PlanEtag,
-		&i.OptimizationHistory.PlanContent,
-		&i.OptimizationHistory.ConfidenceScore,
-		&i.OptimizationHistory.PromisedSavings,
-		&i.OptimizationHistory.PromisedDrains,
+		&i.Optimization.OptimizationID,
+		&i.Optimization.ClusterID,
+		&i.Optimization.OptimizationType,
+		&i.Optimization.Recommendations,
+		&i.Optimization.ExecutionPlan,
+		&i.Optimization.EstimatedSavings,
+		&i.Optimization.ActualSavings,
+		&i.Optimization.Status,
+		&i.Optimization.CreatedAt,
+		&i.Optimization.ExecutedAt,
+		&i.Optimization.CompletedAt,
+		&i.Optimization.ErrorMessage,
+		&i.Optimization.Options,
+		&i.Optimization.RequestedBy,
+		&i.Optimization.CurrentStep,
+		&i.Optimization.Generation,
+		&i.Optimization.WakeAt,
+		&i.Optimization.CostBeforePerHour,
+		&i.Optimization.CostAfterPerHour,
+		&i.Optimization.Traceparent,
+		&i.Optimization.Approval,
+		&i.Optimization.Mode,
+		&i.Optimization.DryRun,
+		&i.Optimization.Reason,
+		&i.Optimization.DecidedBy,
+		&i.Optimization.DecidedAt,
+		&i.Optimization.DecisionReason,
+		&i.Optimization.SnoozedUntil,
+		&i.Optimization.ExpiresAt,
+		&i.Optimization.CancelledAt,
+		&i.Optimization.WaitingCode,
+		&i.Optimization.WaitingMessage,
+		&i.Optimization.WaitingSince,
+		&i.Optimization.WaitingUntil,
+		&i.Optimization.Plan,
+		&i.Optimization.PlanEtag,
+		&i.Optimization.PlanContent,
+		&i.Optimization.ConfidenceScore,
+		&i.Optimization.PromisedSavings,
+		&i.Optimization.PromisedDrains,
 		&i.ClusterName,
 		&i.CustomerID,
 	)
@@ -666,7 +665,7 @@ func (q *Queries) OptimizationHide(ctx context.Context, db DBTX, optimizationID 
 }
 
 const optimizationLastDryRuns = `-- name: OptimizationLastDryRuns :many
-SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimizations o JOIN clusters c USING (cluster_id)
 WHERE o.cluster_id = $1 AND o.optimization_id IN (
     SELECT DISTINCT ON (d.optimization_type, d.status = 'completed') d.optimization_id FROM optimization_history d
     WHERE d.cluster_id = $1 AND d.dry_run AND (d.requested_by = 'estimate' OR (d.requested_by <> 'policy' AND d.options = '{}'))
@@ -675,9 +674,9 @@ ORDER BY o.optimization_type, o.created_at DESC
 `
 
 type OptimizationLastDryRunsRow struct {
-	OptimizationHistory OptimizationHistory
-	ClusterName         string
-	CustomerID          uuid.UUID
+	Optimization Optimization
+	ClusterName  string
+	CustomerID   uuid.UUID
 }
 
 // The newest dry run of each kind in a cluster, and the newest that has ended well.
@@ -691,47 +690,46 @@ func (q *Queries) OptimizationLastDryRuns(ctx context.Context, db DBTX, clusterI
 	for rows.Next() {
 		var i OptimizationLastDryRunsRow
 		if err := rows.Scan(
-			&i.OptimizationHistory.OptimizationID,
-			&i.OptimizationHistory.ClusterID,
-			&i.OptimizationHistory.OptimizationType,
-			&i.OptimizationHistory.RequestData,
-			&i.OptimizationHistory.Recommendations,
-			&i.OptimizationHistory.ExecutionPlan,
-			&i.OptimizationHistory.EstimatedSavings,
-			&i.OptimizationHistory.ActualSavings,
-			&i.OptimizationHistory.Status,
-			&i.OptimizationHistory.CreatedAt,
-			&i.OptimizationHistory.ExecutedAt,
-			&i.OptimizationHistory.CompletedAt,
-			&i.OptimizationHistory.ErrorMessage,
-			&i.OptimizationHistory.Options,
-			&i.OptimizationHistory.RequestedBy,
-			&i.OptimizationHistory.CurrentStep,
-			&i.OptimizationHistory.Generation,
-			&i.OptimizationHistory.WakeAt,
-			&i.OptimizationHistory.CostBeforePerHour,
-			&i.OptimizationHistory.CostAfterPerHour,
-			&i.OptimizationHistory.Traceparent,
-			&i.OptimizationHistory.Approval,
-			&i.OptimizationHistory.Mode,
-			&i.OptimizationHistory.DryRun,
-			&i.OptimizationHistory.Reason,
-			&i.OptimizationHistory.DecidedBy,
-			&i.OptimizationHistory.DecidedAt,
-			&i.OptimizationHistory.DecisionReason,
-			&i.OptimizationHistory.SnoozedUntil,
-			&i.OptimizationHistory.ExpiresAt,
-			&i.OptimizationHistory.CancelledAt,
-			&i.OptimizationHistory.WaitingCode,
-			&i.OptimizationHistory.WaitingMessage,
-			&i.OptimizationHistory.WaitingSince,
-			&i.OptimizationHistory.WaitingUntil,
-			&i.OptimizationHistory.Plan,
-			&i.OptimizationHistory.PlanEtag,
-			&i.OptimizationHistory.PlanContent,
-			&i.OptimizationHistory.ConfidenceScore,
-			&i.OptimizationHistory.PromisedSavings,
-			&i.OptimizationHistory.PromisedDrains,
+			&i.Optimization.OptimizationID,
+			&i.Optimization.ClusterID,
+			&i.Optimization.OptimizationType,
+			&i.Optimization.Recommendations,
+			&i.Optimization.ExecutionPlan,
+			&i.Optimization.EstimatedSavings,
+			&i.Optimization.ActualSavings,
+			&i.Optimization.Status,
+			&i.Optimization.CreatedAt,
+			&i.Optimization.ExecutedAt,
+			&i.Optimization.CompletedAt,
+			&i.Optimization.ErrorMessage,
+			&i.Optimization.Options,
+			&i.Optimization.RequestedBy,
+			&i.Optimization.CurrentStep,
+			&i.Optimization.Generation,
+			&i.Optimization.WakeAt,
+			&i.Optimization.CostBeforePerHour,
+			&i.Optimization.CostAfterPerHour,
+			&i.Optimization.Traceparent,
+			&i.Optimization.Approval,
+			&i.Optimization.Mode,
+			&i.Optimization.DryRun,
+			&i.Optimization.Reason,
+			&i.Optimization.DecidedBy,
+			&i.Optimization.DecidedAt,
+			&i.Optimization.DecisionReason,
+			&i.Optimization.SnoozedUntil,
+			&i.Optimization.ExpiresAt,
+			&i.Optimization.CancelledAt,
+			&i.Optimization.WaitingCode,
+			&i.Optimization.WaitingMessage,
+			&i.Optimization.WaitingSince,
+			&i.Optimization.WaitingUntil,
+			&i.Optimization.Plan,
+			&i.Optimization.PlanEtag,
+			&i.Optimization.PlanContent,
+			&i.Optimization.ConfidenceScore,
+			&i.Optimization.PromisedSavings,
+			&i.Optimization.PromisedDrains,
 			&i.ClusterName,
 			&i.CustomerID,
 		); err != nil {
@@ -769,7 +767,7 @@ func (q *Queries) OptimizationLeftovers(ctx context.Context, db DBTX, optimizati
 }
 
 const optimizationList = `-- name: OptimizationList :many
-SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimizations o JOIN clusters c USING (cluster_id)
 WHERE ($1::uuid IS NULL OR c.customer_id = $1)
   AND ($2::uuid IS NULL OR o.cluster_id = $2)
   AND ($3::text = '' OR o.status = $3)
@@ -807,9 +805,9 @@ type OptimizationListParams struct {
 }
 
 type OptimizationListRow struct {
-	OptimizationHistory OptimizationHistory
-	ClusterName         string
-	CustomerID          uuid.UUID
+	Optimization Optimization
+	ClusterName  string
+	CustomerID   uuid.UUID
 }
 
 // By created_at or estimated_savings, down or up; behind the place that after names.
@@ -836,47 +834,46 @@ func (q *Queries) OptimizationList(ctx context.Context, db DBTX, arg Optimizatio
 	for rows.Next() {
 		var i OptimizationListRow
 		if err := rows.Scan(
-			&i.OptimizationHistory.OptimizationID,
-			&i.OptimizationHistory.ClusterID,
-			&i.OptimizationHistory.OptimizationType,
-			&i.OptimizationHistory.RequestData,
-			&i.OptimizationHistory.Recommendations,
-			&i.OptimizationHistory.ExecutionPlan,
-			&i.OptimizationHistory.EstimatedSavings,
-			&i.OptimizationHistory.ActualSavings,
-			&i.OptimizationHistory.Status,
-			&i.OptimizationHistory.CreatedAt,
-			&i.OptimizationHistory.ExecutedAt,
-			&i.OptimizationHistory.CompletedAt,
-			&i.OptimizationHistory.ErrorMessage,
-			&i.OptimizationHistory.Options,
-			&i.OptimizationHistory.RequestedBy,
-			&i.OptimizationHistory.CurrentStep,
-			&i.OptimizationHistory.Generation,
-			&i.OptimizationHistory.WakeAt,
-			&i.OptimizationHistory.CostBeforePerHour,
-			&i.OptimizationHistory.CostAfterPerHour,
-			&i.OptimizationHistory.Traceparent,
-			&i.OptimizationHistory.Approval,
-			&i.OptimizationHistory.Mode,
-			&i.OptimizationHistory.DryRun,
-			&i.OptimizationHistory.Reason,
-			&i.OptimizationHistory.DecidedBy,
-			&i.OptimizationHistory.DecidedAt,
-			&i.OptimizationHistory.DecisionReason,
-			&i.OptimizationHistory.SnoozedUntil,
-			&i.OptimizationHistory.ExpiresAt,
-			&i.OptimizationHistory.CancelledAt,
-			&i.OptimizationHistory.WaitingCode,
-			&i.OptimizationHistory.WaitingMessage,
-			&i.OptimizationHistory.WaitingSince,
-			&i.OptimizationHistory.WaitingUntil,
-			&i.OptimizationHistory.Plan,
-			&i.OptimizationHistory.PlanEtag,
-			&i.OptimizationHistory.PlanContent,
-			&i.OptimizationHistory.ConfidenceScore,
-			&i.OptimizationHistory.PromisedSavings,
-			&i.OptimizationHistory.PromisedDrains,
+			&i.Optimization.OptimizationID,
+			&i.Optimization.ClusterID,
+			&i.Optimization.OptimizationType,
+			&i.Optimization.Recommendations,
+			&i.Optimization.ExecutionPlan,
+			&i.Optimization.EstimatedSavings,
+			&i.Optimization.ActualSavings,
+			&i.Optimization.Status,
+			&i.Optimization.CreatedAt,
+			&i.Optimization.ExecutedAt,
+			&i.Optimization.CompletedAt,
+			&i.Optimization.ErrorMessage,
+			&i.Optimization.Options,
+			&i.Optimization.RequestedBy,
+			&i.Optimization.CurrentStep,
+			&i.Optimization.Generation,
+			&i.Optimization.WakeAt,
+			&i.Optimization.CostBeforePerHour,
+			&i.Optimization.CostAfterPerHour,
+			&i.Optimization.Traceparent,
+			&i.Optimization.Approval,
+			&i.Optimization.Mode,
+			&i.Optimization.DryRun,
+			&i.Optimization.Reason,
+			&i.Optimization.DecidedBy,
+			&i.Optimization.DecidedAt,
+			&i.Optimization.DecisionReason,
+			&i.Optimization.SnoozedUntil,
+			&i.Optimization.ExpiresAt,
+			&i.Optimization.CancelledAt,
+			&i.Optimization.WaitingCode,
+			&i.Optimization.WaitingMessage,
+			&i.Optimization.WaitingSince,
+			&i.Optimization.WaitingUntil,
+			&i.Optimization.Plan,
+			&i.Optimization.PlanEtag,
+			&i.Optimization.PlanContent,
+			&i.Optimization.ConfidenceScore,
+			&i.Optimization.PromisedSavings,
+			&i.Optimization.PromisedDrains,
 			&i.ClusterName,
 			&i.CustomerID,
 		); err != nil {
@@ -891,7 +888,7 @@ func (q *Queries) OptimizationList(ctx context.Context, db DBTX, arg Optimizatio
 }
 
 const optimizationLock = `-- name: OptimizationLock :one
-SELECT o.optimization_id, o.cluster_id, o.optimization_type, o.request_data, o.recommendations, o.execution_plan, o.estimated_savings, o.actual_savings, o.status, o.created_at, o.executed_at, o.completed_at, o.error_message, o.options, o.requested_by, o.current_step, o.generation, o.wake_at, o.cost_before_per_hour, o.cost_after_per_hour, o.traceparent, o.approval, o.mode, o.dry_run, o.reason, o.decided_by, o.decided_at, o.decision_reason, o.snoozed_until, o.expires_at, o.cancelled_at, o.waiting_code, o.waiting_message, o.waiting_since, o.waiting_until, o.plan, o.plan_etag, o.plan_content, o.confidence_score, o.promised_savings, o.promised_drains, c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE o.optimization_id = $1
   AND ($2::uuid IS NULL OR c.customer_id = $2)
 FOR NO KEY UPDATE OF o
@@ -902,62 +899,12 @@ type OptimizationLockParams struct {
 	CustomerID     uuid.NullUUID
 }
 
-type OptimizationLockRow struct {
-	OptimizationHistory OptimizationHistory
-	ClusterName         string
-	CustomerID          uuid.UUID
-}
-
-// The row, until the transaction ends.
-func (q *Queries) OptimizationLock(ctx context.Context, db DBTX, arg OptimizationLockParams) (OptimizationLockRow, error) {
+// Until the transaction ends.
+func (q *Queries) OptimizationLock(ctx context.Context, db DBTX, arg OptimizationLockParams) (uuid.UUID, error) {
 	row := db.QueryRow(ctx, optimizationLock, arg.OptimizationID, arg.CustomerID)
-	var i OptimizationLockRow
-	err := row.Scan(
-		&i.OptimizationHistory.OptimizationID,
-		&i.OptimizationHistory.ClusterID,
-		&i.OptimizationHistory.OptimizationType,
-		&i.OptimizationHistory.RequestData,
-		&i.OptimizationHistory.Recommendations,
-		&i.OptimizationHistory.ExecutionPlan,
-		&i.OptimizationHistory.EstimatedSavings,
-		&i.OptimizationHistory.ActualSavings,
-		&i.OptimizationHistory.Status,
-		&i.OptimizationHistory.CreatedAt,
-		&i.OptimizationHistory.ExecutedAt,
-		&i.OptimizationHistory.CompletedAt,
-		&i.OptimizationHistory.ErrorMessage,
-		&i.OptimizationHistory.Options,
-		&i.OptimizationHistory.RequestedBy,
-		&i.OptimizationHistory.CurrentStep,
-		&i.OptimizationHistory.Generation,
-		&i.OptimizationHistory.WakeAt,
-		&i.OptimizationHistory.CostBeforePerHour,
-		&i.OptimizationHistory.CostAfterPerHour,
-		&i.OptimizationHistory.Traceparent,
-		&i.OptimizationHistory.Approval,
-		&i.OptimizationHistory.Mode,
-		&i.OptimizationHistory.DryRun,
-		&i.OptimizationHistory.Reason,
-		&i.OptimizationHistory.DecidedBy,
-		&i.OptimizationHistory.DecidedAt,
-		&i.OptimizationHistory.DecisionReason,
-		&i.OptimizationHistory.SnoozedUntil,
-		&i.OptimizationHistory.ExpiresAt,
-		&i.OptimizationHistory.CancelledAt,
-		&i.OptimizationHistory.WaitingCode,
-		&i.OptimizationHistory.WaitingMessage,
-		&i.OptimizationHistory.WaitingSince,
-		&i.OptimizationHistory.WaitingUntil,
-		&i.OptimizationHistory.Plan,
-		&i.OptimizationHistory.PlanEtag,
-		&i.OptimizationHistory.PlanContent,
-		&i.OptimizationHistory.ConfidenceScore,
-		&i.OptimizationHistory.PromisedSavings,
-		&i.OptimizationHistory.PromisedDrains,
-		&i.ClusterName,
-		&i.CustomerID,
-	)
-	return i, err
+	var customer_id uuid.UUID
+	err := row.Scan(&customer_id)
+	return customer_id, err
 }
 
 const optimizationOrphans = `-- name: OptimizationOrphans :many
@@ -990,6 +937,24 @@ func (q *Queries) OptimizationOrphans(ctx context.Context, db DBTX, lateSeconds 
 		return nil, err
 	}
 	return items, nil
+}
+
+const optimizationOwned = `-- name: OptimizationOwned :one
+SELECT EXISTS (SELECT FROM optimization_history o JOIN clusters c USING (cluster_id)
+WHERE o.optimization_id = $1
+  AND ($2::uuid IS NULL OR c.customer_id = $2)) AS owned
+`
+
+type OptimizationOwnedParams struct {
+	OptimizationID uuid.UUID
+	CustomerID     uuid.NullUUID
+}
+
+func (q *Queries) OptimizationOwned(ctx context.Context, db DBTX, arg OptimizationOwnedParams) (bool, error) {
+	row := db.QueryRow(ctx, optimizationOwned, arg.OptimizationID, arg.CustomerID)
+	var owned bool
+	err := row.Scan(&owned)
+	return owned, err
 }
 
 const optimizationPlanSet = `-- name: OptimizationPlanSet :exec
@@ -1072,6 +1037,18 @@ type OptimizationRemarkParams struct {
 func (q *Queries) OptimizationRemark(ctx context.Context, db DBTX, arg OptimizationRemarkParams) error {
 	_, err := db.Exec(ctx, optimizationRemark, arg.Message, arg.OptimizationID)
 	return err
+}
+
+const optimizationRequest = `-- name: OptimizationRequest :one
+SELECT request_data FROM optimization_history WHERE optimization_id = $1
+`
+
+// What ml was asked: megabytes.
+func (q *Queries) OptimizationRequest(ctx context.Context, db DBTX, optimizationID uuid.UUID) ([]byte, error) {
+	row := db.QueryRow(ctx, optimizationRequest, optimizationID)
+	var request_data []byte
+	err := row.Scan(&request_data)
+	return request_data, err
 }
 
 const optimizationRequested = `-- name: OptimizationRequested :exec

@@ -141,8 +141,9 @@ func (q *Queries) ScheduleByID(ctx context.Context, db DBTX, arg ScheduleByIDPar
 const scheduleClaim = `-- name: ScheduleClaim :many
 UPDATE schedules SET look_at = now() + make_interval(secs => $1::float8)
 WHERE schedule_id IN (
-    SELECT s.schedule_id FROM schedules s WHERE s.look_at <= now()
-    ORDER BY s.look_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+    SELECT s.schedule_id FROM schedules s JOIN clusters c USING (cluster_id)
+    WHERE s.look_at <= now() AND c.disconnected_at IS NULL
+    ORDER BY s.look_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED)
 RETURNING schedule_id
 `
 
@@ -234,6 +235,46 @@ func (q *Queries) ScheduleDelete(ctx context.Context, db DBTX, arg ScheduleDelet
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const scheduleLeave = `-- name: ScheduleLeave :one
+WITH ended AS (
+    UPDATE schedule_runs r SET status = 'failed', finished_at = greatest(now(), r.started_at), problems = r.problems || $2::text
+    FROM schedules s
+    WHERE s.schedule_id = r.schedule_id AND s.cluster_id = $1 AND r.finished_at IS NULL
+    RETURNING r.run_id),
+abandoned AS (
+    UPDATE schedule_run_workloads w SET outcome = 'abandoned' FROM ended WHERE w.run_id = ended.run_id AND w.outcome = ''),
+sleepers AS (
+    SELECT w.schedule_id, count(*) AS workloads FROM schedule_workloads w JOIN schedules s USING (schedule_id)
+    WHERE s.cluster_id = $1 GROUP BY w.schedule_id),
+disabled AS (
+    UPDATE schedules s SET enabled = false, wake_until = NULL, retry_at = NULL, generation = s.generation + 1, etag = gen_random_uuid(),
+        updated_at = now(),
+        phase = CASE WHEN EXISTS (SELECT FROM sleepers p WHERE p.schedule_id = s.schedule_id) THEN 'asleep' ELSE 'awake' END,
+        held_because = CASE WHEN EXISTS (SELECT FROM sleepers p WHERE p.schedule_id = s.schedule_id) THEN $2 ELSE '' END
+    WHERE s.cluster_id = $1)
+SELECT (SELECT count(*) FROM schedules s WHERE s.cluster_id = $1 AND s.enabled)::int AS schedules,
+    coalesce((SELECT sum(workloads) FROM sleepers), 0)::int AS workloads
+`
+
+type ScheduleLeaveParams struct {
+	ClusterID uuid.UUID
+	Why       string
+}
+
+type ScheduleLeaveRow struct {
+	Schedules int32
+	Workloads int32
+}
+
+// Ends all of a cluster that leaves: nobody is there who could put to sleep or wake. What sleeps stays asleep.
+// Returns how many were enabled, and how many workloads sleep.
+func (q *Queries) ScheduleLeave(ctx context.Context, db DBTX, arg ScheduleLeaveParams) (ScheduleLeaveRow, error) {
+	row := db.QueryRow(ctx, scheduleLeave, arg.ClusterID, arg.Why)
+	var i ScheduleLeaveRow
+	err := row.Scan(&i.Schedules, &i.Workloads)
+	return i, err
 }
 
 const scheduleList = `-- name: ScheduleList :many

@@ -81,18 +81,8 @@ func (s stock) add(t testing.TB, table string) {
 	}
 	var names, values []string
 	for _, c := range columns {
-		value, own := s.ids[c.Name]
-		given, known := extras[table+"."+c.Name]
-		switch {
-		case known && given != "":
-			value = given
-		case known && own: // as it is
-		case known:
-			value = s.example(c)
-		case own && (c.Fixed || c.Name == "customer_id" || c.Name == "cluster_id"):
-		case c.Needed, c.Fixed && c.Type == "uuid": // a default, which the rows that end with it could not name
-			value = s.example(c)
-		default:
+		value, ok := s.value(table, c)
+		if !ok {
 			continue
 		}
 		if strings.HasSuffix(c.Name, "_id") && c.Type == "uuid" {
@@ -106,10 +96,26 @@ func (s stock) add(t testing.TB, table string) {
 	}
 }
 
-// extras are values that a CHECK over several columns wants; an empty one, an id that the rows of other
+// value of a column; false: it may be left out.
+func (s stock) value(table string, c column) (string, bool) {
+	id, own := s.ids[c.Name]
+	given, known := extras[table+"."+c.Name]
+	switch {
+	case given != "":
+		return given, true
+	case own && (known || c.Fixed || c.Name == "customer_id" || c.Name == "cluster_id"):
+		return id, true
+	case known, c.Needed, c.Fixed && c.Type == "uuid": // a default, which the rows that end with it could not name
+		return s.example(c), true
+	}
+	return "", false
+}
+
+// extras are values that a CHECK over several columns wants, or that tell a row from the one that each cluster
+// has; an empty one, an id that the rows of other
 // tables have as well.
 var extras = map[string]string{
-	"api_keys.scope": "agent", "silences.kind": "agent", "stops.scope": "cluster", "sessions.member_id": "",
+	"api_keys.scope": "agent", "silences.kind": "agent", "stops.scope": "cluster", "policies.namespace": "stocked", "sessions.member_id": "",
 	"activity.type": "cluster", "activity.message": `\x0a07636c7573746572`,
 }
 

@@ -109,22 +109,28 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	if data.embedded != nil {
 		c.add("postgresql", data.embedded.Watch)
 	}
-	c.add("bus", wakes.Run)
-	c.add("activity", feed.Run)
+	d := doors{
+		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions,
+		schedules: schedules, ml: ml, tasks: tasks,
+	}
+	c.tell(d)
 	c.add("queue", queue.Run)
-	c.add("tasks", tasks.Run)
-	c.add("prices", book.Run)
-	c.add("optimizations", optimizer.Run)
-	c.add("interruptions", interruptions.Run)
-	c.add("schedules", schedules.Run)
 	c.add("queues", ears.Run)
 	c.keepBooks(data.store, log)
 	c.add("risk", risk.New(data.store, mlv1.NewPredictionServiceClient(ml), log).Run)
 	c.add("housekeeping", housekeeper{store: data.store, log: log, keep: time.Duration(cfg.Central.MetricsKeepDays) * 24 * time.Hour}.Run)
-	return c, c.open(ctx, cfg, telemetry, doors{
-		store: data.store, bus: wakes, feed: feed, book: book, optimizer: optimizer, guard: safety, interruptions: interruptions,
-		schedules: schedules, ml: ml, tasks: tasks,
-	})
+	return c, c.open(ctx, cfg, telemetry, d)
+}
+
+// tell carries the stories on, and what they are told over.
+func (c *central) tell(d doors) {
+	c.add("bus", d.bus.Run)
+	c.add("activity", d.feed.Run)
+	c.add("tasks", d.tasks.Run)
+	c.add("prices", d.book.Run)
+	c.add("optimizations", d.optimizer.Run)
+	c.add("interruptions", d.interruptions.Run)
+	c.add("schedules", d.schedules.Run)
 }
 
 // keepBooks meters the money and seals the audit log.

@@ -177,6 +177,9 @@ func open(t *testing.T, mlAddress string, perMinute int, change ...func(*setting
 		if err := <-done; err != nil {
 			t.Errorf("central ended with %v\n%s", err, h.log)
 		}
+		if strings.Contains(h.log.String(), "the context says for nobody") { // work of its own must run store.ForEveryone
+			t.Errorf("central asks the database for nobody:\n%s", h.log)
+		}
 		server.close()
 		opened.Close()
 		http.DefaultClient.CloseIdleConnections()

@@ -83,7 +83,12 @@ func (f demoFlags) play(ctx context.Context, s *stage.Stage, say func(string, ..
 	if err != nil {
 		return err
 	}
-	say("the cluster has %d nodes and %d pods and costs $%.2f an hour; triggering spot_optimize", before.TotalNodes, before.TotalPods, before.CurrentCostPerHour)
+	say("the cluster has %d nodes and %d pods and costs $%.2f an hour", before.TotalNodes, before.TotalPods, before.CurrentCostPerHour)
+	showUI(s)
+	if !f.exit && !pause(ctx, lookFirst) {
+		return ctx.Err()
+	}
+	say("triggering spot_optimize")
 	started, err := s.Trigger(ctx, "spot_optimize", nil)
 	if err != nil {
 		return err
@@ -116,6 +121,19 @@ func (f demoFlags) play(ctx context.Context, s *stage.Stage, say func(string, ..
 	<-ctx.Done()
 	fmt.Println()
 	return nil
+}
+
+// lookFirst is how long a newcomer has to open the UI before there is something to see.
+const lookFirst = 15 * time.Second
+
+// pause waits, and tells whether it waited to the end.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }
 
 // tellSteps says what has changed since the last reading.

@@ -45,10 +45,20 @@ func show(before, after stage.State, o stage.Optimization, budgets *stage.Budget
 	return verdictOf(o, len(broken)), nil
 }
 
+// showUI says where the admin UI is, and what opens it.
+func showUI(s *stage.Stage) {
+	fmt.Printf(`
+  the admin UI   %s
+  sign in with   %s
+  as staff with  %s   (models and data, customers)
+
+`, s.Admin.Base, s.Admin.Key, s.Platform.Key)
+}
+
 // tryThis says what a newcomer can do now.
 func tryThis(s *stage.Stage, o stage.Optimization) {
 	fmt.Printf(`
-Everything keeps running until Ctrl-C. Try:
+Everything keeps running until Ctrl-C. The admin UI is at %[2]s. Try:
 
   export KEY=%[1]s
   curl -s -H "Authorization: Bearer $KEY" %[2]s/api/v1/admin/clusters

@@ -9,13 +9,22 @@ SELECT @optimization_id, v.position, v.name
 FROM (SELECT unnest(@positions::int[]) AS position, unnest(@names::text[]) AS name) v;
 
 -- name: OptimizationByID :one
-SELECT sqlc.embed(o), c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT sqlc.embed(o), c.cluster_name, c.customer_id FROM optimizations o JOIN clusters c USING (cluster_id)
 WHERE o.optimization_id = @optimization_id
   AND (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id));
 
+-- name: OptimizationRequest :one
+-- What ml was asked: megabytes.
+SELECT request_data FROM optimization_history WHERE optimization_id = @optimization_id;
+
+-- name: OptimizationOwned :one
+SELECT EXISTS (SELECT FROM optimization_history o JOIN clusters c USING (cluster_id)
+WHERE o.optimization_id = @optimization_id
+  AND (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))) AS owned;
+
 -- name: OptimizationList :many
 -- By created_at or estimated_savings, down or up; behind the place that after names.
-SELECT sqlc.embed(o), c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT sqlc.embed(o), c.cluster_name, c.customer_id FROM optimizations o JOIN clusters c USING (cluster_id)
 WHERE (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
   AND (sqlc.narg(cluster_id)::uuid IS NULL OR o.cluster_id = sqlc.narg(cluster_id))
   AND (@status::text = '' OR o.status = @status)
@@ -38,7 +47,7 @@ LIMIT @max_rows;
 
 -- name: OptimizationLastDryRuns :many
 -- The newest dry run of each kind in a cluster, and the newest that has ended well.
-SELECT sqlc.embed(o), c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+SELECT sqlc.embed(o), c.cluster_name, c.customer_id FROM optimizations o JOIN clusters c USING (cluster_id)
 WHERE o.cluster_id = @cluster_id AND o.optimization_id IN (
     SELECT DISTINCT ON (d.optimization_type, d.status = 'completed') d.optimization_id FROM optimization_history d
     WHERE d.cluster_id = @cluster_id AND d.dry_run AND (d.requested_by = 'estimate' OR (d.requested_by <> 'policy' AND d.options = '{}'))
@@ -125,8 +134,8 @@ UPDATE optimization_history SET approval = @approval::text, promised_savings = N
 WHERE optimization_id = @optimization_id AND status = 'pending' AND approval IN ('planning', 'not_needed', 'approved') AND cancelled_at IS NULL;
 
 -- name: OptimizationLock :one
--- The row, until the transaction ends.
-SELECT sqlc.embed(o), c.cluster_name, c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
+-- Until the transaction ends.
+SELECT c.customer_id FROM optimization_history o JOIN clusters c USING (cluster_id)
 WHERE o.optimization_id = @optimization_id
   AND (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
 FOR NO KEY UPDATE OF o;

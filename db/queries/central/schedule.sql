@@ -41,8 +41,9 @@ RETURNING *;
 -- Takes those whose time has come: nobody else looks at them for a while.
 UPDATE schedules SET look_at = now() + make_interval(secs => @lease_seconds::float8)
 WHERE schedule_id IN (
-    SELECT s.schedule_id FROM schedules s WHERE s.look_at <= now()
-    ORDER BY s.look_at LIMIT @max_rows FOR UPDATE SKIP LOCKED)
+    SELECT s.schedule_id FROM schedules s JOIN clusters c USING (cluster_id)
+    WHERE s.look_at <= now() AND c.disconnected_at IS NULL
+    ORDER BY s.look_at LIMIT @max_rows FOR UPDATE OF s SKIP LOCKED)
 RETURNING schedule_id;
 
 -- name: ScheduleLook :exec
@@ -101,3 +102,25 @@ SELECT * FROM schedule_run_workloads WHERE run_id = @run_id ORDER BY stage, name
 -- name: RunWorkloadSave :exec
 UPDATE schedule_run_workloads SET attempt = @attempt, task_id = sqlc.narg(task_id), retry_at = sqlc.narg(retry_at), outcome = @outcome
 WHERE run_id = @run_id AND namespace = @namespace AND kind = @kind AND name = @name;
+
+-- name: ScheduleLeave :one
+-- Ends all of a cluster that leaves: nobody is there who could put to sleep or wake. What sleeps stays asleep.
+-- Returns how many were enabled, and how many workloads sleep.
+WITH ended AS (
+    UPDATE schedule_runs r SET status = 'failed', finished_at = greatest(now(), r.started_at), problems = r.problems || @why::text
+    FROM schedules s
+    WHERE s.schedule_id = r.schedule_id AND s.cluster_id = @cluster_id AND r.finished_at IS NULL
+    RETURNING r.run_id),
+abandoned AS (
+    UPDATE schedule_run_workloads w SET outcome = 'abandoned' FROM ended WHERE w.run_id = ended.run_id AND w.outcome = ''),
+sleepers AS (
+    SELECT w.schedule_id, count(*) AS workloads FROM schedule_workloads w JOIN schedules s USING (schedule_id)
+    WHERE s.cluster_id = @cluster_id GROUP BY w.schedule_id),
+disabled AS (
+    UPDATE schedules s SET enabled = false, wake_until = NULL, retry_at = NULL, generation = s.generation + 1, etag = gen_random_uuid(),
+        updated_at = now(),
+        phase = CASE WHEN EXISTS (SELECT FROM sleepers p WHERE p.schedule_id = s.schedule_id) THEN 'asleep' ELSE 'awake' END,
+        held_because = CASE WHEN EXISTS (SELECT FROM sleepers p WHERE p.schedule_id = s.schedule_id) THEN @why ELSE '' END
+    WHERE s.cluster_id = @cluster_id)
+SELECT (SELECT count(*) FROM schedules s WHERE s.cluster_id = @cluster_id AND s.enabled)::int AS schedules,
+    coalesce((SELECT sum(workloads) FROM sleepers), 0)::int AS workloads;

@@ -103,6 +103,7 @@ var errUnused = errors.New("the benchmark launches nothing")
 func (p *provider) GetInstanceTypes(context.Context, *v1.NodePool) ([]*cloudprovider.InstanceType, error) {
 	return p.types, nil
 }
+
 func (*provider) Create(context.Context, *v1.NodeClaim) (*v1.NodeClaim, error) { return nil, errUnused }
 func (*provider) Delete(context.Context, *v1.NodeClaim) error                  { return errUnused }
 func (*provider) Get(context.Context, string) (*v1.NodeClaim, error) {

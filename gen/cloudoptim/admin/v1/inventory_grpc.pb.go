@@ -45,7 +45,9 @@ type InventoryServiceClient interface {
 	// DisconnectCluster ends its agent's keys and everything that runs there, for good; its
 	// history stays. Optimizations are cancelled. As their nodes cannot be drained or
 	// uncordoned any more, what is left of them, instances and cordons, is in their
-	// error_message; cancel them first to have it rolled back. Repeating it changes nothing.
+	// error_message; cancel them first to have it rolled back. Schedules are disabled, and
+	// what sleeps by them stays asleep: wake it first, or scale it by hand to the replicas
+	// that its annotation cloudoptim.io/replicas-before-sleep says. Repeating it changes nothing.
 	DisconnectCluster(ctx context.Context, in *DisconnectClusterRequest, opts ...grpc.CallOption) (*DisconnectClusterResponse, error)
 	// GetClusterInstall returns what to paste to connect it. The key is not in it: it is
 	// shown once, when it is made.
@@ -187,7 +189,9 @@ type InventoryServiceServer interface {
 	// DisconnectCluster ends its agent's keys and everything that runs there, for good; its
 	// history stays. Optimizations are cancelled. As their nodes cannot be drained or
 	// uncordoned any more, what is left of them, instances and cordons, is in their
-	// error_message; cancel them first to have it rolled back. Repeating it changes nothing.
+	// error_message; cancel them first to have it rolled back. Schedules are disabled, and
+	// what sleeps by them stays asleep: wake it first, or scale it by hand to the replicas
+	// that its annotation cloudoptim.io/replicas-before-sleep says. Repeating it changes nothing.
 	DisconnectCluster(context.Context, *DisconnectClusterRequest) (*DisconnectClusterResponse, error)
 	// GetClusterInstall returns what to paste to connect it. The key is not in it: it is
 	// shown once, when it is made.

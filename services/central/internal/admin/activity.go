@@ -28,6 +28,9 @@ func (s *Server) ListActivity(ctx context.Context, req *adminv1.ListActivityRequ
 		if err != nil {
 			return nil, fault.Invalid("optimization_id", "must be valid UUID")
 		}
+		if err := s.Store.OptimizationOwned(ctx, id, customer); err != nil {
+			return nil, err
+		}
 		only.Optimization = some(id)
 	}
 	page, err := store.NewPage(req.GetPageSize(), req.GetPageToken(), "")

@@ -106,7 +106,10 @@ func (s *Server) DisconnectCluster(ctx context.Context, req *adminv1.DisconnectC
 		return tx.Audit(ctx, store.Act{
 			Actor: auth.From(ctx).Actor(), Action: "cluster.disconnect", Customer: some(owner), Cluster: some(cluster),
 			Subject: left.Record.GetCluster().GetClusterName(),
-			Detail:  map[string]any{"reason": req.GetReason(), "keys_revoked": len(left.Keys), "optimizations_cancelled": ended, "tasks_running": left.Asked},
+			Detail: map[string]any{
+				"reason": req.GetReason(), "keys_revoked": len(left.Keys), "optimizations_cancelled": ended, "tasks_running": left.Asked,
+				"schedules_disabled": left.Schedules, "workloads_left_asleep": left.Asleep,
+			},
 		})
 	})
 	if err != nil {

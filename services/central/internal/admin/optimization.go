@@ -9,9 +9,6 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
-// defaultPage is how much of a list is answered when nobody says how much.
-const defaultPage = 50
-
 // TriggerOptimization starts one.
 func (s *Server) TriggerOptimization(ctx context.Context, req *adminv1.TriggerOptimizationRequest) (*adminv1.TriggerOptimizationResponse, error) {
 	customer, err := auth.Customer(ctx)

@@ -178,12 +178,17 @@ func (s *Server) open(ctx context.Context, cancel context.CancelCauseFunc, strea
 		return nil, err
 	}
 	sess.stop.Store(stop)
+	modes, err := s.watched(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	sess.watched = modes[cluster]
 	if opened.Work {
 		sess.look()
 	}
 	_ = stream.SetHeader(metadata.Pairs(spreadHeader, fmt.Sprintf("%.3f", s.spread().Seconds())))
 	return sess, sess.send(&agentv1.ConnectResponse{Kind: &agentv1.ConnectResponse_Welcome{Welcome: &agentv1.Welcome{
-		SessionId: opened.ID.String(), SessionEpoch: opened.Epoch, ServerId: s.Replica, ServerTime: timestamppb.Now(), Settings: s.Settings,
+		SessionId: opened.ID.String(), SessionEpoch: opened.Epoch, ServerId: s.Replica, ServerTime: timestamppb.Now(), Settings: s.settings(sess.watched),
 		NeedInventory:  opened.InventorySequence == 0 || opened.InventorySequence != hello.GetInventorySequence(),
 		AbandonTaskIds: abandon, Stop: stop,
 	}}})

@@ -654,6 +654,7 @@ func TestTasksReachTheOtherReplicaThroughRedisAndWithoutIt(t *testing.T) {
 	writer := h.replica(t, buses[0], DefaultSettings())
 	holder := h.replica(t, buses[1], DefaultSettings())
 	l, _ := holder.session(t, h)
+	joined := time.Now()
 	var slowest time.Duration
 	for range 5 { // between two sweeps
 		<-time.After(1100 * time.Millisecond)
@@ -676,8 +677,9 @@ func TestTasksReachTheOtherReplicaThroughRedisAndWithoutIt(t *testing.T) {
 			}
 		}
 	}
-	if refused != 24-9 { // one session is there
-		t.Errorf("%d of 24 connects were refused, want 15", refused)
+	// One session is there, and each six seconds let in one more.
+	if most, least := 24-9, 24-9-int(time.Since(joined)/(6*time.Second))-1; refused > most || refused < least {
+		t.Errorf("%d of 24 connects were refused, want %d to %d", refused, least, most)
 	}
 
 	must(t, redis.Process.Kill())

@@ -134,6 +134,7 @@ func (s *Server) keep() {
 			}
 		}
 		s.touch(due)
+		s.tellModes(due)
 		s.tellStops(sessions)
 	}
 }

@@ -61,7 +61,9 @@ type session struct {
 	held atomic.Bool
 	// stop is the one that holds in the cluster, nil for none.
 	stop atomic.Pointer[agentv1.SafetyStop]
-	sent int64 // only one goroutine sends at a time
+	// watched: the agent was told to do nothing by itself about an instance's notice. keep only, after open.
+	watched bool
+	sent    int64 // only one goroutine sends at a time
 
 	mu  sync.Mutex
 	out queue[*agentv1.ConnectResponse]

@@ -21,7 +21,7 @@ const stopsWithin = 2 * time.Second
 // reading for all of them: ten thousand heartbeats must not each ask the database.
 // While it cannot be read, what was said last is said again.
 func (s *Server) tellStops(sessions []*session) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopsWithin)
+	ctx, cancel := context.WithTimeout(store.ForEveryone(context.Background()), stopsWithin)
 	defer cancel()
 	clusters := make([]uuid.UUID, 0, len(sessions))
 	for _, sess := range sessions {

@@ -28,8 +28,10 @@ const (
 // sessionPath makes sessions: a page of another site must not sign somebody in as somebody else either.
 const sessionPath = "/api/v1/admin/session"
 
-type secureContext struct{}
-type cookieContext struct{}
+type (
+	secureContext struct{}
+	cookieContext struct{}
+)
 
 // cookies lets a browser's session count as a credential: its secret takes the place of a bearer that is not
 // there. Such a call, unlike one with a bearer, may be another site's idea, so the browser must say that it is not.

@@ -47,7 +47,7 @@ func (s *Service) follow(ctx context.Context, id uuid.UUID) (time.Duration, erro
 			return 0, err
 		}
 		if why != "" && seen.Phase == awake {
-			return heldFor, s.holds(ctx, id, why)
+			return heldFor, s.holds(ctx, seen, why)
 		}
 		f.chosen = chosen
 	}
@@ -58,6 +58,10 @@ func (s *Service) follow(ctx context.Context, id uuid.UUID) (time.Duration, erro
 func (s *Service) act(ctx context.Context, seen *store.Schedule, f *following) (again time.Duration, err error) {
 	again = f.rest(seen)
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {
+		// The cluster first, as a disconnection does.
+		if err := tx.Connected(ctx, seen.Cluster); err != nil {
+			return err
+		}
 		one, err := tx.LockSchedule(ctx, seen.ID)
 		if err != nil {
 			return err
@@ -90,9 +94,12 @@ func (f *following) rest(seen *store.Schedule) time.Duration {
 }
 
 // holds writes what keeps a schedule from acting.
-func (s *Service) holds(ctx context.Context, id uuid.UUID, why string) error {
+func (s *Service) holds(ctx context.Context, seen *store.Schedule, why string) error {
 	return s.Store.InTx(ctx, func(tx *store.Store) error {
-		one, err := tx.LockSchedule(ctx, id)
+		if err := tx.Connected(ctx, seen.Cluster); err != nil {
+			return err
+		}
+		one, err := tx.LockSchedule(ctx, seen.ID)
 		if err != nil {
 			return err
 		}

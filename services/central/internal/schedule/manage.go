@@ -30,6 +30,9 @@ func (s *Service) Create(ctx context.Context, cluster uuid.UUID, set *adminv1.Sc
 	}
 	var made *store.Schedule
 	err := s.Store.InTx(ctx, func(tx *store.Store) (err error) {
+		if err := tx.Connected(ctx, cluster); err != nil {
+			return err
+		}
 		if made, err = tx.CreateSchedule(ctx, cluster, set, actor); err != nil {
 			return err
 		}
@@ -43,9 +46,6 @@ func (s *Service) Create(ctx context.Context, cluster uuid.UUID, set *adminv1.Sc
 
 // Update replaces a schedule of the customer, or of any when customer is null.
 func (s *Service) Update(ctx context.Context, id uuid.UUID, customer uuid.NullUUID, set *adminv1.Schedule, actor string) (*adminv1.Schedule, error) {
-	if err := check(set); err != nil {
-		return nil, err
-	}
 	before, err := s.there(ctx, id, customer)
 	if err != nil {
 		return nil, err
@@ -53,7 +53,10 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, customer uuid.NullUU
 	if set.GetClusterId() != before.Cluster.String() {
 		return nil, fault.Invalid("schedule.cluster_id", "must stay as it is: a schedule is of one cluster")
 	}
-	return s.change(ctx, id, actor, "schedule.update", nil, func(tx *store.Store) (*store.Schedule, error) {
+	if err := check(set); err != nil {
+		return nil, err
+	}
+	return s.change(ctx, before, actor, "schedule.update", nil, func(tx *store.Store) (*store.Schedule, error) {
 		return tx.UpdateSchedule(ctx, id, set, actor)
 	})
 }
@@ -75,7 +78,8 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID, customer uuid.NullUU
 
 // Wake keeps a schedule awake until a time; one that is over ends that.
 func (s *Service) Wake(ctx context.Context, id uuid.UUID, customer uuid.NullUUID, req *adminv1.WakeScheduleRequest, actor string) (*adminv1.Schedule, error) {
-	if _, err := s.there(ctx, id, customer); err != nil {
+	before, err := s.there(ctx, id, customer)
+	if err != nil {
 		return nil, err
 	}
 	until := req.GetUntil().AsTime()
@@ -86,17 +90,20 @@ func (s *Service) Wake(ctx context.Context, id uuid.UUID, customer uuid.NullUUID
 		until = time.Time{}
 	}
 	detail := map[string]any{"until": until, "reason": req.GetReason()}
-	return s.change(ctx, id, actor, "schedule.wake_until", detail, func(tx *store.Store) (*store.Schedule, error) {
+	return s.change(ctx, before, actor, "schedule.wake_until", detail, func(tx *store.Store) (*store.Schedule, error) {
 		return tx.WakeSchedule(ctx, id, until, actor)
 	})
 }
 
 // change a schedule and say so in the audit log.
-func (s *Service) change(ctx context.Context, id uuid.UUID, actor, action string, detail map[string]any,
+func (s *Service) change(ctx context.Context, before *store.Schedule, actor, action string, detail map[string]any,
 	do func(tx *store.Store) (*store.Schedule, error),
 ) (*adminv1.Schedule, error) {
 	var one *store.Schedule
 	err := s.Store.InTx(ctx, func(tx *store.Store) (err error) {
+		if err := tx.Connected(ctx, before.Cluster); err != nil {
+			return err
+		}
 		if one, err = do(tx); err != nil {
 			return err
 		}
@@ -108,11 +115,11 @@ func (s *Service) change(ctx context.Context, id uuid.UUID, actor, action string
 	if err != nil {
 		return nil, err
 	}
-	counts, err := s.Store.CountSleepers(ctx, id)
+	counts, err := s.Store.CountSleepers(ctx, one.ID)
 	if err != nil {
 		return nil, err
 	}
-	return s.message(one, counts[id])
+	return s.message(one, counts[one.ID])
 }
 
 // List a page of the customer's schedules, or of all when customer is null.

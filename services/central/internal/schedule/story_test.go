@@ -434,3 +434,53 @@ func TestAPreviewChangesNothing(t *testing.T) {
 		t.Fatalf("listed %v, %v", left, err)
 	}
 }
+
+func TestADisconnectionEndsSchedulesAndLeavesAsleepWhatSleeps(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, nil)
+	w.pass(t, toEvening)
+	w.settle(t, id)
+	w.want(t, id, "asleep", nightOf)
+	w.pass(t, toMorning) // a wake is under way
+	_, err := w.follow(t.Context(), id)
+	must(t, err)
+	w.want(t, id, "waking", nightOf)
+
+	left, err := w.Store.DisconnectCluster(t.Context(), w.cluster, uuid.NullUUID{}, "sold")
+	must(t, err)
+	if left.Schedules != 1 || left.Asleep != 3 {
+		t.Errorf("ended %d schedules, %d workloads are asleep", left.Schedules, left.Asleep)
+	}
+	w.want(t, id, "held", nightOf)
+	one := w.get(t, id)
+	if one.GetEnabled() || one.GetWorkloadsAsleep() != 3 || !strings.Contains(one.GetHeldBecause(), "cloudoptim.io/replicas-before-sleep") {
+		t.Errorf("left as %v", one)
+	}
+	runs := w.runs(t, id)
+	if run := runs[0]; run.GetAction() != "wake" || run.GetStatus() != "failed" || run.GetFinishedAt() == nil || len(run.GetProblems()) != 1 {
+		t.Errorf("the wake that was under way: %v", run)
+	}
+	_, err = w.db.Pool.Exec(t.Context(), "UPDATE schedules SET look_at = now() - interval '1 hour'")
+	must(t, err)
+	claimed, err := w.Store.ClaimSchedules(t.Context(), lease, attendMany)
+	must(t, err)
+	if len(claimed) != 0 {
+		t.Errorf("somebody goes on looking after %v", claimed)
+	}
+	if _, err = w.follow(t.Context(), id); fault.ReasonOf(err) != faultv1.Reason_REASON_CONFLICT { // one that was claimed just before
+		t.Errorf("followed up with %v", err)
+	}
+	for what, err := range map[string]error{
+		"created": failure(w.Create(t.Context(), w.cluster, &adminv1.Schedule{Name: "x", Calendar: office("UTC")}, "me")),
+		"updated": failure(w.Update(t.Context(), id, uuid.NullUUID{}, &adminv1.Schedule{
+			ClusterId: w.cluster.String(), Name: "x", Etag: one.GetEtag(), Calendar: office("UTC"), Enabled: true,
+		}, "me")),
+		"woken": failure(w.Wake(t.Context(), id, uuid.NullUUID{}, &adminv1.WakeScheduleRequest{Until: timestamppb.New(w.clock().Add(time.Hour))}, "me")),
+	} {
+		if fault.ReasonOf(err) != faultv1.Reason_REASON_CONFLICT {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func failure[T any](_ T, err error) error { return err }

@@ -18,12 +18,16 @@ type Verdict struct{ Actor, Reason string }
 // LockOptimization keeps others from deciding on an optimization until the transaction
 // ends, and returns it without steps, and whose it is.
 func (s *Store) LockOptimization(ctx context.Context, id uuid.UUID, customer uuid.NullUUID) (*adminv1.Optimization, uuid.UUID, error) {
-	row, err := s.q.OptimizationLock(ctx, s.db, centraldb.OptimizationLockParams{OptimizationID: id, CustomerID: customer})
+	owner, err := s.q.OptimizationLock(ctx, s.db, centraldb.OptimizationLockParams{OptimizationID: id, CustomerID: customer})
 	if err != nil {
 		return nil, uuid.Nil, wrap("optimization", id.String(), err)
 	}
-	msg, err := s.optimizationMessage(ctx, optimizationRow(row), false)
-	return msg, row.CustomerID, err
+	row, err := s.q.OptimizationByID(ctx, s.db, centraldb.OptimizationByIDParams{OptimizationID: id})
+	if err != nil {
+		return nil, uuid.Nil, wrap("optimization", id.String(), err)
+	}
+	msg, err := s.optimizationMessage(ctx, row, false)
+	return msg, owner, err
 }
 
 // SetPlan stores what a plan does; content is the same for plans that do the same.

@@ -69,7 +69,7 @@ func (s *Store) AuditEntries(ctx context.Context, f AuditFilter, page Page) ([]*
 		return nil, "", wrap("listing", "the audit log", err)
 	}
 	rows, next, err := Cut(page, rows, func(row centraldb.AuditListRow) Cursor {
-		return dated(row.At, strconv.FormatInt(row.AuditID, 10))
+		return dated("", row.At, strconv.FormatInt(row.AuditID, 10))
 	})
 	if err != nil {
 		return nil, "", err

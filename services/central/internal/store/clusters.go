@@ -55,7 +55,7 @@ func (s *Store) CreateCluster(ctx context.Context, customer uuid.UUID, req *admi
 				return err
 			}
 		}
-		_, err = tx.CreateKey(ctx, uuid.NullUUID{UUID: customer, Valid: true}, uuid.NullUUID{UUID: row.ClusterID, Valid: true}, key)
+		_, err = tx.CreateKey(ctx, some(customer), some(row.ClusterID), key)
 		return err
 	})
 	return made, err

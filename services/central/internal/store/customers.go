@@ -34,7 +34,7 @@ func (s *Store) CreateCustomer(ctx context.Context, req *adminv1.CreateCustomerR
 		if err != nil {
 			return wrap("customer", req.GetEmail(), err)
 		}
-		_, err = tx.CreateKey(ctx, uuid.NullUUID{UUID: id, Valid: true}, uuid.NullUUID{}, key)
+		_, err = tx.CreateKey(ctx, some(id), uuid.NullUUID{}, key)
 		return err
 	})
 	return id, err
@@ -89,12 +89,9 @@ func CustomerPage(size int32, token string) (Page, error) { return NewPage(size,
 // Customers lists a page of customers by name, or the one, and says where the next begins.
 func (s *Store) Customers(ctx context.Context, customer uuid.NullUUID, search string, page Page) ([]*adminv1.Customer, string, error) {
 	params := centraldb.CustomerListParams{CustomerID: customer, Search: search, Rows: int32(page.Limit) + 1}
-	if page.After != nil {
-		id, err := uuid.Parse(page.After.ID)
-		if err != nil {
-			return nil, "", badToken()
-		}
-		params.AfterName, params.AfterID = &page.After.Key, id
+	var err error
+	if params.AfterName, params.AfterID, err = page.namePlace(); err != nil {
+		return nil, "", err
 	}
 	rows, err := s.q.CustomerList(ctx, s.db, params)
 	if err != nil {
@@ -124,7 +121,7 @@ func (s *Store) UpdateCustomer(ctx context.Context, id uuid.UUID, req *adminv1.U
 	case err != nil:
 		return nil, nil, wrap("customer", id.String(), err)
 	case req.GetEtag() != "" && req.GetEtag() != etagOf(row.Version):
-		return nil, nil, errChanged("customer", id.String())
+		return nil, nil, errChanged("customer", id.String(), etagOf(row.Version))
 	}
 	status := req.GetStatus()
 	if status == "" {

@@ -95,23 +95,16 @@ type Outcome struct {
 // Outcomes lists a page of the optimizations that ended and had changed something, newest first.
 func (s *Store) Outcomes(ctx context.Context, cluster, customer uuid.NullUUID, page Page) ([]Outcome, string, error) {
 	params := centraldb.SavingDecisionsParams{CustomerID: customer, ClusterID: cluster, MaxRows: int32(page.Limit) + 1}
-	if page.After != nil {
-		at, err := page.After.moment()
-		if err != nil {
-			return nil, "", err
-		}
-		id, err := page.After.uuid()
-		if err != nil {
-			return nil, "", err
-		}
-		params.AfterAt, params.AfterID = &at, id.UUID
+	var err error
+	if params.AfterAt, params.AfterID, err = page.timePlace(); err != nil {
+		return nil, "", err
 	}
 	rows, err := s.q.SavingDecisions(ctx, s.db, params)
 	if err != nil {
 		return nil, "", wrap("listing", "savings of optimizations", err)
 	}
 	rows, next, err := Cut(page, rows, func(row centraldb.SavingDecisionsRow) Cursor {
-		return dated(row.CompletedAt, row.OptimizationID.String())
+		return dated("", row.CompletedAt, row.OptimizationID.String())
 	})
 	out := make([]Outcome, 0, len(rows))
 	for _, row := range rows {

@@ -51,7 +51,7 @@ func (s *Store) KeyByHash(ctx context.Context, hash []byte) (*Key, error) {
 		return nil, wrap("reading api_key", "by hash", err)
 	}
 	return &Key{
-		ID: uuid.NullUUID{UUID: row.ApiKeyID, Valid: true}, CustomerID: row.CustomerID, ClusterID: row.ClusterID,
+		ID: some(row.ApiKeyID), CustomerID: row.CustomerID, ClusterID: row.ClusterID,
 		Scope: row.Scope, ExpiresAt: row.ExpiresAt, RevokedAt: row.RevokedAt, CustomerStatus: row.CustomerStatus,
 		Prefix: row.Prefix, Description: row.Description,
 	}, nil
@@ -100,20 +100,16 @@ func (s *Store) Keys(ctx context.Context, which KeyFilter, page Page) ([]*adminv
 	params := centraldb.KeyListParams{
 		CustomerID: which.Customer, Scope: which.Scope, IncludeEnded: which.Ended, Rows: int32(page.Limit) + 1,
 	}
-	if page.After != nil {
-		at, err := time.Parse(time.RFC3339Nano, page.After.Key)
-		id, badID := uuid.Parse(page.After.ID)
-		if err != nil || badID != nil {
-			return nil, "", badToken()
-		}
-		params.BeforeAt, params.BeforeID = &at, id
+	var err error
+	if params.BeforeAt, params.BeforeID, err = page.timePlace(); err != nil {
+		return nil, "", err
 	}
 	rows, err := s.q.KeyList(ctx, s.db, params)
 	if err != nil {
 		return nil, "", wrap("listing", "api_keys", err)
 	}
 	rows, next, err := Cut(page, rows, func(row centraldb.ApiKey) Cursor {
-		return Cursor{Order: keyOrder, Key: row.CreatedAt.Format(time.RFC3339Nano), ID: row.ApiKeyID.String()}
+		return dated(keyOrder, row.CreatedAt, row.ApiKeyID.String())
 	})
 	keys := make([]*adminv1.APIKey, 0, len(rows))
 	for _, row := range rows {
@@ -131,7 +127,7 @@ func (s *Store) RevokeKey(ctx context.Context, id uuid.UUID, customer uuid.NullU
 	if err != nil {
 		return nil, wrap("revoking api_key", id.String(), err)
 	}
-	return &Key{ID: uuid.NullUUID{UUID: id, Valid: true}, CustomerID: row.CustomerID, ClusterID: row.ClusterID, Scope: row.Scope}, nil
+	return &Key{ID: some(id), CustomerID: row.CustomerID, ClusterID: row.ClusterID, Scope: row.Scope}, nil
 }
 
 func keyMessage(row centraldb.ApiKey) *adminv1.APIKey {

@@ -2,14 +2,12 @@ package store
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
-	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
@@ -23,12 +21,9 @@ func MemberPage(size int32, token string) (Page, error) { return NewPage(size, t
 // where the next begins.
 func (s *Store) Members(ctx context.Context, customer uuid.NullUUID, page Page) ([]*adminv1.Member, string, error) {
 	params := centraldb.MemberListParams{CustomerID: customer, Rows: int32(page.Limit) + 1}
-	if page.After != nil {
-		id, err := uuid.Parse(page.After.ID)
-		if err != nil {
-			return nil, "", badToken()
-		}
-		params.AfterEmail, params.AfterID = &page.After.Key, id
+	var err error
+	if params.AfterEmail, params.AfterID, err = page.namePlace(); err != nil {
+		return nil, "", err
 	}
 	rows, err := s.q.MemberList(ctx, s.db, params)
 	if err != nil {
@@ -51,7 +46,7 @@ func (s *Store) SignInMember(ctx context.Context, email string) (*Key, error) {
 		return nil, wrap("member", "", err)
 	}
 	return &Key{
-		CustomerID: valid(row.CustomerID), Scope: row.Role, CustomerStatus: row.CustomerStatus, Email: row.Email, MemberID: valid(row.MemberID),
+		CustomerID: some(row.CustomerID), Scope: row.Role, CustomerStatus: row.CustomerStatus, Email: row.Email, MemberID: some(row.MemberID),
 	}, nil
 }
 
@@ -74,7 +69,7 @@ func (s *Store) SetMemberRole(ctx context.Context, id uuid.UUID, customer uuid.N
 	case row.DeletedAt != nil:
 		return nil, nil, fault.NotFound("member", id.String())
 	case etag != "" && etag != etagOf(row.Version):
-		return nil, nil, errChanged("member", id.String())
+		return nil, nil, errChanged("member", id.String(), etagOf(row.Version))
 	case row.Role == role:
 		return memberMessage(row), memberMessage(row), nil
 	}
@@ -98,7 +93,7 @@ func (s *Store) DeleteMember(ctx context.Context, id uuid.UUID, customer uuid.Nu
 	if err := s.q.MemberDelete(ctx, s.db, id); err != nil {
 		return nil, false, wrap("deleting member", id.String(), err)
 	}
-	err = s.q.SessionRevokeOfMember(ctx, s.db, valid(id))
+	err = s.q.SessionRevokeOfMember(ctx, s.db, some(id))
 	return memberMessage(row), true, wrap("ending sessions of member", id.String(), err)
 }
 
@@ -107,12 +102,4 @@ func memberMessage(row centraldb.Member) *adminv1.Member {
 		MemberId: row.MemberID.String(), CustomerId: row.CustomerID.String(), Email: row.Email, Role: row.Role,
 		CreatedAt: timestamppb.New(row.CreatedAt), CreatedBy: row.CreatedBy, LastSeenAt: stamp(row.LastSeenAt), Etag: etagOf(row.Version),
 	}
-}
-
-// etagOf names a version of a row.
-func etagOf(version int64) string { return strconv.FormatInt(version, 10) }
-
-// errChanged says that somebody was faster.
-func errChanged(kind, id string) error {
-	return fault.New(faultv1.Reason_REASON_CONFLICT, "%s %s was changed meanwhile: look again", kind, id).With("field", "etag")
 }

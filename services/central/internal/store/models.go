@@ -75,7 +75,7 @@ func (s *Store) Models(ctx context.Context, page Page) ([]*adminv1.Model, string
 	if err != nil {
 		return nil, "", wrap("listing", "models", err)
 	}
-	rows, token, err := Cut(page, rows, func(row centraldb.ModelListRow) Cursor { return dated(row.CreatedAt, row.ModelVersion) })
+	rows, token, err := Cut(page, rows, func(row centraldb.ModelListRow) Cursor { return dated("", row.CreatedAt, row.ModelVersion) })
 	if err != nil {
 		return nil, "", wrap("listing", "models", err)
 	}

@@ -117,11 +117,11 @@ func (s *Store) Optimizations(ctx context.Context, f OptimizationFilter, page Pa
 		return nil, "", wrap("listing", "optimizations", err)
 	}
 	rows, next, err := Cut(page, rows, func(row centraldb.OptimizationListRow) Cursor {
-		o := row.OptimizationHistory
+		o := row.Optimization
 		if bySavings {
 			return Cursor{Order: f.By(), Key: strconv.FormatFloat(value(o.EstimatedSavings), 'f', 2, 64), ID: o.OptimizationID.String()}
 		}
-		return timeCursor(f.By(), o.CreatedAt, o.OptimizationID)
+		return dated(f.By(), o.CreatedAt, o.OptimizationID.String())
 	})
 	if err != nil {
 		return nil, "", wrap("listing", "optimizations", err)
@@ -165,6 +165,15 @@ func (s *Store) Optimization(ctx context.Context, id uuid.UUID, customer uuid.Nu
 		return nil, wrap("optimization", id.String(), err)
 	}
 	return s.optimizationMessage(ctx, row, true)
+}
+
+// OptimizationOwned refuses an optimization that the customer does not have; any is found when customer is null.
+func (s *Store) OptimizationOwned(ctx context.Context, id uuid.UUID, customer uuid.NullUUID) error {
+	owned, err := s.q.OptimizationOwned(ctx, s.db, centraldb.OptimizationOwnedParams{OptimizationID: id, CustomerID: customer})
+	if err == nil && !owned {
+		err = fault.NotFound("optimization", id.String())
+	}
+	return wrap("optimization", id.String(), err)
 }
 
 // SetRequest stores what ml will be asked, and the cost then.
@@ -221,7 +230,7 @@ func (s *Store) FinishOptimization(ctx context.Context, id uuid.UUID, status, me
 }
 
 func (s *Store) optimizationMessage(ctx context.Context, joined optimizationRow, whole bool) (*adminv1.Optimization, error) {
-	row := joined.OptimizationHistory
+	row := joined.Optimization
 	id := row.OptimizationID.String()
 	msg := &adminv1.Optimization{
 		OptimizationId: id, ClusterId: row.ClusterID.String(), OptimizationType: row.OptimizationType, Status: row.Status,
@@ -269,7 +278,7 @@ func (s *Store) optimizationMessage(ctx context.Context, joined optimizationRow,
 	return msg, err
 }
 
-func waitingMessage(row centraldb.OptimizationHistory) *adminv1.Waiting {
+func waitingMessage(row centraldb.Optimization) *adminv1.Waiting {
 	if row.WaitingCode == "" {
 		return nil
 	}

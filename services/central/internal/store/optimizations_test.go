@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
@@ -222,5 +223,17 @@ func TestALockIsHeldByOneAndNeverTakesTheLastConnections(t *testing.T) {
 		case <-timeout:
 			t.Fatal("the holders of locks wait for each other's connections")
 		}
+	}
+}
+
+func TestWhatListsReadOfOptimizationsIsAllButWhatMLWasAsked(t *testing.T) {
+	h := newHouse(t)
+	rows, err := h.db.Pool.Query(t.Context(), `SELECT column_name::text FROM information_schema.columns h WHERE table_name = 'optimization_history'
+		AND NOT EXISTS (SELECT FROM information_schema.columns o WHERE o.table_name = 'optimizations' AND o.column_name = h.column_name)`)
+	must(t, err)
+	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	must(t, err)
+	if len(missing) != 1 || missing[0] != "request_data" {
+		t.Errorf("the view optimizations leaves out %v; after adding a column, make the view anew", missing)
 	}
 }

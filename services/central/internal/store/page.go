@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
@@ -46,7 +47,7 @@ func (c *Cursor) uuid() (uuid.NullUUID, error) {
 	if err != nil {
 		return uuid.NullUUID{}, badToken()
 	}
-	return uuid.NullUUID{UUID: id, Valid: true}, nil
+	return some(id), nil
 }
 
 // moment reads a cursor whose key is a time; the zero time without a cursor.
@@ -67,8 +68,9 @@ func badToken() error {
 
 func numbered(n int64) Cursor { return Cursor{ID: strconv.FormatInt(n, 10)} }
 
-func dated(at time.Time, id string) Cursor {
-	return Cursor{Key: at.UTC().Format(time.RFC3339Nano), ID: id}
+// dated is a place in a list by time.
+func dated(order string, at time.Time, id string) Cursor {
+	return Cursor{Order: order, Key: at.UTC().Format(time.RFC3339Nano), ID: id}
 }
 
 // maxPage is how much of a list is answered at most, and usualPage when nobody says how much.
@@ -111,6 +113,18 @@ func Cut[T any](page Page, rows []T, place func(T) Cursor) ([]T, string, error) 
 	return rows, base64.RawURLEncoding.EncodeToString(raw), err
 }
 
+// namePlace is where a list by name goes on; null: from the start.
+func (p Page) namePlace() (*string, uuid.UUID, error) {
+	if p.After == nil {
+		return nil, uuid.Nil, nil
+	}
+	id, err := uuid.Parse(p.After.ID)
+	if err != nil {
+		return nil, uuid.Nil, badToken()
+	}
+	return &p.After.Key, id, nil
+}
+
 // timePlace is where a list by time goes on; null: from the start.
 func (p Page) timePlace() (*time.Time, uuid.UUID, error) {
 	if p.After == nil {
@@ -122,4 +136,12 @@ func (p Page) timePlace() (*time.Time, uuid.UUID, error) {
 		return nil, uuid.Nil, badToken()
 	}
 	return &at, id, nil
+}
+
+// etagOf names a version of a row.
+func etagOf(version int64) string { return strconv.FormatInt(version, 10) }
+
+// errChanged says that somebody was faster, and which version is there now.
+func errChanged(kind, id, etag string) error {
+	return fault.New(faultv1.Reason_REASON_CONFLICT, "%s %s was changed meanwhile: look again", kind, id).With("field", "etag").With("etag", etag)
 }

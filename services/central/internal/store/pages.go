@@ -11,7 +11,6 @@ import (
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
-	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
 // RiskFor is how long what ml said of a node's risk is shown; it is asked again each hour.
@@ -64,7 +63,7 @@ func after(cursor *Cursor, by string, params *centraldb.NodePageParams) (err err
 		return nil
 	}
 	if params.AfterNumber, err = strconv.ParseFloat(cursor.Key, 64); err != nil {
-		return fault.Invalid("page_token", "must be the next_page_token of an earlier answer")
+		return badToken()
 	}
 	return nil
 }
@@ -189,9 +188,9 @@ func (s *Store) Events(ctx context.Context, cluster uuid.UUID, req *adminv1.List
 	}
 	params := centraldb.EventPageParams{ClusterID: cluster, Type: req.GetType(), ObjectName: req.GetObjectName(), MaxRows: int32(page.Limit) + 1}
 	if page.After != nil {
-		before, err := time.Parse(time.RFC3339Nano, page.After.Key)
+		before, err := page.After.moment()
 		if err != nil {
-			return nil, "", fault.Invalid("page_token", "must be the next_page_token of an earlier answer")
+			return nil, "", err
 		}
 		params.Before, params.BeforeID = &before, page.After.ID
 	}
@@ -200,7 +199,7 @@ func (s *Store) Events(ctx context.Context, cluster uuid.UUID, req *adminv1.List
 		return nil, "", wrap("listing events of cluster", cluster.String(), err)
 	}
 	rows, next, err := Cut(page, rows, func(row centraldb.EventPageRow) Cursor {
-		return Cursor{Key: row.LastSeen.UTC().Format(time.RFC3339Nano), ID: row.EventID}
+		return dated("", row.LastSeen, row.EventID)
 	})
 	if err != nil {
 		return nil, "", err

@@ -11,8 +11,6 @@ import (
 
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
-	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
-	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
 // PolicyScope is what a policy is for: a customer, or one of its clusters, or a namespace in that.
@@ -96,7 +94,7 @@ func (s *Store) SetPolicy(ctx context.Context, scope PolicyScope, values *adminv
 		}
 	}
 	if etag != "" && etag != before.GetEtag() {
-		return nil, nil, fault.New(faultv1.Reason_REASON_CONFLICT, "the policy was changed meanwhile").With("etag", before.GetEtag())
+		return nil, nil, errChanged("policy of customer", scope.Customer.String(), before.GetEtag())
 	}
 	if values == nil {
 		_, err := s.q.PolicyUnset(ctx, s.db, centraldb.PolicyUnsetParams{CustomerID: scope.Customer, ClusterID: scope.Cluster, Namespace: scope.Namespace})

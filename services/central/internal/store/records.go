@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,7 +55,7 @@ func (s *Store) UpdateCluster(ctx context.Context, customer uuid.NullUUID, req *
 			after = before
 			return nil
 		case req.GetEtag() != "" && req.GetEtag() != before.GetEtag():
-			return fault.New(faultv1.Reason_REASON_CONFLICT, "the cluster was changed meanwhile").With("etag", before.GetEtag())
+			return errChanged("cluster", cluster.String(), before.GetEtag())
 		}
 		row, err = tx.q.ClusterUpdate(ctx, tx.db, centraldb.ClusterUpdateParams{
 			ClusterName: req.GetClusterName(), LaunchTemplateID: text(req.GetLaunch().GetLaunchTemplateId()), SubnetIds: subnets, ClusterID: cluster,
@@ -81,11 +80,13 @@ type Departure struct {
 	Keys []uuid.UUID
 	// Asked: tasks that the agent has and was not told to stop yet.
 	Asked int
+	// Schedules that were enabled, and Asleep the workloads that sleep by them, and stay asleep.
+	Schedules, Asleep int
 	// Changed is false when it was disconnected before.
 	Changed bool
 }
 
-// DisconnectCluster ends a cluster's keys, tasks and interruptions, and forgets what ran there.
+// DisconnectCluster ends a cluster's keys, tasks, schedules and interruptions, and forgets what ran there.
 // Its history stays. What optimizations there do is not ended here.
 func (s *Store) DisconnectCluster(ctx context.Context, cluster uuid.UUID, customer uuid.NullUUID, why string) (left Departure, err error) {
 	err = s.InTx(ctx, func(tx *Store) error {
@@ -108,7 +109,11 @@ func (s *Store) DisconnectCluster(ctx context.Context, cluster uuid.UUID, custom
 }
 
 func (s *Store) leave(ctx context.Context, cluster uuid.UUID, why string, left *Departure) (err error) {
-	if left.Keys, err = s.q.KeyRevokeCluster(ctx, s.db, centraldb.KeyRevokeClusterParams{ClusterID: valid(cluster)}); err != nil {
+	if left.Keys, err = s.q.KeyRevokeCluster(ctx, s.db, centraldb.KeyRevokeClusterParams{ClusterID: some(cluster)}); err != nil {
+		return err
+	}
+	// Before the tasks: what a schedule writes just now is among them then.
+	if left.Schedules, left.Asleep, err = s.leaveSchedules(ctx, cluster); err != nil {
 		return err
 	}
 	asked, err := s.q.ClusterLeaveTasks(ctx, s.db, centraldb.ClusterLeaveTasksParams{ClusterID: cluster, CancelReason: text(why)})
@@ -154,7 +159,7 @@ func (s *Store) RotateAgentKey(ctx context.Context, cluster uuid.UUID, key NewKe
 		if err != nil {
 			return err
 		}
-		if made, err = tx.CreateKey(ctx, valid(customer), valid(cluster), key); err != nil {
+		if made, err = tx.CreateKey(ctx, some(customer), some(cluster), key); err != nil {
 			return err
 		}
 		but, err := uuid.Parse(made.GetApiKeyId())
@@ -162,9 +167,9 @@ func (s *Store) RotateAgentKey(ctx context.Context, cluster uuid.UUID, key NewKe
 			return err
 		}
 		if at.After(time.Now()) {
-			_, err = tx.q.KeyExpireCluster(ctx, tx.db, centraldb.KeyExpireClusterParams{ExpiresAt: at, ClusterID: valid(cluster), But: but})
+			_, err = tx.q.KeyExpireCluster(ctx, tx.db, centraldb.KeyExpireClusterParams{ExpiresAt: at, ClusterID: some(cluster), But: but})
 		} else {
-			ended, err = tx.q.KeyRevokeCluster(ctx, tx.db, centraldb.KeyRevokeClusterParams{ClusterID: valid(cluster), But: valid(but)})
+			ended, err = tx.q.KeyRevokeCluster(ctx, tx.db, centraldb.KeyRevokeClusterParams{ClusterID: some(cluster), But: some(but)})
 		}
 		return wrap("ending keys of cluster", cluster.String(), err)
 	})
@@ -184,7 +189,7 @@ func (s *Store) ClusterInstall(ctx context.Context, cluster uuid.UUID, customer 
 
 func recordMessage(row centraldb.Cluster) (*adminv1.ClusterRecord, error) {
 	record := &adminv1.ClusterRecord{
-		Cluster: clusterMessage(row), AgentVersion: row.AgentVersion, StateAgeSeconds: -1, Etag: strconv.FormatInt(row.Version, 10),
+		Cluster: clusterMessage(row), AgentVersion: row.AgentVersion, StateAgeSeconds: -1, Etag: etagOf(row.Version),
 		DisconnectedAt: stamp(row.DisconnectedAt),
 	}
 	if value(row.LaunchTemplateID) != "" {
@@ -208,5 +213,3 @@ func recordMessage(row centraldb.Cluster) (*adminv1.ClusterRecord, error) {
 	}
 	return record, nil
 }
-
-func valid(id uuid.UUID) uuid.NullUUID { return uuid.NullUUID{UUID: id, Valid: true} }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
-	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
-	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
 
 // Schedule is office hours of some workloads, and how far they are.
@@ -79,12 +77,9 @@ const ScheduleOrder = "name"
 // Schedules lists a customer's, or all, by name.
 func (s *Store) Schedules(ctx context.Context, customer, cluster uuid.NullUUID, page Page) ([]*Schedule, string, error) {
 	params := centraldb.ScheduleListParams{CustomerID: customer, ClusterID: cluster, MaxRows: int32(page.Limit) + 1}
-	if page.After != nil {
-		id, err := uuid.Parse(page.After.ID)
-		if err != nil {
-			return nil, "", badToken()
-		}
-		params.AfterName, params.AfterID = &page.After.Key, id
+	var err error
+	if params.AfterName, params.AfterID, err = page.namePlace(); err != nil {
+		return nil, "", err
 	}
 	rows, err := s.q.ScheduleList(ctx, s.db, params)
 	if err != nil {
@@ -114,7 +109,7 @@ func (s *Store) UpdateSchedule(ctx context.Context, id uuid.UUID, set *adminv1.S
 		return nil, err
 	}
 	if set.GetEtag() != before.Etag {
-		return nil, fault.New(faultv1.Reason_REASON_CONFLICT, "the schedule was changed meanwhile").With("etag", before.Etag)
+		return nil, errChanged("schedule", id.String(), before.Etag)
 	}
 	detail, err := terms(set)
 	if err != nil {
@@ -163,6 +158,16 @@ func (s *Store) SaveSchedule(ctx context.Context, one *Schedule) error {
 	return wrap("writing schedule", one.ID.String(), s.q.ScheduleSave(ctx, s.db, centraldb.ScheduleSaveParams{
 		ScheduleID: one.ID, Phase: one.Phase, HeldBecause: one.HeldBecause, Generation: one.Generation, RetryAt: momentOrNil(one.RetryAt),
 	}))
+}
+
+// leftAsleep is what is said of schedules and runs of a cluster that was disconnected.
+const leftAsleep = "the cluster was disconnected; what sleeps stays asleep until somebody scales it by hand, to the replicas " +
+	"that its annotation cloudoptim.io/replicas-before-sleep says"
+
+// leaveSchedules ends all schedules of a cluster, and returns how many were enabled and how many workloads sleep.
+func (s *Store) leaveSchedules(ctx context.Context, cluster uuid.UUID) (schedules, asleep int, err error) {
+	row, err := s.q.ScheduleLeave(ctx, s.db, centraldb.ScheduleLeaveParams{ClusterID: cluster, Why: leftAsleep})
+	return int(row.Schedules), int(row.Workloads), err
 }
 
 func schedule(row centraldb.Schedule) (*Schedule, error) {

@@ -37,7 +37,7 @@ func (s *Store) OpenSessionOf(ctx context.Context, o Opening) (*Session, error) 
 		o.KubernetesVersion = string(runes[:maxVersion])
 	}
 	row, err := s.q.ClusterSessionOpen(ctx, s.db, centraldb.ClusterSessionOpenParams{
-		SessionID: uuid.NullUUID{UUID: id, Valid: true}, SessionReplica: text(o.Replica), K8sVersion: o.KubernetesVersion, ClusterID: o.Cluster,
+		SessionID: some(id), SessionReplica: text(o.Replica), K8sVersion: o.KubernetesVersion, ClusterID: o.Cluster,
 		SessionAgentID: o.AgentID, LeaderEpoch: o.LeaderEpoch, AgentVersion: o.Version,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

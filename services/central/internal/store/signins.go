@@ -23,7 +23,7 @@ func (s *Store) SignedInBy(ctx context.Context, hash []byte) (*Key, error) {
 	}
 	key := &Key{
 		ID: row.ApiKeyID, CustomerID: row.CustomerID, Scope: row.Scope, ExpiresAt: &row.ExpiresAt, CustomerStatus: row.CustomerStatus,
-		Prefix: row.Prefix, Description: row.Description, Email: row.Email, SessionID: valid(row.SessionID), MemberID: row.MemberID,
+		Prefix: row.Prefix, Description: row.Description, Email: row.Email, SessionID: some(row.SessionID), MemberID: row.MemberID,
 		SeenAt: row.LastSeenAt,
 	}
 	if row.Ended {

@@ -174,7 +174,9 @@ func (s *Store) ScheduleRuns(ctx context.Context, id uuid.UUID, page Page) ([]*a
 	if err != nil {
 		return nil, "", wrap("listing runs of schedule", id.String(), err)
 	}
-	rows, next, err := Cut(page, rows, func(row centraldb.ScheduleRun) Cursor { return timeCursor(ScheduleRunOrder, row.StartedAt, row.RunID) })
+	rows, next, err := Cut(page, rows, func(row centraldb.ScheduleRun) Cursor {
+		return dated(ScheduleRunOrder, row.StartedAt, row.RunID.String())
+	})
 	if err != nil {
 		return nil, "", wrap("listing runs of schedule", id.String(), err)
 	}

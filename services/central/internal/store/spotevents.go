@@ -42,7 +42,7 @@ func (s *Store) AddSaid(ctx context.Context, said Said) (bool, error) {
 	if err != nil {
 		return false, wrap("encoding the event of instance", said.InstanceID, err)
 	}
-	cluster := uuid.NullUUID{UUID: said.Cluster, Valid: true}
+	cluster := some(said.Cluster)
 	n, err := s.q.SpotEventCreate(ctx, s.db, centraldb.SpotEventCreateParams{
 		ClusterID: cluster, InstanceID: said.InstanceID, EventType: said.Type, InterruptionTime: moment(said.Time),
 		ActionTaken: text(said.Action), Metadata: raw, DedupKey: said.Key, InterruptionID: said.Interruption, NodeName: said.Node,
@@ -67,7 +67,7 @@ func (s *Store) AddSaid(ctx context.Context, said Said) (bool, error) {
 func (s *Store) ActOn(ctx context.Context, id uuid.UUID, state, action, replacement string) error {
 	return wrap("writing the events of interruption", id.String(), s.q.SpotEventAct(ctx, s.db, centraldb.SpotEventActParams{
 		State: state, ActionTaken: text(action), ReplacementInstanceID: text(replacement),
-		InterruptionID: uuid.NullUUID{UUID: id, Valid: true},
+		InterruptionID: some(id),
 	}))
 }
 
@@ -89,7 +89,7 @@ func (s *Store) SpotEvents(ctx context.Context, cluster, customer uuid.NullUUID,
 	if err != nil {
 		return nil, "", wrap("listing", "spot events", err)
 	}
-	rows, token, err := Cut(page, rows, func(row centraldb.SpotEvent) Cursor { return dated(row.ReceivedAt, row.EventID.String()) })
+	rows, token, err := Cut(page, rows, func(row centraldb.SpotEvent) Cursor { return dated("", row.ReceivedAt, row.EventID.String()) })
 	if err != nil {
 		return nil, "", wrap("listing", "spot events", err)
 	}
@@ -106,7 +106,7 @@ func (s *Store) SpotEvents(ctx context.Context, cluster, customer uuid.NullUUID,
 
 // SpotEventOf is the worst that was said of an interruption; nil: nothing is kept.
 func (s *Store) SpotEventOf(ctx context.Context, id uuid.UUID) (*fleetv1.SpotEvent, error) {
-	row, err := s.q.SpotEventOf(ctx, s.db, uuid.NullUUID{UUID: id, Valid: true})
+	row, err := s.q.SpotEventOf(ctx, s.db, some(id))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -173,7 +172,7 @@ func (s *Store) Stops(ctx context.Context, customer, cluster uuid.NullUUID, lift
 	if err != nil {
 		return nil, "", wrap("listing", "stops", err)
 	}
-	rows, next, err := Cut(page, rows, func(row centraldb.Stop) Cursor { return timeCursor(StopOrder, row.CreatedAt, row.StopID) })
+	rows, next, err := Cut(page, rows, func(row centraldb.Stop) Cursor { return dated(StopOrder, row.CreatedAt, row.StopID.String()) })
 	if err != nil {
 		return nil, "", wrap("listing", "stops", err)
 	}
@@ -230,9 +229,4 @@ func stopMessage(row centraldb.Stop) *adminv1.Stop {
 		Reason: row.Reason, IncludeInterruptions: row.IncludeInterruptions, CreatedAt: timestamppb.New(row.CreatedAt), CreatedBy: row.CreatedBy,
 		LiftedAt: stamp(row.LiftedAt), LiftedBy: row.LiftedBy, LiftReason: row.LiftReason, DrainsCancelled: row.DrainsCancelled,
 	}
-}
-
-// timeCursor is a place in a list by time.
-func timeCursor(order string, at time.Time, id uuid.UUID) Cursor {
-	return Cursor{Order: order, Key: at.UTC().Format(time.RFC3339Nano), ID: id.String()}
 }

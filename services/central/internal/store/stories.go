@@ -97,7 +97,7 @@ func (s *Store) Story(ctx context.Context, id uuid.UUID) (*Story, error) {
 	if err != nil {
 		return nil, wrap("optimization", id.String(), err)
 	}
-	row := found.OptimizationHistory
+	row := found.Optimization
 	story := &Story{
 		ID: id, Cluster: row.ClusterID, Type: row.OptimizationType, Status: row.Status, Step: int(row.CurrentStep),
 		Generation: int(row.Generation), Options: &adminv1.OptimizationOptions{}, Request: &mlv1.DecisionRequest{},
@@ -108,7 +108,11 @@ func (s *Store) Story(ctx context.Context, id uuid.UUID) (*Story, error) {
 	if row.PromisedSavings != nil && row.PromisedDrains != nil {
 		story.Promise = &Promise{Savings: *row.PromisedSavings, Drains: int(*row.PromisedDrains)}
 	}
-	if err := errors.Join(decode(row.Options, story.Options), decode(row.RequestData, story.Request)); err != nil {
+	request, err := s.q.OptimizationRequest(ctx, s.db, id)
+	if err != nil {
+		return nil, wrap("reading the request of optimization", id.String(), err)
+	}
+	if err := errors.Join(decode(row.Options, story.Options), decode(request, story.Request)); err != nil {
 		return nil, wrap("reading optimization", id.String(), err)
 	}
 	steps, err := s.q.OptimizationSteps(ctx, s.db, id)

@@ -1,4 +1,4 @@
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent, retainSearchParams } from '@tanstack/react-router'
+import { Navigate, createRootRoute, createRoute, createRouter, lazyRouteComponent, retainSearchParams } from '@tanstack/react-router'
 import { Crashed, NotFound } from './shell/Lost'
 import { Root } from './shell/Root'
 
@@ -23,6 +23,8 @@ const root = createRootRoute({
 const at = () => root
 
 const routes = [
+  // Whoever gets here is signed in: the shell shows the sign-in page to the others, at whatever address.
+  createRoute({ getParentRoute: at, path: '/sign-in', component: () => <Navigate to="/" replace /> }),
   createRoute({ getParentRoute: at, path: '/', component: lazyRouteComponent(() => import('./pages/overview/Overview'), 'Overview') }),
   createRoute({
     getParentRoute: at,

@@ -1877,7 +1877,7 @@ export interface ScheduleRun {
   finished_at?: string | null
   /** running, completed, failed. */
   status: string
-  /** calendar, holiday, exception, wake_now, deleted. */
+  /** calendar, holiday, exception, wake_now, disabled, deleted. */
   reason: string
   /** Workloads scaled. */
   workloads: number
@@ -2263,7 +2263,9 @@ export interface Rpcs {
   /** DisconnectCluster ends its agent's keys and everything that runs there, for good; its
    * history stays. Optimizations are cancelled. As their nodes cannot be drained or
    * uncordoned any more, what is left of them, instances and cordons, is in their
-   * error_message; cancel them first to have it rolled back. Repeating it changes nothing. */
+   * error_message; cancel them first to have it rolled back. Schedules are disabled, and
+   * what sleeps by them stays asleep: wake it first, or scale it by hand to the replicas
+   * that its annotation cloudoptim.io/replicas-before-sleep says. Repeating it changes nothing. */
   'InventoryService/DisconnectCluster': { args: { cluster_id: string } & Input<InventoryServiceDisconnectClusterBody>; answer: ClusterRecord }
   /** GetClusterEstimate says what each engine would save here: the newest dry run of
    * each kind, made within seconds of the first inventory. */
@@ -2328,7 +2330,8 @@ export interface Rpcs {
   'AdminService/ShadowModel': { args: { model_version: string }; answer: Model }
   /** TriggerOptimization starts one; the answer is its first state. How far it goes
    * is the policy's to say: in mode automatic it runs, in approve it waits for
-   * approval once it has a plan, in recommend and read_only it is a dry run. */
+   * approval once it has a plan, in recommend the plan is kept and nobody may
+   * start it, in read_only it is a dry run. */
   'AdminService/TriggerOptimization': { args: {  } & Input<TriggerOptimizationRequest>; answer: Optimization }
   /** ListOptimizations lists the newest first. */
   'AdminService/ListOptimizations': { args: { cluster_id?: string; page_size?: number; page_token?: string; status?: string; optimization_type?: string; approval?: string; include_dry_runs?: boolean; order_by?: string }; answer: Optimization[] }

@@ -35,7 +35,7 @@ export function Alerts({ clusters }: { clusters: Cluster[] }) {
   const alerts: Alert[] = []
   for (const stop of stops.data ?? [])
     alerts.push({ key: stop.stop_id, bad: true, text: `Stopped in ${many(stop.clusters, 'cluster')}: ${stop.reason}`, at: stop.created_at })
-  if (ml.data && ml.data.status !== 'healthy') alerts.push({ key: 'ml', bad: ml.data.status === 'unhealthy', text: ml.data.status === 'unhealthy' ? 'The decision server is unhealthy: new plans wait.' : 'The decision server is degraded: what it rests on is old or missing, which its plans’ confidence shows.' })
+  if (ml.data && ml.data.status !== 'healthy') alerts.push({ key: 'ml', bad: ml.data.status === 'unhealthy', text: ml.data.status === 'unhealthy' ? 'The decision server does not answer: new plans wait.' : 'The decision server works with old prices or models: its plans say so with less confidence.' })
   for (const each of clusters) {
     if (cluster && each.cluster_id !== cluster) continue
     const link = (

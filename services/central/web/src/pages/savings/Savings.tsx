@@ -107,7 +107,7 @@ function All({ data }: { data: GetSavingsHistoryResponse }) {
           <Stat label="Saved" value={money(total.saved)} tone={total.saved > 0 ? 'ok' : total.saved < 0 ? 'bad' : undefined} note={`${percent(total.baseline > 0 ? total.saved / total.baseline : 0)} of what it would have cost`} formula="baseline − actual" />
           <Stat label="Paid" value={money(total.actual)} note="by the prices of each hour" formula="Σ node-hours × the price of that hour" />
           <Stat label="Without CloudOptim" value={money(total.baseline)} note="baseline" formula="What the same pods would have cost on the nodes that were there before" />
-          <Stat label="On spot" value={percent(hours > 0 ? total.spot_node_hours / hours : 0)} note={`of ${decimal(hours, 0)} node-hours`} />
+          <Stat label="On spot" value={percent(hours > 0 ? total.spot_node_hours / hours : 0)} note={`of ${decimal(hours, hours < 10 ? 1 : 0)} node-hours`} />
         </dl>
         {(total.coverage < 0.995 || total.unpriced_node_hours > 0) && (
           <p className="mt-4 flex items-center gap-2 text-sm text-warn">

@@ -30,6 +30,7 @@ export function SignIn() {
         <div className="flex w-full max-w-sm flex-col gap-5">
           <Mark size={34} className="text-accent lg:hidden" />
           <h1 className="text-xl font-semibold tracking-tight">Sign in</h1>
+          <Refused />
           {options.data?.oidc && (
             <>
               <a href={options.data.oidc_url} className={buttonClass('primary')}>
@@ -45,6 +46,28 @@ export function SignIn() {
         </div>
       </main>
     </div>
+  )
+}
+
+const refusals: Record<string, string> = {
+  not_a_member: 'You are known to your identity provider, but not a member here. Ask an admin of your company to add you.',
+  declined: 'Signing in was declined at your identity provider.',
+  expired: 'Signing in took too long, or was begun in another browser. Try again.',
+  email_not_verified: 'Your identity provider has not verified your e-mail address.',
+  unavailable: 'Your identity provider cannot be reached. Try again in a minute.',
+  rate_limited: 'Too many attempts to sign in. Try again in a minute.',
+}
+
+/** Why signing in with an identity provider failed: central sends the browser back with the reason in the address. */
+function Refused() {
+  const said = new URLSearchParams(location.search)
+  const code = said.get('error')
+  if (!code) return null
+  return (
+    <p role="alert" className="rounded-md border border-bad/40 bg-bad-soft px-3 py-2 text-sm">
+      {refusals[code] ?? 'Signing in did not work. Try again.'}
+      {said.get('request_id') && <span className="mt-1 block font-mono text-xs text-ink-2">{said.get('request_id')}</span>}
+    </p>
   )
 }
 
