@@ -197,7 +197,7 @@ function News({ each, day, cluster }: { each: StreamResponse; day: boolean; clus
   const at = moment(each.timestamp)
   const tone = each.severity === 'error' ? 'bad' : each.severity === 'warning' ? 'warn' : undefined
   return (
-    <div className="grid h-full grid-cols-[9.5rem_1.5rem_minmax(0,1fr)_10rem_6.5rem] items-center gap-3 px-4">
+    <div className="grid h-full grid-cols-[9rem_1.5rem_minmax(0,1fr)_10rem_6.5rem] items-center gap-3 px-4">
       <time dateTime={at?.toISOString()} title={`${atLocal(at)}\n${atUTC(at)}`} className="text-sm whitespace-nowrap text-ink-3">
         {day && <span className="font-medium text-ink-2">{onDay(at)} </span>}
         {atClock(at)}

@@ -67,8 +67,7 @@ function Step({ step, last }: { step: OptimizationStep; last: boolean }) {
             <Took step={step} />
           </span>
         </div>
-        {/* Of a step that goes on it is what is left to do. */}
-        {step.error && <p className={cx('text-sm break-words', step.status === 'failed' ? 'text-bad' : 'text-ink-2')}>{step.error}</p>}
+        {step.error && <p className={cx('text-sm break-words', step.status === 'running' ? 'text-ink-2' : 'text-bad')}>{step.error}</p>}
         {facts.length > 0 && (
           <p className="text-sm break-words text-ink-3">
             {facts
