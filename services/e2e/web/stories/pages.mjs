@@ -26,6 +26,9 @@ const pages = () => [
   ...['company', 'members', 'keys', 'about'].map((tab) => ['/settings', `settings-${tab}`, `/settings?tab=${tab}`]),
 ]
 
+/** What those see who are not signed in, whatever the address. */
+const signInPage = [['/sign-in', 'sign-in', '/']]
+
 /** Pages that are the staff's alone, as they see them. */
 const staffPages = () => [
   ['/models', 'models', '/models'],
@@ -36,7 +39,7 @@ const staffPages = () => [
 test('every page of the router is among those that are looked at', () => {
   const routes = [...router.matchAll(/path: '([^']+)'/g)].map(([, path]) => path)
   assert.ok(routes.length > 5)
-  const looked = new Set([...pages(), ...staffPages()].map(([route]) => route))
+  const looked = new Set([...signInPage, ...pages(), ...staffPages()].map(([route]) => route))
   assert.deepEqual(routes.filter((route) => !looked.has(route)), [])
 })
 
@@ -45,11 +48,14 @@ for (const theme of ['light', 'dark']) {
     const admin = await person(undefined, { colorScheme: theme })
     await admin.page.goto('/')
     await see(admin.page.getByLabel('API key'))
-    const faults = await look(admin, [['', 'sign-in', '/']], theme)
+    const faults = await look(admin, signInPage, theme)
     await admin.signIn(adminKey)
-    faults.push(...(await look(admin, pages(), theme)))
+    const colleague = await person(adminKey, { colorScheme: theme })
     await world.staff.page.emulateMedia({ colorScheme: theme })
-    faults.push(...(await look(world.staff, staffPages(), theme)))
+    const all = pages()
+    const half = all.length / 2
+    const found = await Promise.all([look(admin, all.slice(0, half), theme), look(colleague, all.slice(half), theme), look(world.staff, staffPages(), theme)])
+    faults.push(...found.flat())
     assert.deepEqual(faults, [])
   })
 }

@@ -106,8 +106,12 @@ test('approved, its steps move on the screen; a stop halts the drains; lifted, i
 
 test('the savings page shows what came of it', async () => {
   const { page } = world.admin
-  await page.goto('/savings?tab=decisions')
   const row = page.getByRole('row').filter({ hasText: 'Spot mix' })
+  await until('the plan is metered, which is done each minute', async () => {
+    await page.goto('/savings?tab=decisions')
+    await see(page.getByText(/^(Spot mix in|No plan has been carried out yet)/).or(row), 5)
+    return (await row.count()) > 0
+  }, 100)
   await see(row.getByText(/\$[\d,.]+/))
   await see(row.getByText('Still saves'))
   await page.goto('/')

@@ -1,5 +1,5 @@
 import { Dialog as Radix } from 'radix-ui'
-import type { ReactNode } from 'react'
+import { useState, type ReactNode } from 'react'
 import { Button } from './Button'
 import { cx } from './cx'
 
@@ -16,6 +16,13 @@ interface Props {
 
 /** A dialog over the page; Escape and the cross close it. */
 export function Dialog({ open, onClose, title, about, children, actions, wide }: Props) {
+  // What had the focus before: a field inside takes it as it appears, and nothing else knows where to give it back.
+  const [was, setWas] = useState(false)
+  const [from, setFrom] = useState<Element | null>(null)
+  if (open !== was) {
+    setWas(open)
+    if (open) setFrom(document.activeElement)
+  }
   return (
     <Radix.Root open={open} onOpenChange={(now) => !now && onClose()}>
       <Radix.Portal>
@@ -24,6 +31,10 @@ export function Dialog({ open, onClose, title, about, children, actions, wide }:
           onOpenAutoFocus={(event) => {
             event.preventDefault()
             ;(event.currentTarget as HTMLElement | null)?.focus()
+          }}
+          onCloseAutoFocus={(event) => {
+            event.preventDefault()
+            if (from instanceof HTMLElement) from.focus()
           }}
           className={cx(
             'rise fixed top-[12vh] outline-none left-1/2 z-40 flex max-h-[80vh] w-[calc(100vw-2rem)] -translate-x-1/2 flex-col rounded-lg border border-line bg-panel shadow-high',
