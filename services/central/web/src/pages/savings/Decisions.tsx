@@ -11,6 +11,7 @@ import { Chart, frame, type Draw } from '@/ui/Chart'
 import { DataTable, type Column } from '@/ui/DataTable'
 import { Empty } from '@/ui/Empty'
 import { Time } from '@/ui/Time'
+import { metered } from './metered'
 
 function Miss({ error, promised }: { error: number; promised: number }) {
   if (promised <= 0) return <span className="text-ink-3">–</span>
@@ -66,7 +67,7 @@ export function Decisions() {
   const [filters, set] = useFilters<'sort'>()
   const { cluster } = useScope()
   const navigate = useNavigate()
-  const { items: rows, ...list } = usePages('SavingsService/ListDecisionSavings', useMemo(() => ({ cluster_id: cluster, page_size: 200 }), [cluster]))
+  const { items: rows, ...list } = usePages('SavingsService/ListDecisionSavings', useMemo(() => ({ cluster_id: cluster, page_size: 200 }), [cluster]), { every: metered })
   const promised = rows.reduce((sum, row) => sum + row.promised_so_far, 0)
   const realised = rows.reduce((sum, row) => sum + row.realised, 0)
   const draw = useMemo(() => dots(rows), [rows])

@@ -17,6 +17,7 @@ import { Time } from '@/ui/Time'
 import { Decisions } from './Decisions'
 import { Mechanism } from './Mechanism'
 import { SavingsChart } from './SavingsChart'
+import { metered } from './metered'
 
 const mechanisms = ['spot_optimize', 'bin_pack', 'rightsize', 'schedule', 'interruption']
 const spans: [days: string, text: string][] = [
@@ -39,7 +40,7 @@ export function Savings() {
   const { cluster } = useScope()
   const days = spans.some(([value]) => value === filters.days) ? filters.days! : '30'
   const args = useMemo(() => ({ cluster_id: cluster, start: startOf(days) }), [cluster, days])
-  const history = useAsk('SavingsService/GetSavingsHistory', args)
+  const history = useAsk('SavingsService/GetSavingsHistory', args, { every: metered })
   const tab = filters.tab ?? 'all'
   const query = new URLSearchParams(Object.entries(args).filter((entry): entry is [string, string] => Boolean(entry[1]))).toString()
   return (
