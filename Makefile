@@ -28,7 +28,7 @@ test: deps build lab ## all tests, the end-to-end stories included
 soak: deps build lab ## the failures that take minutes: ten thousand agents, thousands of pods, bursts
 	@files=$$(git ls-files '*soak_test.go'); \
 	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | paste -sd'|'); \
-	go test -tags soak -count=1 -p 1 -timeout 15m -run "^($$tests)\$$" $$(dirname $$files | sort -u | sed 's,^,./,')
+	go test -tags soak -count=1 -p 1 -timeout 25m -run "^($$tests)\$$" $$(dirname $$files | sort -u | sed 's,^,./,')
 
 .PHONY: check
 check: generate clean-tree lint breaking test soak ## what CI runs: generate, clean tree, lint, breaking, test, soak

@@ -189,7 +189,7 @@ func storm(t *testing.T, n, perSecond int) time.Duration {
 	back := func(what string) []time.Duration {
 		began := time.Now()
 		var took []time.Duration
-		limit := time.After(4 * time.Minute)
+		limit := time.After(8 * time.Minute)
 		for len(took) < n {
 			select {
 			case word := <-words:
@@ -214,7 +214,7 @@ func storm(t *testing.T, n, perSecond int) time.Duration {
 	go func() { _ = second.server.Server.Serve(lis) }()
 	took := back("after the loss")
 	slices.Sort(took)
-	for deadline := time.Now().Add(time.Minute); ; <-time.After(200 * time.Millisecond) {
+	for deadline := time.Now().Add(4 * time.Minute); ; <-time.After(200 * time.Millisecond) {
 		var done int
 		must(t, h.db.Pool.QueryRow(t.Context(), "SELECT count(*) FROM tasks WHERE status = 'success'").Scan(&done))
 		if done == n {
