@@ -299,15 +299,19 @@ func (l *line) quiet(t *testing.T, d time.Duration) {
 	}
 }
 
-// ended waits for the end of the stream and returns why.
+// ended waits for the end of the stream, whatever comes before it, and returns why.
 func (l *line) ended(t *testing.T) error {
 	t.Helper()
-	select {
-	case err := <-l.end:
-		return err
-	case <-time.After(10 * time.Second):
-		t.Fatal("the stream did not end")
-		return nil
+	patience := time.After(10 * time.Second)
+	for {
+		select {
+		case err := <-l.end:
+			return err
+		case <-l.in:
+		case <-patience:
+			t.Fatal("the stream did not end")
+			return nil
+		}
 	}
 }
 

@@ -79,7 +79,11 @@ func (w *world) report(t *testing.T, from, to float64, skip func(at time.Time) b
 			rows = append(rows, []any{w.cluster, at, int32(10), int32(6), int32(4), 40.0, 160.0, 20.0, 80.0, pods + 2, pods, int32(2), 1.5})
 		}
 	}
-	_, err := w.db.Pool.CopyFrom(t.Context(), pgx.Identifier{"cluster_metrics"}, []string{
+	// As the superuser: nobody whom row-level security binds may COPY.
+	admin, err := pgx.Connect(t.Context(), w.db.AdminDSN)
+	must(t, err)
+	defer func() { _ = admin.Close(context.WithoutCancel(t.Context())) }()
+	_, err = admin.CopyFrom(t.Context(), pgx.Identifier{"cluster_metrics"}, []string{
 		"cluster_id", "at", "total_nodes", "spot_nodes", "on_demand_nodes", "total_cpu", "total_memory_gb", "allocated_cpu", "allocated_memory_gb",
 		"total_pods", "running_pods", "pending_pods", "cost_per_hour",
 	}, pgx.CopyFromRows(rows))
