@@ -35,7 +35,7 @@ BEGIN
         mine := array_append(mine, 'customer_id = (SELECT tenant_customer())');
     END IF;
     IF by_cluster AND walled <> 'clusters'::regclass THEN
-        owned := 'cluster_id IN (SELECT c.cluster_id FROM clusters c WHERE c.customer_id = (SELECT tenant_customer()))';
+        owned := format('EXISTS (SELECT FROM clusters c WHERE c.cluster_id = %s.cluster_id AND c.customer_id = (SELECT tenant_customer()))', walled);
         mine := array_append(mine, CASE WHEN by_customer THEN '(customer_id IS NULL AND ' || owned || ')' ELSE owned END);
     END IF;
     IF mine = '{}' THEN
