@@ -1338,7 +1338,7 @@ func (q *Queries) OptimizationUsage(ctx context.Context, db DBTX, clusterID uuid
 
 const optimizationWait = `-- name: OptimizationWait :execrows
 UPDATE optimization_history SET waiting_code = $1, waiting_message = $2, waiting_until = $3::timestamptz,
-    waiting_since = CASE WHEN waiting_code = $1 THEN waiting_since ELSE now() END
+    waiting_since = coalesce(waiting_since, now())
 WHERE optimization_id = $4 AND status IN ('pending', 'executing')
   AND (waiting_code, waiting_message, coalesce(waiting_until, 'infinity')) IS DISTINCT FROM ($1, $2, coalesce($3::timestamptz, 'infinity'))
 `
@@ -1350,7 +1350,8 @@ type OptimizationWaitParams struct {
 	OptimizationID uuid.UUID
 }
 
-// No row: it waits for the same already.
+// No row: it waits for the same already. What follows on another wait counts from where that began, or the time
+// before would cost patience.
 func (q *Queries) OptimizationWait(ctx context.Context, db DBTX, arg OptimizationWaitParams) (int64, error) {
 	result, err := db.Exec(ctx, optimizationWait,
 		arg.Code,

@@ -93,9 +93,10 @@ WHERE optimization_id = @optimization_id AND generation = @generation AND status
   AND approval NOT IN ('awaiting', 'snoozed', 'recommended');
 
 -- name: OptimizationWait :execrows
--- No row: it waits for the same already.
+-- No row: it waits for the same already. What follows on another wait counts from where that began, or the time
+-- before would cost patience.
 UPDATE optimization_history SET waiting_code = @code, waiting_message = @message, waiting_until = sqlc.narg(until)::timestamptz,
-    waiting_since = CASE WHEN waiting_code = @code THEN waiting_since ELSE now() END
+    waiting_since = coalesce(waiting_since, now())
 WHERE optimization_id = @optimization_id AND status IN ('pending', 'executing')
   AND (waiting_code, waiting_message, coalesce(waiting_until, 'infinity')) IS DISTINCT FROM (@code, @message, coalesce(sqlc.narg(until)::timestamptz, 'infinity'));
 

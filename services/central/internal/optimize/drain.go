@@ -3,6 +3,7 @@ package optimize
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
@@ -16,6 +17,9 @@ import (
 const (
 	taskWithin          = 5 * time.Minute
 	defaultDrainTimeout = 15 * time.Minute
+	// standsFor is how long a plan that has begun may stand still and be gone on with: the cluster has
+	// outgrown one that waited longer, and the next plan does what is left.
+	standsFor = 2 * time.Hour
 )
 
 // drain cordons every node to take away, then drains a few at a time. A node
@@ -31,6 +35,9 @@ func (r *run) drain(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if held == nil {
+		if err := r.leaveRest(ctx, nodes); err != nil {
+			return outcome{}, err
+		}
 		if wait, err := r.prepare(ctx, nodes); err != nil || wait != nil {
 			return *orDone(wait), err
 		}
@@ -53,6 +60,35 @@ func (r *run) drain(ctx context.Context) (outcome, error) {
 	return r.drained(ctx, nodes, held)
 }
 
+// leaveRest keeps the nodes whose drain has not begun, once the story has stood still for too long in the
+// middle of its drains.
+func (r *run) leaveRest(ctx context.Context, nodes []store.Replaced) error {
+	if r.story.Waiting == nil || noneBegun(nodes) {
+		return nil
+	}
+	stood := time.Since(r.story.Waiting.GetSince().AsTime())
+	if stood < standsFor {
+		return nil
+	}
+	why := fmt.Sprintf("the plan stood still for %s (%s): what it had not begun is left to a newer one",
+		stood.Round(time.Minute), r.story.Waiting.GetCode())
+	for i, node := range nodes {
+		if node.Status != "pending" {
+			continue
+		}
+		if err := r.keep(ctx, node, why); err != nil {
+			return err
+		}
+		nodes[i].Status = "kept"
+	}
+	return nil
+}
+
+// noneBegun says that no drain has begun.
+func noneBegun(nodes []store.Replaced) bool {
+	return !slices.ContainsFunc(nodes, func(n store.Replaced) bool { return n.Status != "pending" || n.Round > 0 })
+}
+
 // prepare rechecks the plan before the first node is touched, and cordons.
 func (r *run) prepare(ctx context.Context, nodes []store.Replaced) (*outcome, error) {
 	if stop, err := r.recheck(ctx, nodes); err != nil || stop != nil {
@@ -72,10 +108,8 @@ func orDone(o *outcome) *outcome {
 // still fits: the state is fresh, everything that was launched is there, and the
 // cluster's rules allow it.
 func (r *run) recheck(ctx context.Context, nodes []store.Replaced) (*outcome, error) {
-	for _, node := range nodes {
-		if node.Status != "pending" || node.Round > 0 {
-			return nil, nil
-		}
+	if !noneBegun(nodes) {
+		return nil, nil
 	}
 	policy, err := guard.PolicyOf(ctx, r.Store, r.story.Cluster)
 	if err != nil {

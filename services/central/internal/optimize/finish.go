@@ -36,7 +36,7 @@ func (r *run) terminate(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if left > 0 {
-		return waiting(500*time.Millisecond, "%d of %d terminated nodes are still there", left, len(ids)), nil
+		return waiting(r.patrol(), "%d of %d terminated nodes are still there", left, len(ids)), nil
 	}
 	return outcome{detail: map[string]any{"instances": ids}}, nil
 }
@@ -63,6 +63,9 @@ func (r *run) endDrained(ctx context.Context, nodes []store.Replaced) ([]string,
 	}
 	return ids, r.noteTerminated(ctx, ids, names)
 }
+
+// patrol is how soon to look again for what EC2 was asked to end: each time asks it anew, and its calls are limited.
+func (r *run) patrol() time.Duration { return min(max(r.age()/10, 500*time.Millisecond), maxBackoff) }
 
 // stillThere counts instances that are still nodes.
 func (r *run) stillThere(ctx context.Context, ids []string) (int, error) {
@@ -180,7 +183,7 @@ func (r *run) endLaunched(ctx context.Context, drains progress) (outcome, error)
 		return outcome{}, err
 	}
 	if left > 0 {
-		return waiting(500*time.Millisecond, "%d of %d new nodes are still there", left, len(end)), nil
+		return waiting(r.patrol(), "%d of %d new nodes are still there", left, len(end)), nil
 	}
 	return outcome{detail: map[string]any{"terminated": end, "kept": keep}}, nil
 }

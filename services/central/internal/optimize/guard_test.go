@@ -391,6 +391,44 @@ func TestABudgetBoundsHowManyDrainsBeginWithinAnHour(t *testing.T) {
 	equal(t, "status", w.story(t, id).GetStatus(), "completed")
 }
 
+func TestWhatAStoryWaitsForMayChangeAndCostsItNoPatience(t *testing.T) {
+	w := newWorld(t)
+	lift := w.stop(t)
+	id := w.start(t)
+	w.waits(t, id, "stop")
+	w.age(t, id)
+	w.exec(t, "UPDATE optimization_history SET waiting_since = now() - interval '3 days'")
+	w.mode(t, guard.Automatic, &adminv1.PolicyValues{Windows: &adminv1.DisruptionWindows{Windows: []*adminv1.DisruptionWindow{{
+		Effect: "deny", During: &adminv1.DisruptionSpan{TimeZone: "UTC", LastDate: time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly)},
+	}}}})
+	lift()
+	w.waits(t, id, "window")
+	for range 3 {
+		w.turn(t, id)
+	}
+	equal(t, "after three days of a stop and some of a window", w.told(t, id).GetStatus(), "pending")
+	w.mode(t, guard.Automatic)
+	done := w.story(t, id)
+	equal(t, "status", done.GetStatus()+done.GetErrorMessage(), "completed")
+}
+
+func TestAPlanThatStoodStillForHoursAmidItsDrainsLeavesTheRest(t *testing.T) {
+	w := newWorld(t)
+	w.mode(t, guard.Automatic, &adminv1.PolicyValues{Budgets: &adminv1.DisruptionBudgets{Budgets: []*adminv1.DisruptionBudget{{NodesPerHour: 1}}}})
+	id := w.start(t)
+	w.waits(t, id, "budget")
+	lift := w.stop(t)
+	w.waits(t, id, "stop")
+	w.exec(t, "UPDATE optimization_nodes SET drain_began_at = drain_began_at - interval '61 minutes'")
+	w.exec(t, "UPDATE optimization_history SET waiting_since = now() - interval '121 minutes'")
+	lift()
+	done := w.story(t, id)
+	equal(t, "status", done.GetStatus(), "completed")
+	mentions(t, done.GetErrorMessage(), "the plan stood still for 2h1m0s (stop): what it had not begun is left to a newer one")
+	equal(t, "drained", w.did("drain_node old-1")+w.did("drain_node old-2"), 1)
+	equal(t, "schedulable again", w.did("uncordon_node old-1")+w.did("uncordon_node old-2"), 1)
+}
+
 func TestABudgetOfNoneLetsNothingBeDrained(t *testing.T) {
 	w := newWorld(t)
 	w.mode(t, guard.Automatic, &adminv1.PolicyValues{Budgets: &adminv1.DisruptionBudgets{Budgets: []*adminv1.DisruptionBudget{{Nodes: "0"}}}})

@@ -2205,7 +2205,7 @@ export interface Waiting {
   code: string
   /** For people. */
   message: string
-  /** Since. */
+  /** Since when it stands still, for this or for what it waited for just before. */
   since?: string | null
   /** When it goes on by itself; unset: not known. */
   until?: string | null
