@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 )
@@ -113,52 +112,15 @@ func at(times []time.Duration, percent int) time.Duration {
 	return times[max(0, (len(times)*percent+99)/100-1)].Round(time.Millisecond)
 }
 
-// bare is how long the same number of patches of nodes take that nothing else goes
-// with: what the machine can do at that moment.
-func (r *rooms) bare(nodes []string) []time.Duration {
-	r.t.Helper()
-	client := r.asked.client(r.t, 200, 400)
-	times := make([]time.Duration, len(nodes))
-	var all sync.WaitGroup
-	places := make(chan struct{}, 50)
-	start := time.Now()
-	for i, node := range nodes {
-		all.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
-			_, err := client.CoreV1().Nodes().Patch(r.t.Context(), node, types.MergePatchType,
-				[]byte(`{"metadata":{"annotations":{"bare":"true"}}}`), metav1.PatchOptions{})
-			if err != nil {
-				r.t.Error(err)
-			}
-			times[i] = time.Since(start)
-		})
-	}
-	all.Wait()
-	slices.Sort(times)
-	await(r.t, "the informers to have seen it", func() bool {
-		return !slices.ContainsFunc(nodes, func(name string) bool {
-			node, ok := r.cluster.Node(name)
-			return !ok || node.Annotations["bare"] == ""
-		})
-	})
-	r.t.Logf("bare patches after: p50 %s, p99 %s, max %s", at(times, 50), at(times, 99), at(times, 100))
-	return times
-}
-
-// The target is 2 s on a machine that has nothing else to do; on one that is busy
-// it is twice what the API server needs for bare patches at that moment.
+// Cordons overtake evictions, however busy the machine is; how soon they are done is a figure of the bench,
+// interruption.cordon_p99_s.200.
 func TestTwoHundredInterruptionsAreCordonedFirst(t *testing.T) {
 	p := newPlot(t)
 	nodes := p.crowd(200, 3)
 	r := startRooms(t, t.TempDir())
-	limit := max(2*time.Second, 2*at(r.bare(nodes), 99))
 	cordoned, evicted, empty := r.interrupt(nodes, 120)
-	if p99 := at(cordoned, 99); p99 > limit {
-		t.Errorf("the 99th of 100 nodes was cordoned after %s, %s are allowed", p99, limit)
-	}
-	if half := at(evicted, 50); half < at(cordoned, 50) {
-		t.Errorf("half of the nodes were evicted from after %s and cordoned only after %s", half, at(cordoned, 50))
+	if half := at(evicted, 50); half < at(cordoned, 99) {
+		t.Errorf("half of the nodes were evicted from after %s, and the 99th of 100 was cordoned only after %s", half, at(cordoned, 99))
 	}
 	if last := at(empty, 100); last > 115*time.Second {
 		t.Errorf("the last node was empty after %s", last)
