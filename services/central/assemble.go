@@ -92,7 +92,7 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 		Store: data.store, Dispatch: tasks, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Dashboards: wakes,
 		Policy: cfg.interruptionPolicy(), Log: log,
 	})
-	safety := guard.New(guard.Config{Store: data.store, Dispatch: tasks, Dashboards: wakes, Log: log})
+	safety := guard.New(guard.Config{Store: data.store, Dispatch: tasks, Log: log})
 	schedules := schedule.New(schedule.Config{
 		Store: data.store, Dispatch: tasks, Decisions: mlv1.NewDecisionServiceClient(ml), Log: log,
 	})

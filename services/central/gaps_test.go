@@ -215,7 +215,7 @@ func TestOverGRPCAFillTellsWhatItDidBeforeTheCallersTimeRunsOut(t *testing.T) {
 		return adminv1.NewAdminServiceClient(conn)
 	}
 	staff := dial(h.platform)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	got, err := staff.FillGaps(ctx, req)
 	if err != nil || got.GetComplete() || got.GetRecords() != 5 || got.GetGapsFilled() != 2 {

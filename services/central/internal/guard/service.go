@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
@@ -17,17 +16,11 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
-// Dashboards are told what happens.
-type Dashboards interface {
-	PublishDashboard(ctx context.Context, customer uuid.UUID, news *adminv1.StreamResponse) error
-}
-
 // Config is what the service needs.
 type Config struct {
-	Store      *store.Store
-	Dispatch   *dispatch.Dispatcher
-	Dashboards Dashboards
-	Log        *slog.Logger
+	Store    *store.Store
+	Dispatch *dispatch.Dispatcher
+	Log      *slog.Logger
 }
 
 // Service keeps policies and stops.
@@ -178,6 +171,12 @@ func (s *Service) SetPolicy(ctx context.Context, scope Scope, policy *adminv1.Po
 		if err != nil {
 			return err
 		}
+		if err := tx.Tell(ctx, scope.Customer, &adminv1.StreamResponse{
+			Type: "policy", Status: "set", ClusterId: now.GetClusterId(), Subject: scope.text(), Actor: actor, Severity: "info",
+			Message: "the policy of " + scope.text() + " was changed",
+		}); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, store.Act{
 			Actor: actor, Action: "policy.set", Customer: some(scope.Customer), Cluster: scope.Cluster, Subject: scope.text(),
 			Detail: map[string]any{"namespace": scope.Namespace, "before": plain(before.GetValues()), "after": plain(now.GetValues())},
@@ -186,10 +185,6 @@ func (s *Service) SetPolicy(ctx context.Context, scope Scope, policy *adminv1.Po
 	if err != nil {
 		return nil, err
 	}
-	s.tell(ctx, scope.Customer, &adminv1.StreamResponse{
-		Type: "policy", Status: "set", ClusterId: now.GetClusterId(), Subject: scope.text(), Actor: actor, Severity: "info",
-		Message: "the policy of " + scope.text() + " was changed",
-	})
 	return now, nil
 }
 
@@ -227,14 +222,6 @@ func (s *Service) Describe(ctx context.Context, clusters ...*adminv1.Cluster) er
 		cluster.Mode, cluster.Stopped = policies[ids[i]].Mode(), len(stops[ids[i]]) > 0
 	}
 	return nil
-}
-
-// tell sends news to the dashboards, which may lose them: REST has the truth.
-func (s *Service) tell(ctx context.Context, customer uuid.UUID, news *adminv1.StreamResponse) {
-	news.Timestamp = timestamppb.Now()
-	if err := s.Dashboards.PublishDashboard(ctx, customer, news); err != nil {
-		s.Log.DebugContext(ctx, "telling the dashboards", "error", err)
-	}
 }
 
 func some(id uuid.UUID) uuid.NullUUID { return uuid.NullUUID{UUID: id, Valid: true} }

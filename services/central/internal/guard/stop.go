@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -29,12 +30,16 @@ func Refused(stop *adminv1.Stop) error {
 // finds the stop in force.
 func (s *Service) Stop(ctx context.Context, n store.NewStop) (*adminv1.Stop, bool, error) {
 	var stop *adminv1.Stop
+	var concerned []store.ClusterOwner
 	var fresh bool
 	var err error
 	for range stopTries {
 		err = s.Store.InTx(ctx, func(tx *store.Store) error {
 			stop, fresh, err = tx.AddStop(ctx, n)
 			if err != nil || !fresh {
+				return err
+			}
+			if concerned, err = tell(ctx, tx, stop, "in_force", n.Actor, "stopped: "+n.Reason); err != nil {
 				return err
 			}
 			return tx.Audit(ctx, store.Act{
@@ -53,7 +58,7 @@ func (s *Service) Stop(ctx context.Context, n store.NewStop) (*adminv1.Stop, boo
 	}
 	if fresh {
 		s.Log.WarnContext(ctx, "a stop holds", "stop_id", stop.GetStopId(), "scope", n.Scope, "reason", n.Reason, "by", n.Actor)
-		s.spread(ctx, stop, "in_force", n.Actor, "stopped: "+n.Reason)
+		s.wake(ctx, concerned)
 	}
 	return stop, fresh, nil
 }
@@ -67,10 +72,14 @@ func (s *Service) Lift(ctx context.Context, id uuid.UUID, customer uuid.NullUUID
 	if stop.GetScope() == "platform" && customer.Valid {
 		return nil, fault.New(faultv1.Reason_REASON_PERMISSION_DENIED, "a stop of the platform is lifted by its staff")
 	}
+	var concerned []store.ClusterOwner
 	lifted := false
 	err = s.Store.InTx(ctx, func(tx *store.Store) error {
 		stop, lifted, err = tx.LiftStop(ctx, id, actor, reason)
 		if err != nil || !lifted {
+			return err
+		}
+		if concerned, err = tell(ctx, tx, stop, "lifted", actor, "lifted: "+orElse(reason, stop.GetReason())); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, store.Act{
@@ -83,22 +92,20 @@ func (s *Service) Lift(ctx context.Context, id uuid.UUID, customer uuid.NullUUID
 	}
 	if lifted {
 		s.Log.WarnContext(ctx, "a stop was lifted", "stop_id", stop.GetStopId(), "scope", stop.GetScope(), "by", actor)
-		s.spread(ctx, stop, "lifted", actor, "lifted: "+orElse(reason, stop.GetReason()))
+		s.wake(ctx, concerned)
 	}
 	return stop, nil
 }
 
-// spread wakes the streams of the agents that have something to hear, and tells the
-// dashboards, a line for each customer.
-func (s *Service) spread(ctx context.Context, stop *adminv1.Stop, status, actor, message string) {
+// tell the dashboards of a stop, a line for each customer, and return the clusters that it concerns.
+func tell(ctx context.Context, tx *store.Store, stop *adminv1.Stop, status, actor, message string) ([]store.ClusterOwner, error) {
 	id, err := uuid.Parse(stop.GetStopId())
 	if err != nil {
-		return
+		return nil, fmt.Errorf("reading the id of a stop: %w", err)
 	}
-	clusters, err := s.Store.StopClusters(ctx, id)
-	if err != nil { // the sweep and the agents' heartbeats do it as well
-		s.Log.WarnContext(ctx, "spreading word of a stop", "stop_id", id, "error", err)
-		return
+	clusters, err := tx.StopClusters(ctx, id)
+	if err != nil {
+		return nil, err
 	}
 	severity := "info"
 	if status == "in_force" {
@@ -106,14 +113,23 @@ func (s *Service) spread(ctx context.Context, stop *adminv1.Stop, status, actor,
 	}
 	told := map[uuid.UUID]bool{}
 	for _, c := range clusters {
-		s.Dispatch.Announce(ctx, c.Cluster)
 		if told[c.Customer] {
 			continue
 		}
 		told[c.Customer] = true
-		s.tell(ctx, c.Customer, &adminv1.StreamResponse{
+		if err := tx.Tell(ctx, c.Customer, &adminv1.StreamResponse{
 			Type: "stop", Status: status, ClusterId: stop.GetClusterId(), Subject: stop.GetStopId(), Actor: actor, Severity: severity, Message: message,
-		})
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return clusters, nil
+}
+
+// wake the streams of the agents that have something to hear.
+func (s *Service) wake(ctx context.Context, clusters []store.ClusterOwner) {
+	for _, c := range clusters {
+		s.Dispatch.Announce(ctx, c.Cluster)
 	}
 }
 

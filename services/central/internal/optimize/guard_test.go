@@ -44,7 +44,7 @@ func (w *world) stop(t *testing.T) (lift func()) {
 	t.Helper()
 	owner, err := w.Store.CustomerOf(t.Context(), w.cluster)
 	must(t, err)
-	safety := guard.New(guard.Config{Store: w.Store, Dispatch: w.Dispatch, Dashboards: w, Log: w.Log})
+	safety := guard.New(guard.Config{Store: w.Store, Dispatch: w.Dispatch, Log: w.Log})
 	stop, _, err := safety.Stop(t.Context(), store.NewStop{
 		Scope: "cluster", Customer: some(owner), Cluster: some(w.cluster), Reason: "an incident", Actor: "operator:1",
 	})
