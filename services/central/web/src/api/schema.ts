@@ -793,6 +793,18 @@ export interface FillGapsResponse {
   complete: boolean
 }
 
+/** Foretold is what was said of an instance before AWS spoke. */
+export interface Foretold {
+  /** Probability that AWS takes it within the horizon. */
+  probability: number
+  /** Minutes from said_at on. */
+  horizon_minutes: number
+  /** When. */
+  said_at?: string | null
+  /** Who said it: a model's version, fleet_record or spot_advisor. */
+  model: string
+}
+
 export interface GetClusterEstimateResponse {
   /** waiting_for_agent, waiting_for_prices, planning, ready, failed. */
   status: string
@@ -1986,6 +1998,9 @@ export interface SpotEvent {
   /** Of the interruption this event belongs to: at_risk, draining, drained,
    * gone, dismissed; empty for events that start none. */
   state: string
+  /** What was last foretold of the instance before this event; unset: nothing was
+   * whose time was not over by then. */
+  foretold?: Foretold | null
 }
 
 /** SpotPool is an instance type in a zone, bought as spot. */
