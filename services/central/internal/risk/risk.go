@@ -123,7 +123,7 @@ func (w *Watch) ask(ctx context.Context, node store.UnjudgedNode) (store.Predict
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	req := &mlv1.PredictSpotInterruptionRequest{
-		InstanceType: node.Type, Region: node.Region, AvailabilityZone: node.Zone, UptimeMinutes: &node.UptimeMinutes, 
+		InstanceType: node.Type, Region: node.Region, AvailabilityZone: node.Zone, UptimeMinutes: &node.UptimeMinutes,
 		HorizonMinutes: store.ForetoldFor.Minutes(),
 	}
 	if node.HourlyPrice > 0 {
