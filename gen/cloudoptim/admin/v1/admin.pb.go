@@ -2073,7 +2073,8 @@ type StreamResponse struct {
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// optimization_complete: USD per month.
 	Savings *float64 `protobuf:"fixed64,2,opt,name=savings,proto3,oneof" json:"savings,omitempty"`
-	// optimization_complete: success or failed; else the thing's state.
+	// optimization_complete: success or failed; schedule: created, changed, deleted,
+	// wake_until, falling_asleep, asleep, waking, awake, held, failed; else the thing's state.
 	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
 	// Cluster.
 	ClusterId string `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`

@@ -2072,7 +2072,8 @@ export interface StreamResponse {
   type: string
   /** optimization_complete: USD per month. */
   savings?: number | null
-  /** optimization_complete: success or failed; else the thing's state. */
+  /** optimization_complete: success or failed; schedule: created, changed, deleted,
+   * wake_until, falling_asleep, asleep, waking, awake, held, failed; else the thing's state. */
   status: string
   /** Cluster. */
   cluster_id: string
