@@ -570,7 +570,7 @@ export interface DecisionResponse {
    * cannot be loosened are not in it; on large clusters some or all are left out too
    * (metadata: left_out). */
   limit_costs: LimitCost[]
-  /** bin_pack: every pod that is evicted and where it is expected. */
+  /** bin_pack, spot_optimize: every pod that is evicted and where it is expected. */
   pod_moves: PodMove[]
   /** rightsize: every container of the usage and what it should request. */
   request_changes: RequestChange[]
@@ -586,8 +586,8 @@ export interface DecisionResponse {
   consolidation?: Consolidation | null
   /** bin_pack: other plans that were weighed, fewest evictions first. */
   alternatives: Alternative[]
-  /** bin_pack: the nodes to buy as they are expected to look, under names that they
-   * have until they join. */
+  /** bin_pack, spot_optimize: the nodes to buy as they are expected to look, under names
+   * that they have until they join. Not where capacity alone was asked for. */
   new_nodes: NodeMetric[]
   /** spot_optimize: what scored the risk of pools: spot_advisor, or the name and
    * version of a model. */
@@ -1570,7 +1570,7 @@ export interface PodDisruptionBudget {
   disruptions_allowed: number
 }
 
-/** PodMove is a pod that is evicted. */
+/** PodMove is a pod that is evicted, and where it goes. */
 export interface PodMove {
   /** Pod. */
   namespace: string
@@ -1580,8 +1580,11 @@ export interface PodMove {
   uid: string
   /** Node it is on. */
   from_node: string
-  /** Where it is expected: a node of the state or of new_nodes. */
+  /** Where it is expected: a node of the state or of new_nodes; empty: it waits for a place. */
   to_node: string
+  /** The kube-scheduler decides, and is foretold to choose that; unset: somebody holds
+   * the pod to it. */
+  expected: boolean
 }
 
 /** Policy is what was set for one scope: a customer, one of its clusters, or a

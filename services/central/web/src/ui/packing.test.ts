@@ -39,6 +39,22 @@ describe('packing', () => {
     expect(meanFull(after)).toBeCloseTo(0.75)
   })
 
+  it('fills nodes that are bought with the pods that are expected there', () => {
+    const { after } = packing(
+      state,
+      decision({
+        node_verdicts: [{ node_name: 'a', verdict: 'replace' }] as never,
+        pod_moves: [{ namespace: 'web', name: 'p', uid: 'p', from_node: 'a', to_node: 'cloudoptim-new-00000', expected: true }] as never,
+        new_nodes: [node('cloudoptim-new-00000', { cpu_allocatable: 1, cpu_allocated: 0 })],
+        recommendations: [{ instance_type: 'm5.large', node_count: 1 }] as never,
+      }),
+    )
+    expect(after.map((each) => [each.name, each.fate, each.full, each.pods.length])).toEqual([
+      ['b', 'stays', 0.5, 1],
+      ['cloudoptim-new-00000', 'new', 0.5, 1],
+    ])
+  })
+
   it('does not invent where pods land when the engine does not say', () => {
     const { after } = packing(
       state,

@@ -48,6 +48,13 @@ export function Map({ cluster, stale }: { cluster: Cluster; stale: boolean }) {
   )
 }
 
+/** Whose word it is where pods land after a plan. */
+export function Places({ placed, expected }: { placed: boolean; expected: boolean }) {
+  if (!placed) return <p className="text-sm text-ink-3">This plan does not say where pods land: Kubernetes’ scheduler places them on the new nodes, so how full those will be is not drawn.</p>
+  if (expected) return <p className="text-sm text-ink-3">Where pods land is what Kubernetes’ scheduler is expected to do. It decides by itself, so the nodes may fill otherwise.</p>
+  return null
+}
+
 /** The map as it is; with a plan, beside it the map as the plan leaves it. */
 export function BeforeAfter({ state, planId }: { state: Parameters<typeof packing>[0]; planId?: string }) {
   const decision = useAsk('AdminService/GetOptimizationDecision', { optimization_id: planId ?? '' }, { enabled: Boolean(planId) })
@@ -66,9 +73,7 @@ export function BeforeAfter({ state, planId }: { state: Parameters<typeof packin
       ) : (
         <PackingMap title="Now" nodes={before} />
       )}
-      {plan && plan.pod_moves.length === 0 && (
-        <p className="text-sm text-ink-3">This engine chooses instances, not places: Kubernetes’ scheduler places the pods on the new nodes, so how full those will be is not drawn.</p>
-      )}
+      {plan && <Places placed={plan.pod_moves.length > 0 || plan.recommendations.length === 0} expected={plan.pod_moves.some((move) => move.expected)} />}
     </div>
   )
 }
