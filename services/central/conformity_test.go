@@ -270,6 +270,17 @@ func TestTheDashboardsStreamTellsOfAnOptimizationFromStartToEnd(t *testing.T) {
 			t.Error(problem)
 		}
 	}
+	fill = h.fill("{optimization}", started["optimization_id"].(string))
+	h.visit(t, fill, []request{{
+		"the map of a plan that is over", "GET", "/api/v1/admin/optimizations/{optimization}/map", h.admin, "", 200,
+		`{"before": [{"node_name": "ip-10-0-1-23", "fate": "stays", "requested_ratio": "<number>"}],
+		"after": "<list>",
+		"as_of": "<time>", "placed": false, "expected": false}`,
+	}})
+	h.refuse(t, []refusal{
+		{"another's map", "GET", fill.Replace("/api/v1/admin/optimizations/{optimization}/map"), stranger, "", 404, "NOT_FOUND", ""},
+		{"no map", "GET", "/api/v1/admin/optimizations/" + uuid.NewString() + "/map", h.admin, "", 404, "NOT_FOUND", ""},
+	})
 	// The next thing that the stranger hears is its own.
 	made := h.must(t, 201, "POST", "/api/v1/admin/clusters", stranger, `{"cluster_name": "own", "region": "us-east-1"}`).(map[string]any)
 	id := made["cluster"].(map[string]any)["cluster_id"].(string)

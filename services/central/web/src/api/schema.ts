@@ -1436,6 +1436,60 @@ export interface PlanEngines {
   names: string[]
 }
 
+/** PlanMap is a cluster before a plan and after it, as planned. */
+export interface PlanMap {
+  /** By the state that the plan was made from; by name. */
+  before: PlanMapNode[]
+  /** Once all went as expected, with what DaemonSets put on new nodes; by name, new
+   * nodes last, under names that they had until they joined. */
+  after: PlanMapNode[]
+  /** When the state was. */
+  as_of?: string | null
+  /** The plan says where pods land; false: how full new nodes were to be is not known. */
+  placed: boolean
+  /** Where they land is what the kube-scheduler is expected to do. */
+  expected: boolean
+}
+
+/** PlanMapNode is a node of a PlanMap. */
+export interface PlanMapNode {
+  /** Node. */
+  node_name: string
+  /** Type. */
+  instance_type: string
+  /** Zone. */
+  availability_zone: string
+  /** spot or on-demand. */
+  node_type: string
+  /** vCPU that pods may ask for; 0: not known. */
+  cpu_allocatable: number
+  /** USD per hour. */
+  hourly_price: number
+  /** stays, goes, new. */
+  fate: string
+  /** Requested share, the larger of CPU and memory; unset: not known. */
+  requested_ratio?: number | null
+  /** Pods on it. */
+  pod_count: number
+  /** The pods, those that ask for most CPU first; empty for all nodes of a cluster with
+   * more than 2,500. */
+  pods: PlanMapPod[]
+}
+
+/** PlanMapPod is a pod on a node of a PlanMap. */
+export interface PlanMapPod {
+  /** Namespace. */
+  namespace: string
+  /** Name. */
+  name: string
+  /** vCPU that it asks for. */
+  cpu: number
+  /** A DaemonSet's: it is not moved. */
+  daemon: boolean
+  /** The plan moves it. */
+  moves: boolean
+}
+
 /** PlanSummary is a plan's before, after and blast radius. */
 export interface PlanSummary {
   /** Nodes before. */
@@ -2366,6 +2420,9 @@ export interface Rpcs {
   /** GetOptimizationDecision returns ml's whole answer: what becomes of every node and
    * why, where pods were to land, what was weighed, which model scored the risk. */
   'AdminService/GetOptimizationDecision': { args: { optimization_id: string }; answer: DecisionResponse }
+  /** GetPlanMap returns how full the nodes were when a plan was made, and how full they
+   * were to be after it: also of a plan that is over. */
+  'AdminService/GetPlanMap': { args: { optimization_id: string }; answer: PlanMap }
   /** RejectOptimization ends a plan that awaits approval. */
   'GuardService/RejectOptimization': { args: { optimization_id: string } & Input<GuardServiceRejectOptimizationBody>; answer: Optimization }
   /** SnoozeOptimization puts a plan that awaits approval off; it comes back by itself. */
@@ -2504,6 +2561,7 @@ export const routes: { readonly [R in keyof Rpcs]: readonly [method: string, pat
   'GuardService/ApproveOptimization': ['POST', '/api/v1/admin/optimizations/{optimization_id}/approve'],
   'GuardService/CancelOptimization': ['POST', '/api/v1/admin/optimizations/{optimization_id}/cancel'],
   'AdminService/GetOptimizationDecision': ['GET', '/api/v1/admin/optimizations/{optimization_id}/decision'],
+  'AdminService/GetPlanMap': ['GET', '/api/v1/admin/optimizations/{optimization_id}/map'],
   'GuardService/RejectOptimization': ['POST', '/api/v1/admin/optimizations/{optimization_id}/reject'],
   'GuardService/SnoozeOptimization': ['POST', '/api/v1/admin/optimizations/{optimization_id}/snooze'],
   'GuardService/ListPolicies': ['GET', '/api/v1/admin/policies'],

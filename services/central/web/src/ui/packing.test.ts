@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { DecisionResponse, NodeMetric, Pod } from '@/api/schema'
-import { meanFull, packing } from './packing'
+import { meanFull, packing, planned } from './packing'
 
 const node = (name: string, more: Partial<NodeMetric> = {}) =>
   ({ node_name: name, instance_type: 'm5.large', availability_zone: 'eu-west-1a', node_type: 'spot', cpu_allocatable: 2, memory_allocatable_gb: 8, cpu_allocated: 1, memory_allocated_gb: 2, hourly_price: 0.04, ...more }) as NodeMetric
@@ -53,6 +53,13 @@ describe('packing', () => {
       ['b', 'stays', 0.5, 1],
       ['cloudoptim-new-00000', 'new', 0.5, 1],
     ])
+  })
+
+  it('draws a plan that is over as it was kept', () => {
+    const kept = { node_name: 'a', instance_type: 'm5.large', availability_zone: 'eu-west-1a', node_type: 'spot', cpu_allocatable: 2, hourly_price: 0.04, pod_count: 3, pods: [] }
+    const { before, after } = planned({ before: [{ ...kept, fate: 'goes', requested_ratio: 0.25 }], after: [{ ...kept, node_name: 'b', fate: 'new' }] })
+    expect(before).toMatchObject([{ name: 'a', fate: 'goes', full: 0.25, count: 3, spot: true }])
+    expect(after).toMatchObject([{ name: 'b', fate: 'new', full: undefined, count: 3 }])
   })
 
   it('does not invent where pods land when the engine does not say', () => {
