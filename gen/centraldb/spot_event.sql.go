@@ -107,15 +107,25 @@ func (q *Queries) SpotEventHeard(ctx context.Context, db DBTX, arg SpotEventHear
 }
 
 const spotEventList = `-- name: SpotEventList :many
-SELECT e.event_id, e.cluster_id, e.instance_id, e.event_type, e.received_at, e.interruption_time, e.action_taken, e.replacement_instance_id, e.metadata, e.dedup_key, e.interruption_id, e.node_name, e.region, e.availability_zone, e.state FROM spot_events e JOIN clusters c USING (cluster_id)
-WHERE ($1::uuid IS NULL OR c.customer_id = $1)
-  AND ($2::uuid IS NULL OR e.cluster_id = $2)
-  AND ($3::text = '' OR e.event_type = $3::text)
-  AND ($4::text = '' OR e.instance_id = $4::text)
-  AND ($5::uuid IS NULL OR e.received_at < $6::timestamptz
-    OR e.received_at = $6::timestamptz AND e.event_id > $5)
+SELECT e.event_id, e.cluster_id, e.instance_id, e.event_type, e.received_at, e.interruption_time, e.action_taken, e.replacement_instance_id, e.metadata, e.dedup_key, e.interruption_id, e.node_name, e.region, e.availability_zone, e.state, coalesce(p.probability, 0)::float8 AS probability, coalesce(p.at, 'epoch')::timestamptz AS said_at,
+    coalesce(p.model, '')::text AS model
+FROM (
+    SELECT l.event_id FROM spot_events l JOIN clusters c USING (cluster_id)
+    WHERE ($1::uuid IS NULL OR c.customer_id = $1)
+      AND ($2::uuid IS NULL OR l.cluster_id = $2)
+      AND ($3::text = '' OR l.event_type = $3::text)
+      AND ($4::text = '' OR l.instance_id = $4::text)
+      AND ($5::uuid IS NULL OR l.received_at < $6::timestamptz
+        OR l.received_at = $6::timestamptz AND l.event_id > $5)
+    ORDER BY l.received_at DESC, l.event_id
+    LIMIT $7) listed
+JOIN spot_events e USING (event_id)
+LEFT JOIN LATERAL (
+    SELECT f.probability, f.at, f.model FROM spot_predictions f
+    WHERE f.cluster_id = e.cluster_id AND f.instance_id = e.instance_id AND f.at < e.received_at
+        AND f.hour > e.received_at - interval '25 hours' AND f.at >= e.received_at - interval '24 hours'
+    ORDER BY f.hour DESC LIMIT 1) p ON true
 ORDER BY e.received_at DESC, e.event_id
-LIMIT $7
 `
 
 type SpotEventListParams struct {
@@ -128,7 +138,15 @@ type SpotEventListParams struct {
 	MaxRows    int32
 }
 
-func (q *Queries) SpotEventList(ctx context.Context, db DBTX, arg SpotEventListParams) ([]SpotEvent, error) {
+type SpotEventListRow struct {
+	SpotEvent   SpotEvent
+	Probability float64
+	SaidAt      time.Time
+	Model       string
+}
+
+// With what was last foretold of each instance before: only of those on the page it is looked for.
+func (q *Queries) SpotEventList(ctx context.Context, db DBTX, arg SpotEventListParams) ([]SpotEventListRow, error) {
 	rows, err := db.Query(ctx, spotEventList,
 		arg.CustomerID,
 		arg.ClusterID,
@@ -142,25 +160,28 @@ func (q *Queries) SpotEventList(ctx context.Context, db DBTX, arg SpotEventListP
 		return nil, err
 	}
 	defer rows.Close()
-	var items []SpotEvent
+	var items []SpotEventListRow
 	for rows.Next() {
-		var i SpotEvent
+		var i SpotEventListRow
 		if err := rows.Scan(
-			&i.EventID,
-			&i.ClusterID,
-			&i.InstanceID,
-			&i.EventType,
-			&i.ReceivedAt,
-			&i.InterruptionTime,
-			&i.ActionTaken,
-			&i.ReplacementInstanceID,
-			&i.Metadata,
-			&i.DedupKey,
-			&i.InterruptionID,
-			&i.NodeName,
-			&i.Region,
-			&i.AvailabilityZone,
-			&i.State,
+			&i.SpotEvent.EventID,
+			&i.SpotEvent.ClusterID,
+			&i.SpotEvent.InstanceID,
+			&i.SpotEvent.EventType,
+			&i.SpotEvent.ReceivedAt,
+			&i.SpotEvent.InterruptionTime,
+			&i.SpotEvent.ActionTaken,
+			&i.SpotEvent.ReplacementInstanceID,
+			&i.SpotEvent.Metadata,
+			&i.SpotEvent.DedupKey,
+			&i.SpotEvent.InterruptionID,
+			&i.SpotEvent.NodeName,
+			&i.SpotEvent.Region,
+			&i.SpotEvent.AvailabilityZone,
+			&i.SpotEvent.State,
+			&i.Probability,
+			&i.SaidAt,
+			&i.Model,
 		); err != nil {
 			return nil, err
 		}
@@ -173,32 +194,50 @@ func (q *Queries) SpotEventList(ctx context.Context, db DBTX, arg SpotEventListP
 }
 
 const spotEventOf = `-- name: SpotEventOf :one
-SELECT event_id, cluster_id, instance_id, event_type, received_at, interruption_time, action_taken, replacement_instance_id, metadata, dedup_key, interruption_id, node_name, region, availability_zone, state FROM spot_events WHERE interruption_id = $1
-ORDER BY event_type = 'interruption_warning' DESC, event_type = 'capacity_reservation_interruption' DESC,
-    event_type = 'instance_terminated' DESC, received_at DESC
+SELECT e.event_id, e.cluster_id, e.instance_id, e.event_type, e.received_at, e.interruption_time, e.action_taken, e.replacement_instance_id, e.metadata, e.dedup_key, e.interruption_id, e.node_name, e.region, e.availability_zone, e.state, coalesce(p.probability, 0)::float8 AS probability, coalesce(p.at, 'epoch')::timestamptz AS said_at,
+    coalesce(p.model, '')::text AS model
+FROM spot_events e
+LEFT JOIN LATERAL (
+    SELECT f.probability, f.at, f.model FROM spot_predictions f
+    WHERE f.cluster_id = e.cluster_id AND f.instance_id = e.instance_id AND f.at < e.received_at
+        AND f.hour > e.received_at - interval '25 hours' AND f.at >= e.received_at - interval '24 hours'
+    ORDER BY f.hour DESC LIMIT 1) p ON true
+WHERE e.interruption_id = $1
+ORDER BY e.event_type = 'interruption_warning' DESC, e.event_type = 'capacity_reservation_interruption' DESC,
+    e.event_type = 'instance_terminated' DESC, e.received_at DESC
 LIMIT 1
 `
 
-// The worst that was said of an interruption, newest first among equals.
-func (q *Queries) SpotEventOf(ctx context.Context, db DBTX, interruptionID uuid.NullUUID) (SpotEvent, error) {
+type SpotEventOfRow struct {
+	SpotEvent   SpotEvent
+	Probability float64
+	SaidAt      time.Time
+	Model       string
+}
+
+// The worst that was said of an interruption, newest first among equals; and what was foretold, as in SpotEventList.
+func (q *Queries) SpotEventOf(ctx context.Context, db DBTX, interruptionID uuid.NullUUID) (SpotEventOfRow, error) {
 	row := db.QueryRow(ctx, spotEventOf, interruptionID)
-	var i SpotEvent
+	var i SpotEventOfRow
 	err := row.Scan(
-		&i.EventID,
-		&i.ClusterID,
-		&i.InstanceID,
-		&i.EventType,
-		&i.ReceivedAt,
-		&i.InterruptionTime,
-		&i.ActionTaken,
-		&i.ReplacementInstanceID,
-		&i.Metadata,
-		&i.DedupKey,
-		&i.InterruptionID,
-		&i.NodeName,
-		&i.Region,
-		&i.AvailabilityZone,
-		&i.State,
+		&i.SpotEvent.EventID,
+		&i.SpotEvent.ClusterID,
+		&i.SpotEvent.InstanceID,
+		&i.SpotEvent.EventType,
+		&i.SpotEvent.ReceivedAt,
+		&i.SpotEvent.InterruptionTime,
+		&i.SpotEvent.ActionTaken,
+		&i.SpotEvent.ReplacementInstanceID,
+		&i.SpotEvent.Metadata,
+		&i.SpotEvent.DedupKey,
+		&i.SpotEvent.InterruptionID,
+		&i.SpotEvent.NodeName,
+		&i.SpotEvent.Region,
+		&i.SpotEvent.AvailabilityZone,
+		&i.SpotEvent.State,
+		&i.Probability,
+		&i.SaidAt,
+		&i.Model,
 	)
 	return i, err
 }

@@ -11,8 +11,8 @@ import (
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 )
 
-// After is the state when a bin_pack decision has been carried out at a time and all
-// went as it expects. The state given is not changed.
+// After is the state when a decision that says where pods land has been carried out at a
+// time and all went as it expects. The state given is not changed.
 func After(state *fleetv1.ClusterState, decision *mlv1.DecisionResponse, at time.Time) *fleetv1.ClusterState {
 	c := newCheck(state, decision, nil)
 	after := proto.CloneOf(state)

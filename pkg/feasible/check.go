@@ -140,8 +140,11 @@ func (c *check) guarded(pod *fleetv1.Pod, budgets []*fleetv1.PodDisruptionBudget
 
 // described says whether the decision tells where pods land.
 func (c *check) described() bool {
-	return len(c.decision.GetPodMoves()) > 0 || len(c.decision.GetNewNodes()) > 0 || bought(c.decision) == 0
+	return c.binds() && len(c.decision.GetPodMoves())+len(c.decision.GetNewNodes()) > 0 || bought(c.decision) == 0
 }
+
+// binds says whether pods must be able to land where the decision moves them.
+func (c *check) binds() bool { return c.decision.GetDecisionType() != "spot_optimize" }
 
 // newNodes must be what is bought, one for one.
 func (c *check) newNodes() {
@@ -172,6 +175,9 @@ func (c *check) land() {
 	c.board.pods(slices.Concat(c.stayingPods(), c.daemons()), c.leaving)
 	targets := map[string]string{}
 	for _, m := range c.decision.GetPodMoves() {
+		if !c.binds() {
+			break
+		}
 		to := m.GetToNode()
 		if name := c.joined[to]; name != "" {
 			to = name

@@ -144,6 +144,33 @@ func TestPodsThatARolloutRenamedLandWhereThereIsRoom(t *testing.T) {
 	}
 }
 
+// TestWhereTheSchedulerIsExpectedToPutPodsBindsNobody: what it was foretold to do, spot_optimize's plans do not rest on.
+func TestWhereTheSchedulerIsExpectedToPutPodsBindsNobody(t *testing.T) {
+	state, decision := plan()
+	for _, m := range decision.PodMoves {
+		m.ToNode, m.Expected = "elsewhere", true
+	}
+	if found := Check(state, decision); len(found) == 0 {
+		t.Error("bin_pack's moves to nowhere pass")
+	}
+	decision.DecisionType = "spot_optimize"
+	for name, found := range map[string][]Violation{"before": Check(state, decision), "joined": CheckJoined(state, decision, nil)} {
+		if len(found) > 0 {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
+	// Where nothing is bought, pods must still fit somewhere.
+	decision.NewNodes, decision.Recommendations = nil, nil
+	if found := Check(state, decision); len(found) > 0 {
+		t.Error(found)
+	}
+	state.Pods[1].Requests.CpuMillicores = 3900
+	state.Nodes = state.Nodes[:2]
+	if found := Check(state, decision); len(found) != 1 || found[0].Rule != RuleNoPlace {
+		t.Errorf("a pod without a place: %v", found)
+	}
+}
+
 func TestNodesThatHaveJoinedStandInForThePlannedOnes(t *testing.T) {
 	state, decision := plan()
 	joined := testNode("ip-10-0-0-7", "z1")

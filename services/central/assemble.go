@@ -86,10 +86,10 @@ func assemble(ctx context.Context, cfg *settings, data *database, telemetry *obs
 	tasks := dispatch.New(data.store, wakes, log)
 	book := savings.New(data.store, mlv1.NewMarketServiceClient(ml), log)
 	optimizer := optimize.New(optimize.Config{
-		Store: data.store, Dispatch: tasks, Book: book, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Dashboards: wakes, Log: log,
+		Store: data.store, Dispatch: tasks, Book: book, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Log: log,
 	})
 	interruptions := interruption.New(interruption.Config{
-		Store: data.store, Dispatch: tasks, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml), Dashboards: wakes,
+		Store: data.store, Dispatch: tasks, Cloud: aws, Decisions: mlv1.NewDecisionServiceClient(ml),
 		Policy: cfg.interruptionPolicy(), Log: log,
 	})
 	safety := guard.New(guard.Config{Store: data.store, Dispatch: tasks, Log: log})

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+
+	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 
 // unlimited is a rate that no test reaches.
@@ -96,7 +98,8 @@ const spotEventAnswer = `{
 	"event_id": "<uuid>", "event_type": "interruption_warning", "instance_id": "i-1234abcd", "region": "us-east-1",
 	"availability_zone": "us-east-1a", "received_at": "<time>", "interruption_time": "<time>", "cluster_id": "{cluster}",
 	"node_name": "ip-10-0-1-23", "action_taken": "<draining>", "state": "draining",
-	"metadata": {"sources": ["imds"]}
+	"metadata": {"sources": ["imds"]},
+	"foretold": {"probability": 0.125, "horizon_minutes": 1440, "said_at": "<time>", "model": "spot_advisor"}
 }`
 
 // noticeBody is what an agent without a stream reports of its node.
@@ -112,6 +115,12 @@ func TestAnInterruptionIsDrainedListedAndToldToTheDashboards(t *testing.T) {
 	fill := h.fill()
 	h.must(t, 200, "POST", "/api/v1/client/metrics", h.agent,
 		fill.Replace(strings.Replace(metricsBody, `"estimated_cost_per_hour"`, `"complete": true, "estimated_cost_per_hour"`, 1)))
+	if err := h.store.KeepPredictions(store.ForEveryone(t.Context()), []store.Prediction{{
+		Node:  store.UnjudgedNode{Cluster: uuid.MustParse(h.cluster), Node: "ip-10-0-1-23", InstanceID: "i-1234abcd"},
+		Known: true, Probability: 0.125, Model: "spot_advisor",
+	}}); err != nil {
+		t.Fatal(err)
+	}
 	ws := h.stream(t, "/api/v1/admin/stream", h.admin)
 	until(t, ws, "type", "heartbeat")
 	_, stranger := h.newCustomer(t, "Other Inc.", "ops@example.org")
@@ -128,7 +137,7 @@ func TestAnInterruptionIsDrainedListedAndToldToTheDashboards(t *testing.T) {
 	})
 	msg := until(t, ws, "type", "spot_event")
 	if problem := differ("news", parse(t, fill.Replace(`{"type": "spot_event", "status": "draining", "cluster_id": "{cluster}", "message": "<string>",
-		"spot_event": {"instance_id": "i-1234abcd", "event_type": "interruption_warning"}}`)), msg); problem != "" {
+		"spot_event": {"instance_id": "i-1234abcd", "event_type": "interruption_warning", "foretold": {"probability": 0.125}}}`)), msg); problem != "" {
 		t.Error(problem)
 	}
 }
@@ -261,6 +270,17 @@ func TestTheDashboardsStreamTellsOfAnOptimizationFromStartToEnd(t *testing.T) {
 			t.Error(problem)
 		}
 	}
+	fill = h.fill("{optimization}", started["optimization_id"].(string))
+	h.visit(t, fill, []request{{
+		"the map of a plan that is over", "GET", "/api/v1/admin/optimizations/{optimization}/map", h.admin, "", 200,
+		`{"before": [{"node_name": "ip-10-0-1-23", "fate": "stays", "requested_ratio": "<number>"}],
+		"after": "<list>",
+		"as_of": "<time>", "placed": false, "expected": false}`,
+	}})
+	h.refuse(t, []refusal{
+		{"another's map", "GET", fill.Replace("/api/v1/admin/optimizations/{optimization}/map"), stranger, "", 404, "NOT_FOUND", ""},
+		{"no map", "GET", "/api/v1/admin/optimizations/" + uuid.NewString() + "/map", h.admin, "", 404, "NOT_FOUND", ""},
+	})
 	// The next thing that the stranger hears is its own.
 	made := h.must(t, 201, "POST", "/api/v1/admin/clusters", stranger, `{"cluster_name": "own", "region": "us-east-1"}`).(map[string]any)
 	id := made["cluster"].(map[string]any)["cluster_id"].(string)

@@ -20,19 +20,38 @@ UPDATE spot_events SET state = @state, action_taken = @action_taken, replacement
 WHERE interruption_id = @interruption_id;
 
 -- name: SpotEventList :many
-SELECT e.* FROM spot_events e JOIN clusters c USING (cluster_id)
-WHERE (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
-  AND (sqlc.narg(cluster_id)::uuid IS NULL OR e.cluster_id = sqlc.narg(cluster_id))
-  AND (@event_type::text = '' OR e.event_type = @event_type::text)
-  AND (@instance_id::text = '' OR e.instance_id = @instance_id::text)
-  AND (sqlc.narg(after_id)::uuid IS NULL OR e.received_at < @after_at::timestamptz
-    OR e.received_at = @after_at::timestamptz AND e.event_id > sqlc.narg(after_id))
-ORDER BY e.received_at DESC, e.event_id
-LIMIT @max_rows;
+-- With what was last foretold of each instance before: only of those on the page it is looked for.
+SELECT sqlc.embed(e), coalesce(p.probability, 0)::float8 AS probability, coalesce(p.at, 'epoch')::timestamptz AS said_at,
+    coalesce(p.model, '')::text AS model
+FROM (
+    SELECT l.event_id FROM spot_events l JOIN clusters c USING (cluster_id)
+    WHERE (sqlc.narg(customer_id)::uuid IS NULL OR c.customer_id = sqlc.narg(customer_id))
+      AND (sqlc.narg(cluster_id)::uuid IS NULL OR l.cluster_id = sqlc.narg(cluster_id))
+      AND (@event_type::text = '' OR l.event_type = @event_type::text)
+      AND (@instance_id::text = '' OR l.instance_id = @instance_id::text)
+      AND (sqlc.narg(after_id)::uuid IS NULL OR l.received_at < @after_at::timestamptz
+        OR l.received_at = @after_at::timestamptz AND l.event_id > sqlc.narg(after_id))
+    ORDER BY l.received_at DESC, l.event_id
+    LIMIT @max_rows) listed
+JOIN spot_events e USING (event_id)
+LEFT JOIN LATERAL (
+    SELECT f.probability, f.at, f.model FROM spot_predictions f
+    WHERE f.cluster_id = e.cluster_id AND f.instance_id = e.instance_id AND f.at < e.received_at
+        AND f.hour > e.received_at - interval '25 hours' AND f.at >= e.received_at - interval '24 hours'
+    ORDER BY f.hour DESC LIMIT 1) p ON true
+ORDER BY e.received_at DESC, e.event_id;
 
 -- name: SpotEventOf :one
--- The worst that was said of an interruption, newest first among equals.
-SELECT * FROM spot_events WHERE interruption_id = @interruption_id
-ORDER BY event_type = 'interruption_warning' DESC, event_type = 'capacity_reservation_interruption' DESC,
-    event_type = 'instance_terminated' DESC, received_at DESC
+-- The worst that was said of an interruption, newest first among equals; and what was foretold, as in SpotEventList.
+SELECT sqlc.embed(e), coalesce(p.probability, 0)::float8 AS probability, coalesce(p.at, 'epoch')::timestamptz AS said_at,
+    coalesce(p.model, '')::text AS model
+FROM spot_events e
+LEFT JOIN LATERAL (
+    SELECT f.probability, f.at, f.model FROM spot_predictions f
+    WHERE f.cluster_id = e.cluster_id AND f.instance_id = e.instance_id AND f.at < e.received_at
+        AND f.hour > e.received_at - interval '25 hours' AND f.at >= e.received_at - interval '24 hours'
+    ORDER BY f.hour DESC LIMIT 1) p ON true
+WHERE e.interruption_id = @interruption_id
+ORDER BY e.event_type = 'interruption_warning' DESC, e.event_type = 'capacity_reservation_interruption' DESC,
+    e.event_type = 'instance_terminated' DESC, e.received_at DESC
 LIMIT 1;

@@ -2073,7 +2073,8 @@ type StreamResponse struct {
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// optimization_complete: USD per month.
 	Savings *float64 `protobuf:"fixed64,2,opt,name=savings,proto3,oneof" json:"savings,omitempty"`
-	// optimization_complete: success or failed; else the thing's state.
+	// optimization_complete: success or failed; schedule: created, changed, deleted,
+	// wake_until, falling_asleep, asleep, waking, awake, held, failed; else the thing's state.
 	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
 	// Cluster.
 	ClusterId string `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -3656,6 +3657,96 @@ func (x *GetOptimizationDecisionResponse) GetDecision() *v11.DecisionResponse {
 	return nil
 }
 
+type GetPlanMapRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optimization.
+	OptimizationId string `protobuf:"bytes,1,opt,name=optimization_id,json=optimizationId,proto3" json:"optimization_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *GetPlanMapRequest) Reset() {
+	*x = GetPlanMapRequest{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPlanMapRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPlanMapRequest) ProtoMessage() {}
+
+func (x *GetPlanMapRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPlanMapRequest.ProtoReflect.Descriptor instead.
+func (*GetPlanMapRequest) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetPlanMapRequest) GetOptimizationId() string {
+	if x != nil {
+		return x.OptimizationId
+	}
+	return ""
+}
+
+type GetPlanMapResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The map.
+	Map           *PlanMap `protobuf:"bytes,1,opt,name=map,proto3" json:"map,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPlanMapResponse) Reset() {
+	*x = GetPlanMapResponse{}
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPlanMapResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPlanMapResponse) ProtoMessage() {}
+
+func (x *GetPlanMapResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPlanMapResponse.ProtoReflect.Descriptor instead.
+func (*GetPlanMapResponse) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetPlanMapResponse) GetMap() *PlanMap {
+	if x != nil {
+		return x.Map
+	}
+	return nil
+}
+
 type ListSpotEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One cluster; empty: all of the caller's.
@@ -3674,7 +3765,7 @@ type ListSpotEventsRequest struct {
 
 func (x *ListSpotEventsRequest) Reset() {
 	*x = ListSpotEventsRequest{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +3777,7 @@ func (x *ListSpotEventsRequest) String() string {
 func (*ListSpotEventsRequest) ProtoMessage() {}
 
 func (x *ListSpotEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +3790,7 @@ func (x *ListSpotEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListSpotEventsRequest) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListSpotEventsRequest) GetClusterId() string {
@@ -3749,7 +3840,7 @@ type ListSpotEventsResponse struct {
 
 func (x *ListSpotEventsResponse) Reset() {
 	*x = ListSpotEventsResponse{}
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3761,7 +3852,7 @@ func (x *ListSpotEventsResponse) String() string {
 func (*ListSpotEventsResponse) ProtoMessage() {}
 
 func (x *ListSpotEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_cloudoptim_admin_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3774,7 +3865,7 @@ func (x *ListSpotEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListSpotEventsResponse) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{54}
+	return file_cloudoptim_admin_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListSpotEventsResponse) GetSpotEvents() []*v1.SpotEvent {
@@ -4097,7 +4188,11 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x1eGetOptimizationDecisionRequest\x121\n" +
 	"\x0foptimization_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0eoptimizationId\"a\n" +
 	"\x1fGetOptimizationDecisionResponse\x12>\n" +
-	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"\xe7\x01\n" +
+	"\bdecision\x18\x01 \x01(\v2\".cloudoptim.ml.v1.DecisionResponseR\bdecision\"F\n" +
+	"\x11GetPlanMapRequest\x121\n" +
+	"\x0foptimization_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0eoptimizationId\"D\n" +
+	"\x12GetPlanMapResponse\x12.\n" +
+	"\x03map\x18\x01 \x01(\v2\x1c.cloudoptim.admin.v1.PlanMapR\x03map\"\xe7\x01\n" +
 	"\x15ListSpotEventsRequest\x12*\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\tclusterId\x12'\n" +
@@ -4112,7 +4207,7 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x16ListSpotEventsResponse\x12?\n" +
 	"\vspot_events\x18\x01 \x03(\v2\x1e.cloudoptim.fleet.v1.SpotEventR\n" +
 	"spotEvents\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8d\x1f\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xb7 \n" +
 	"\fAdminService\x12\x97\x01\n" +
 	"\fListClusters\x12(.cloudoptim.admin.v1.ListClustersRequest\x1a).cloudoptim.admin.v1.ListClustersResponse\"2\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02\"b\bclusters\x12\x16/api/v1/admin/clusters\x12\x91\x01\n" +
@@ -4130,7 +4225,10 @@ const file_cloudoptim_admin_v1_admin_proto_rawDesc = "" +
 	"\x0fGetOptimization\x12+.cloudoptim.admin.v1.GetOptimizationRequest\x1a,.cloudoptim.admin.v1.GetOptimizationResponse\"M\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02=b\foptimization\x12-/api/v1/admin/optimizations/{optimization_id}\x12\xd8\x01\n" +
 	"\x17GetOptimizationDecision\x123.cloudoptim.admin.v1.GetOptimizationDecisionRequest\x1a4.cloudoptim.admin.v1.GetOptimizationDecisionResponse\"R\xea\xe0\x18\x06\n" +
-	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02Bb\bdecision\x126/api/v1/admin/optimizations/{optimization_id}/decision\x12\xa3\x01\n" +
+	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02Bb\bdecision\x126/api/v1/admin/optimizations/{optimization_id}/decision\x12\xa7\x01\n" +
+	"\n" +
+	"GetPlanMap\x12&.cloudoptim.admin.v1.GetPlanMapRequest\x1a'.cloudoptim.admin.v1.GetPlanMapResponse\"H\xea\xe0\x18\x06\n" +
+	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x028b\x03map\x121/api/v1/admin/optimizations/{optimization_id}/map\x12\xa3\x01\n" +
 	"\x0eListSpotEvents\x12*.cloudoptim.admin.v1.ListSpotEventsRequest\x1a+.cloudoptim.admin.v1.ListSpotEventsResponse\"8\xea\xe0\x18\x06\n" +
 	"\x04\x03\x04\x05\x06\x82\xd3\xe4\x93\x02(b\vspot_events\x12\x19/api/v1/admin/spot-events\x12\x91\x01\n" +
 	"\vUploadModel\x12'.cloudoptim.admin.v1.UploadModelRequest\x1a(.cloudoptim.admin.v1.UploadModelResponse\"-\xea\xe0\x18\x03\n" +
@@ -4180,7 +4278,7 @@ func file_cloudoptim_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_admin_v1_admin_proto_rawDescData
 }
 
-var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_cloudoptim_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*ListClustersRequest)(nil),             // 0: cloudoptim.admin.v1.ListClustersRequest
 	(*ListClustersResponse)(nil),            // 1: cloudoptim.admin.v1.ListClustersResponse
@@ -4235,122 +4333,128 @@ var file_cloudoptim_admin_v1_admin_proto_goTypes = []any{
 	(*GetOptimizationResponse)(nil),         // 50: cloudoptim.admin.v1.GetOptimizationResponse
 	(*GetOptimizationDecisionRequest)(nil),  // 51: cloudoptim.admin.v1.GetOptimizationDecisionRequest
 	(*GetOptimizationDecisionResponse)(nil), // 52: cloudoptim.admin.v1.GetOptimizationDecisionResponse
-	(*ListSpotEventsRequest)(nil),           // 53: cloudoptim.admin.v1.ListSpotEventsRequest
-	(*ListSpotEventsResponse)(nil),          // 54: cloudoptim.admin.v1.ListSpotEventsResponse
-	nil,                                     // 55: cloudoptim.admin.v1.Model.TrainingMetricsEntry
-	(*Cluster)(nil),                         // 56: cloudoptim.admin.v1.Cluster
-	(*LaunchSettings)(nil),                  // 57: cloudoptim.admin.v1.LaunchSettings
-	(*v1.ClusterState)(nil),                 // 58: cloudoptim.fleet.v1.ClusterState
-	(*timestamppb.Timestamp)(nil),           // 59: google.protobuf.Timestamp
-	(*v11.ModelMetrics)(nil),                // 60: cloudoptim.ml.v1.ModelMetrics
-	(*v11.SeriesCoverage)(nil),              // 61: cloudoptim.ml.v1.SeriesCoverage
-	(*v1.SpotEvent)(nil),                    // 62: cloudoptim.fleet.v1.SpotEvent
-	(*v11.DecisionRequest)(nil),             // 63: cloudoptim.ml.v1.DecisionRequest
-	(*v11.DecisionResponse)(nil),            // 64: cloudoptim.ml.v1.DecisionResponse
-	(*OptimizationOptions)(nil),             // 65: cloudoptim.admin.v1.OptimizationOptions
-	(*Optimization)(nil),                    // 66: cloudoptim.admin.v1.Optimization
+	(*GetPlanMapRequest)(nil),               // 53: cloudoptim.admin.v1.GetPlanMapRequest
+	(*GetPlanMapResponse)(nil),              // 54: cloudoptim.admin.v1.GetPlanMapResponse
+	(*ListSpotEventsRequest)(nil),           // 55: cloudoptim.admin.v1.ListSpotEventsRequest
+	(*ListSpotEventsResponse)(nil),          // 56: cloudoptim.admin.v1.ListSpotEventsResponse
+	nil,                                     // 57: cloudoptim.admin.v1.Model.TrainingMetricsEntry
+	(*Cluster)(nil),                         // 58: cloudoptim.admin.v1.Cluster
+	(*LaunchSettings)(nil),                  // 59: cloudoptim.admin.v1.LaunchSettings
+	(*v1.ClusterState)(nil),                 // 60: cloudoptim.fleet.v1.ClusterState
+	(*timestamppb.Timestamp)(nil),           // 61: google.protobuf.Timestamp
+	(*v11.ModelMetrics)(nil),                // 62: cloudoptim.ml.v1.ModelMetrics
+	(*v11.SeriesCoverage)(nil),              // 63: cloudoptim.ml.v1.SeriesCoverage
+	(*v1.SpotEvent)(nil),                    // 64: cloudoptim.fleet.v1.SpotEvent
+	(*v11.DecisionRequest)(nil),             // 65: cloudoptim.ml.v1.DecisionRequest
+	(*v11.DecisionResponse)(nil),            // 66: cloudoptim.ml.v1.DecisionResponse
+	(*OptimizationOptions)(nil),             // 67: cloudoptim.admin.v1.OptimizationOptions
+	(*Optimization)(nil),                    // 68: cloudoptim.admin.v1.Optimization
+	(*PlanMap)(nil),                         // 69: cloudoptim.admin.v1.PlanMap
 }
 var file_cloudoptim_admin_v1_admin_proto_depIdxs = []int32{
-	56, // 0: cloudoptim.admin.v1.ListClustersResponse.clusters:type_name -> cloudoptim.admin.v1.Cluster
-	57, // 1: cloudoptim.admin.v1.CreateClusterRequest.launch:type_name -> cloudoptim.admin.v1.LaunchSettings
-	56, // 2: cloudoptim.admin.v1.CreateClusterResponse.cluster:type_name -> cloudoptim.admin.v1.Cluster
-	58, // 3: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	58, // 0: cloudoptim.admin.v1.ListClustersResponse.clusters:type_name -> cloudoptim.admin.v1.Cluster
+	59, // 1: cloudoptim.admin.v1.CreateClusterRequest.launch:type_name -> cloudoptim.admin.v1.LaunchSettings
+	58, // 2: cloudoptim.admin.v1.CreateClusterResponse.cluster:type_name -> cloudoptim.admin.v1.Cluster
+	60, // 3: cloudoptim.admin.v1.GetClusterStateResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
 	8,  // 4: cloudoptim.admin.v1.GetSavingsResponse.clusters:type_name -> cloudoptim.admin.v1.ClusterSavings
-	59, // 5: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	61, // 5: cloudoptim.admin.v1.GetSavingsResponse.timestamp:type_name -> google.protobuf.Timestamp
 	10, // 6: cloudoptim.admin.v1.UploadModelRequest.file:type_name -> cloudoptim.admin.v1.ModelFile
 	12, // 7: cloudoptim.admin.v1.UploadModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	55, // 8: cloudoptim.admin.v1.Model.training_metrics:type_name -> cloudoptim.admin.v1.Model.TrainingMetricsEntry
-	59, // 9: cloudoptim.admin.v1.Model.created_at:type_name -> google.protobuf.Timestamp
-	59, // 10: cloudoptim.admin.v1.Model.promoted_at:type_name -> google.protobuf.Timestamp
-	59, // 11: cloudoptim.admin.v1.Model.retired_at:type_name -> google.protobuf.Timestamp
-	60, // 12: cloudoptim.admin.v1.Model.metrics:type_name -> cloudoptim.ml.v1.ModelMetrics
+	57, // 8: cloudoptim.admin.v1.Model.training_metrics:type_name -> cloudoptim.admin.v1.Model.TrainingMetricsEntry
+	61, // 9: cloudoptim.admin.v1.Model.created_at:type_name -> google.protobuf.Timestamp
+	61, // 10: cloudoptim.admin.v1.Model.promoted_at:type_name -> google.protobuf.Timestamp
+	61, // 11: cloudoptim.admin.v1.Model.retired_at:type_name -> google.protobuf.Timestamp
+	62, // 12: cloudoptim.admin.v1.Model.metrics:type_name -> cloudoptim.ml.v1.ModelMetrics
 	12, // 13: cloudoptim.admin.v1.ListModelsResponse.models:type_name -> cloudoptim.admin.v1.Model
 	12, // 14: cloudoptim.admin.v1.ShadowModelResponse.model:type_name -> cloudoptim.admin.v1.Model
 	12, // 15: cloudoptim.admin.v1.PromoteModelResponse.model:type_name -> cloudoptim.admin.v1.Model
 	12, // 16: cloudoptim.admin.v1.RollBackModelResponse.model:type_name -> cloudoptim.admin.v1.Model
 	12, // 17: cloudoptim.admin.v1.RetireModelResponse.model:type_name -> cloudoptim.admin.v1.Model
-	59, // 18: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	61, // 18: cloudoptim.admin.v1.AnalyzeGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
 	25, // 19: cloudoptim.admin.v1.AnalyzeGapsResponse.gaps:type_name -> cloudoptim.admin.v1.DataGap
-	61, // 20: cloudoptim.admin.v1.AnalyzeGapsResponse.series:type_name -> cloudoptim.ml.v1.SeriesCoverage
-	59, // 21: cloudoptim.admin.v1.AnalyzeGapsResponse.start:type_name -> google.protobuf.Timestamp
-	59, // 22: cloudoptim.admin.v1.AnalyzeGapsResponse.end:type_name -> google.protobuf.Timestamp
-	59, // 23: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
-	59, // 24: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
-	59, // 25: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
-	59, // 26: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
-	58, // 27: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
-	62, // 28: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
+	63, // 20: cloudoptim.admin.v1.AnalyzeGapsResponse.series:type_name -> cloudoptim.ml.v1.SeriesCoverage
+	61, // 21: cloudoptim.admin.v1.AnalyzeGapsResponse.start:type_name -> google.protobuf.Timestamp
+	61, // 22: cloudoptim.admin.v1.AnalyzeGapsResponse.end:type_name -> google.protobuf.Timestamp
+	61, // 23: cloudoptim.admin.v1.DataGap.start:type_name -> google.protobuf.Timestamp
+	61, // 24: cloudoptim.admin.v1.DataGap.end:type_name -> google.protobuf.Timestamp
+	61, // 25: cloudoptim.admin.v1.FillGapsRequest.model_training_date:type_name -> google.protobuf.Timestamp
+	61, // 26: cloudoptim.admin.v1.StreamResponse.timestamp:type_name -> google.protobuf.Timestamp
+	60, // 27: cloudoptim.admin.v1.StreamResponse.state:type_name -> cloudoptim.fleet.v1.ClusterState
+	64, // 28: cloudoptim.admin.v1.StreamResponse.spot_event:type_name -> cloudoptim.fleet.v1.SpotEvent
 	29, // 29: cloudoptim.admin.v1.ListActivityResponse.activity:type_name -> cloudoptim.admin.v1.StreamResponse
-	63, // 30: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
-	64, // 31: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	59, // 32: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
+	65, // 30: cloudoptim.admin.v1.ProxyDecisionRequest.request:type_name -> cloudoptim.ml.v1.DecisionRequest
+	66, // 31: cloudoptim.admin.v1.ProxyDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	61, // 32: cloudoptim.admin.v1.CreateAPIKeyRequest.expires_at:type_name -> google.protobuf.Timestamp
 	42, // 33: cloudoptim.admin.v1.CreateAPIKeyResponse.api_key:type_name -> cloudoptim.admin.v1.APIKey
 	42, // 34: cloudoptim.admin.v1.ListAPIKeysResponse.api_keys:type_name -> cloudoptim.admin.v1.APIKey
-	59, // 35: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
-	59, // 36: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
-	59, // 37: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
-	59, // 38: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
-	65, // 39: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
-	66, // 40: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	66, // 41: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
-	66, // 42: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
-	64, // 43: cloudoptim.admin.v1.GetOptimizationDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
-	62, // 44: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
-	0,  // 45: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
-	2,  // 46: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
-	4,  // 47: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
-	6,  // 48: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
-	45, // 49: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
-	47, // 50: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
-	49, // 51: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
-	51, // 52: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:input_type -> cloudoptim.admin.v1.GetOptimizationDecisionRequest
-	53, // 53: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
-	9,  // 54: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
-	13, // 55: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
-	15, // 56: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
-	17, // 57: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
-	19, // 58: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
-	21, // 59: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
-	23, // 60: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
-	26, // 61: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
-	28, // 62: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
-	30, // 63: cloudoptim.admin.v1.AdminService.ListActivity:input_type -> cloudoptim.admin.v1.ListActivityRequest
-	32, // 64: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
-	34, // 65: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
-	36, // 66: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
-	38, // 67: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
-	40, // 68: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
-	43, // 69: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
-	1,  // 70: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
-	3,  // 71: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
-	5,  // 72: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
-	7,  // 73: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
-	46, // 74: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
-	48, // 75: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
-	50, // 76: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
-	52, // 77: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:output_type -> cloudoptim.admin.v1.GetOptimizationDecisionResponse
-	54, // 78: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
-	11, // 79: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
-	14, // 80: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
-	16, // 81: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
-	18, // 82: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
-	20, // 83: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
-	22, // 84: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
-	24, // 85: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
-	27, // 86: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
-	29, // 87: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
-	31, // 88: cloudoptim.admin.v1.AdminService.ListActivity:output_type -> cloudoptim.admin.v1.ListActivityResponse
-	33, // 89: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
-	35, // 90: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
-	37, // 91: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
-	39, // 92: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
-	41, // 93: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
-	44, // 94: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
-	70, // [70:95] is the sub-list for method output_type
-	45, // [45:70] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	61, // 35: cloudoptim.admin.v1.APIKey.created_at:type_name -> google.protobuf.Timestamp
+	61, // 36: cloudoptim.admin.v1.APIKey.expires_at:type_name -> google.protobuf.Timestamp
+	61, // 37: cloudoptim.admin.v1.APIKey.revoked_at:type_name -> google.protobuf.Timestamp
+	61, // 38: cloudoptim.admin.v1.APIKey.last_used_at:type_name -> google.protobuf.Timestamp
+	67, // 39: cloudoptim.admin.v1.TriggerOptimizationRequest.options:type_name -> cloudoptim.admin.v1.OptimizationOptions
+	68, // 40: cloudoptim.admin.v1.TriggerOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	68, // 41: cloudoptim.admin.v1.ListOptimizationsResponse.optimizations:type_name -> cloudoptim.admin.v1.Optimization
+	68, // 42: cloudoptim.admin.v1.GetOptimizationResponse.optimization:type_name -> cloudoptim.admin.v1.Optimization
+	66, // 43: cloudoptim.admin.v1.GetOptimizationDecisionResponse.decision:type_name -> cloudoptim.ml.v1.DecisionResponse
+	69, // 44: cloudoptim.admin.v1.GetPlanMapResponse.map:type_name -> cloudoptim.admin.v1.PlanMap
+	64, // 45: cloudoptim.admin.v1.ListSpotEventsResponse.spot_events:type_name -> cloudoptim.fleet.v1.SpotEvent
+	0,  // 46: cloudoptim.admin.v1.AdminService.ListClusters:input_type -> cloudoptim.admin.v1.ListClustersRequest
+	2,  // 47: cloudoptim.admin.v1.AdminService.CreateCluster:input_type -> cloudoptim.admin.v1.CreateClusterRequest
+	4,  // 48: cloudoptim.admin.v1.AdminService.GetClusterState:input_type -> cloudoptim.admin.v1.GetClusterStateRequest
+	6,  // 49: cloudoptim.admin.v1.AdminService.GetSavings:input_type -> cloudoptim.admin.v1.GetSavingsRequest
+	45, // 50: cloudoptim.admin.v1.AdminService.TriggerOptimization:input_type -> cloudoptim.admin.v1.TriggerOptimizationRequest
+	47, // 51: cloudoptim.admin.v1.AdminService.ListOptimizations:input_type -> cloudoptim.admin.v1.ListOptimizationsRequest
+	49, // 52: cloudoptim.admin.v1.AdminService.GetOptimization:input_type -> cloudoptim.admin.v1.GetOptimizationRequest
+	51, // 53: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:input_type -> cloudoptim.admin.v1.GetOptimizationDecisionRequest
+	53, // 54: cloudoptim.admin.v1.AdminService.GetPlanMap:input_type -> cloudoptim.admin.v1.GetPlanMapRequest
+	55, // 55: cloudoptim.admin.v1.AdminService.ListSpotEvents:input_type -> cloudoptim.admin.v1.ListSpotEventsRequest
+	9,  // 56: cloudoptim.admin.v1.AdminService.UploadModel:input_type -> cloudoptim.admin.v1.UploadModelRequest
+	13, // 57: cloudoptim.admin.v1.AdminService.ListModels:input_type -> cloudoptim.admin.v1.ListModelsRequest
+	15, // 58: cloudoptim.admin.v1.AdminService.ShadowModel:input_type -> cloudoptim.admin.v1.ShadowModelRequest
+	17, // 59: cloudoptim.admin.v1.AdminService.PromoteModel:input_type -> cloudoptim.admin.v1.PromoteModelRequest
+	19, // 60: cloudoptim.admin.v1.AdminService.RollBackModel:input_type -> cloudoptim.admin.v1.RollBackModelRequest
+	21, // 61: cloudoptim.admin.v1.AdminService.RetireModel:input_type -> cloudoptim.admin.v1.RetireModelRequest
+	23, // 62: cloudoptim.admin.v1.AdminService.AnalyzeGaps:input_type -> cloudoptim.admin.v1.AnalyzeGapsRequest
+	26, // 63: cloudoptim.admin.v1.AdminService.FillGaps:input_type -> cloudoptim.admin.v1.FillGapsRequest
+	28, // 64: cloudoptim.admin.v1.AdminService.Stream:input_type -> cloudoptim.admin.v1.StreamRequest
+	30, // 65: cloudoptim.admin.v1.AdminService.ListActivity:input_type -> cloudoptim.admin.v1.ListActivityRequest
+	32, // 66: cloudoptim.admin.v1.AdminService.ProxyDecision:input_type -> cloudoptim.admin.v1.ProxyDecisionRequest
+	34, // 67: cloudoptim.admin.v1.AdminService.GetMLHealth:input_type -> cloudoptim.admin.v1.GetMLHealthRequest
+	36, // 68: cloudoptim.admin.v1.AdminService.CreateCustomer:input_type -> cloudoptim.admin.v1.CreateCustomerRequest
+	38, // 69: cloudoptim.admin.v1.AdminService.CreateAPIKey:input_type -> cloudoptim.admin.v1.CreateAPIKeyRequest
+	40, // 70: cloudoptim.admin.v1.AdminService.ListAPIKeys:input_type -> cloudoptim.admin.v1.ListAPIKeysRequest
+	43, // 71: cloudoptim.admin.v1.AdminService.RevokeAPIKey:input_type -> cloudoptim.admin.v1.RevokeAPIKeyRequest
+	1,  // 72: cloudoptim.admin.v1.AdminService.ListClusters:output_type -> cloudoptim.admin.v1.ListClustersResponse
+	3,  // 73: cloudoptim.admin.v1.AdminService.CreateCluster:output_type -> cloudoptim.admin.v1.CreateClusterResponse
+	5,  // 74: cloudoptim.admin.v1.AdminService.GetClusterState:output_type -> cloudoptim.admin.v1.GetClusterStateResponse
+	7,  // 75: cloudoptim.admin.v1.AdminService.GetSavings:output_type -> cloudoptim.admin.v1.GetSavingsResponse
+	46, // 76: cloudoptim.admin.v1.AdminService.TriggerOptimization:output_type -> cloudoptim.admin.v1.TriggerOptimizationResponse
+	48, // 77: cloudoptim.admin.v1.AdminService.ListOptimizations:output_type -> cloudoptim.admin.v1.ListOptimizationsResponse
+	50, // 78: cloudoptim.admin.v1.AdminService.GetOptimization:output_type -> cloudoptim.admin.v1.GetOptimizationResponse
+	52, // 79: cloudoptim.admin.v1.AdminService.GetOptimizationDecision:output_type -> cloudoptim.admin.v1.GetOptimizationDecisionResponse
+	54, // 80: cloudoptim.admin.v1.AdminService.GetPlanMap:output_type -> cloudoptim.admin.v1.GetPlanMapResponse
+	56, // 81: cloudoptim.admin.v1.AdminService.ListSpotEvents:output_type -> cloudoptim.admin.v1.ListSpotEventsResponse
+	11, // 82: cloudoptim.admin.v1.AdminService.UploadModel:output_type -> cloudoptim.admin.v1.UploadModelResponse
+	14, // 83: cloudoptim.admin.v1.AdminService.ListModels:output_type -> cloudoptim.admin.v1.ListModelsResponse
+	16, // 84: cloudoptim.admin.v1.AdminService.ShadowModel:output_type -> cloudoptim.admin.v1.ShadowModelResponse
+	18, // 85: cloudoptim.admin.v1.AdminService.PromoteModel:output_type -> cloudoptim.admin.v1.PromoteModelResponse
+	20, // 86: cloudoptim.admin.v1.AdminService.RollBackModel:output_type -> cloudoptim.admin.v1.RollBackModelResponse
+	22, // 87: cloudoptim.admin.v1.AdminService.RetireModel:output_type -> cloudoptim.admin.v1.RetireModelResponse
+	24, // 88: cloudoptim.admin.v1.AdminService.AnalyzeGaps:output_type -> cloudoptim.admin.v1.AnalyzeGapsResponse
+	27, // 89: cloudoptim.admin.v1.AdminService.FillGaps:output_type -> cloudoptim.admin.v1.FillGapsResponse
+	29, // 90: cloudoptim.admin.v1.AdminService.Stream:output_type -> cloudoptim.admin.v1.StreamResponse
+	31, // 91: cloudoptim.admin.v1.AdminService.ListActivity:output_type -> cloudoptim.admin.v1.ListActivityResponse
+	33, // 92: cloudoptim.admin.v1.AdminService.ProxyDecision:output_type -> cloudoptim.admin.v1.ProxyDecisionResponse
+	35, // 93: cloudoptim.admin.v1.AdminService.GetMLHealth:output_type -> cloudoptim.admin.v1.GetMLHealthResponse
+	37, // 94: cloudoptim.admin.v1.AdminService.CreateCustomer:output_type -> cloudoptim.admin.v1.CreateCustomerResponse
+	39, // 95: cloudoptim.admin.v1.AdminService.CreateAPIKey:output_type -> cloudoptim.admin.v1.CreateAPIKeyResponse
+	41, // 96: cloudoptim.admin.v1.AdminService.ListAPIKeys:output_type -> cloudoptim.admin.v1.ListAPIKeysResponse
+	44, // 97: cloudoptim.admin.v1.AdminService.RevokeAPIKey:output_type -> cloudoptim.admin.v1.RevokeAPIKeyResponse
+	72, // [72:98] is the sub-list for method output_type
+	46, // [46:72] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_admin_v1_admin_proto_init() }
@@ -4372,7 +4476,7 @@ func file_cloudoptim_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_admin_v1_admin_proto_rawDesc), len(file_cloudoptim_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   56,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

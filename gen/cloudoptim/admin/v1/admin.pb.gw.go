@@ -311,6 +311,45 @@ func local_request_AdminService_GetOptimizationDecision_0(ctx context.Context, m
 	return msg, metadata, err
 }
 
+func request_AdminService_GetPlanMap_0(ctx context.Context, marshaler runtime.Marshaler, client AdminServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetPlanMapRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["optimization_id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "optimization_id")
+	}
+	protoReq.OptimizationId, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "optimization_id", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.GetPlanMap(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_AdminService_GetPlanMap_0(ctx context.Context, marshaler runtime.Marshaler, server AdminServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetPlanMapRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["optimization_id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "optimization_id")
+	}
+	protoReq.OptimizationId, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "optimization_id", err)
+	}
+	msg, err := server.GetPlanMap(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 var filter_AdminService_ListSpotEvents_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
 func request_AdminService_ListSpotEvents_0(ctx context.Context, marshaler runtime.Marshaler, client AdminServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
@@ -1003,6 +1042,26 @@ func RegisterAdminServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		}
 		forward_AdminService_GetOptimizationDecision_0(annotatedContext, mux, outboundMarshaler, w, req, response_AdminService_GetOptimizationDecision_0{resp.(*GetOptimizationDecisionResponse)}, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_AdminService_GetPlanMap_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cloudoptim.admin.v1.AdminService/GetPlanMap", runtime.WithHTTPPathPattern("/api/v1/admin/optimizations/{optimization_id}/map"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_AdminService_GetPlanMap_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_AdminService_GetPlanMap_0(annotatedContext, mux, outboundMarshaler, w, req, response_AdminService_GetPlanMap_0{resp.(*GetPlanMapResponse)}, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodGet, pattern_AdminService_ListSpotEvents_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1486,6 +1545,23 @@ func RegisterAdminServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		}
 		forward_AdminService_GetOptimizationDecision_0(annotatedContext, mux, outboundMarshaler, w, req, response_AdminService_GetOptimizationDecision_0{resp.(*GetOptimizationDecisionResponse)}, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_AdminService_GetPlanMap_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cloudoptim.admin.v1.AdminService/GetPlanMap", runtime.WithHTTPPathPattern("/api/v1/admin/optimizations/{optimization_id}/map"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_AdminService_GetPlanMap_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_AdminService_GetPlanMap_0(annotatedContext, mux, outboundMarshaler, w, req, response_AdminService_GetPlanMap_0{resp.(*GetPlanMapResponse)}, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodGet, pattern_AdminService_ListSpotEvents_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1815,6 +1891,15 @@ func (m response_AdminService_GetOptimizationDecision_0) XXX_ResponseBody() inte
 	return response.Decision
 }
 
+type response_AdminService_GetPlanMap_0 struct {
+	*GetPlanMapResponse
+}
+
+func (m response_AdminService_GetPlanMap_0) XXX_ResponseBody() interface{} {
+	response := m.GetPlanMapResponse
+	return response.Map
+}
+
 type response_AdminService_ListSpotEvents_0 struct {
 	*ListSpotEventsResponse
 }
@@ -1905,6 +1990,7 @@ var (
 	pattern_AdminService_ListOptimizations_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v1", "admin", "optimizations"}, ""))
 	pattern_AdminService_GetOptimization_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"api", "v1", "admin", "optimizations", "optimization_id"}, ""))
 	pattern_AdminService_GetOptimizationDecision_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"api", "v1", "admin", "optimizations", "optimization_id", "decision"}, ""))
+	pattern_AdminService_GetPlanMap_0              = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"api", "v1", "admin", "optimizations", "optimization_id", "map"}, ""))
 	pattern_AdminService_ListSpotEvents_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v1", "admin", "spot-events"}, ""))
 	pattern_AdminService_UploadModel_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"api", "v1", "admin", "models", "upload"}, ""))
 	pattern_AdminService_ListModels_0              = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3}, []string{"api", "v1", "admin", "models"}, ""))
@@ -1932,6 +2018,7 @@ var (
 	forward_AdminService_ListOptimizations_0       = runtime.ForwardResponseMessage
 	forward_AdminService_GetOptimization_0         = runtime.ForwardResponseMessage
 	forward_AdminService_GetOptimizationDecision_0 = runtime.ForwardResponseMessage
+	forward_AdminService_GetPlanMap_0              = runtime.ForwardResponseMessage
 	forward_AdminService_ListSpotEvents_0          = runtime.ForwardResponseMessage
 	forward_AdminService_UploadModel_0             = runtime.ForwardResponseMessage
 	forward_AdminService_ListModels_0              = runtime.ForwardResponseMessage

@@ -29,6 +29,7 @@ const (
 	AdminService_ListOptimizations_FullMethodName       = "/cloudoptim.admin.v1.AdminService/ListOptimizations"
 	AdminService_GetOptimization_FullMethodName         = "/cloudoptim.admin.v1.AdminService/GetOptimization"
 	AdminService_GetOptimizationDecision_FullMethodName = "/cloudoptim.admin.v1.AdminService/GetOptimizationDecision"
+	AdminService_GetPlanMap_FullMethodName              = "/cloudoptim.admin.v1.AdminService/GetPlanMap"
 	AdminService_ListSpotEvents_FullMethodName          = "/cloudoptim.admin.v1.AdminService/ListSpotEvents"
 	AdminService_UploadModel_FullMethodName             = "/cloudoptim.admin.v1.AdminService/UploadModel"
 	AdminService_ListModels_FullMethodName              = "/cloudoptim.admin.v1.AdminService/ListModels"
@@ -75,6 +76,9 @@ type AdminServiceClient interface {
 	// GetOptimizationDecision returns ml's whole answer: what becomes of every node and
 	// why, where pods were to land, what was weighed, which model scored the risk.
 	GetOptimizationDecision(ctx context.Context, in *GetOptimizationDecisionRequest, opts ...grpc.CallOption) (*GetOptimizationDecisionResponse, error)
+	// GetPlanMap returns how full the nodes were when a plan was made, and how full they
+	// were to be after it: also of a plan that is over.
+	GetPlanMap(ctx context.Context, in *GetPlanMapRequest, opts ...grpc.CallOption) (*GetPlanMapResponse, error)
 	// ListSpotEvents says what AWS said about the clusters' instances and what was
 	// done, newest first.
 	ListSpotEvents(ctx context.Context, in *ListSpotEventsRequest, opts ...grpc.CallOption) (*ListSpotEventsResponse, error)
@@ -207,6 +211,16 @@ func (c *adminServiceClient) GetOptimizationDecision(ctx context.Context, in *Ge
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetOptimizationDecisionResponse)
 	err := c.cc.Invoke(ctx, AdminService_GetOptimizationDecision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetPlanMap(ctx context.Context, in *GetPlanMapRequest, opts ...grpc.CallOption) (*GetPlanMapResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPlanMapResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetPlanMap_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -422,6 +436,9 @@ type AdminServiceServer interface {
 	// GetOptimizationDecision returns ml's whole answer: what becomes of every node and
 	// why, where pods were to land, what was weighed, which model scored the risk.
 	GetOptimizationDecision(context.Context, *GetOptimizationDecisionRequest) (*GetOptimizationDecisionResponse, error)
+	// GetPlanMap returns how full the nodes were when a plan was made, and how full they
+	// were to be after it: also of a plan that is over.
+	GetPlanMap(context.Context, *GetPlanMapRequest) (*GetPlanMapResponse, error)
 	// ListSpotEvents says what AWS said about the clusters' instances and what was
 	// done, newest first.
 	ListSpotEvents(context.Context, *ListSpotEventsRequest) (*ListSpotEventsResponse, error)
@@ -503,6 +520,9 @@ func (UnimplementedAdminServiceServer) GetOptimization(context.Context, *GetOpti
 }
 func (UnimplementedAdminServiceServer) GetOptimizationDecision(context.Context, *GetOptimizationDecisionRequest) (*GetOptimizationDecisionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOptimizationDecision not implemented")
+}
+func (UnimplementedAdminServiceServer) GetPlanMap(context.Context, *GetPlanMapRequest) (*GetPlanMapResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPlanMap not implemented")
 }
 func (UnimplementedAdminServiceServer) ListSpotEvents(context.Context, *ListSpotEventsRequest) (*ListSpotEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSpotEvents not implemented")
@@ -716,6 +736,24 @@ func _AdminService_GetOptimizationDecision_Handler(srv interface{}, ctx context.
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetOptimizationDecision(ctx, req.(*GetOptimizationDecisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetPlanMap_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPlanMapRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetPlanMap(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetPlanMap_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetPlanMap(ctx, req.(*GetPlanMapRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1046,6 +1084,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetOptimizationDecision",
 			Handler:    _AdminService_GetOptimizationDecision_Handler,
+		},
+		{
+			MethodName: "GetPlanMap",
+			Handler:    _AdminService_GetPlanMap_Handler,
 		},
 		{
 			MethodName: "ListSpotEvents",

@@ -916,6 +916,299 @@ func (x *LaunchedInstance) GetNodeName() string {
 	return ""
 }
 
+// PlanMap is a cluster before a plan and after it, as planned.
+type PlanMap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By the state that the plan was made from; by name.
+	Before []*PlanMapNode `protobuf:"bytes,1,rep,name=before,proto3" json:"before,omitempty"`
+	// Once all went as expected, with what DaemonSets put on new nodes; by name, new
+	// nodes last, under names that they had until they joined.
+	After []*PlanMapNode `protobuf:"bytes,2,rep,name=after,proto3" json:"after,omitempty"`
+	// When the state was.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// The plan says where pods land; false: how full new nodes were to be is not known.
+	Placed bool `protobuf:"varint,4,opt,name=placed,proto3" json:"placed,omitempty"`
+	// Where they land is what the kube-scheduler is expected to do.
+	Expected      bool `protobuf:"varint,5,opt,name=expected,proto3" json:"expected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanMap) Reset() {
+	*x = PlanMap{}
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanMap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanMap) ProtoMessage() {}
+
+func (x *PlanMap) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanMap.ProtoReflect.Descriptor instead.
+func (*PlanMap) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PlanMap) GetBefore() []*PlanMapNode {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *PlanMap) GetAfter() []*PlanMapNode {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *PlanMap) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *PlanMap) GetPlaced() bool {
+	if x != nil {
+		return x.Placed
+	}
+	return false
+}
+
+func (x *PlanMap) GetExpected() bool {
+	if x != nil {
+		return x.Expected
+	}
+	return false
+}
+
+// PlanMapNode is a node of a PlanMap.
+type PlanMapNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node.
+	NodeName string `protobuf:"bytes,1,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	// Type.
+	InstanceType string `protobuf:"bytes,2,opt,name=instance_type,json=instanceType,proto3" json:"instance_type,omitempty"`
+	// Zone.
+	AvailabilityZone string `protobuf:"bytes,3,opt,name=availability_zone,json=availabilityZone,proto3" json:"availability_zone,omitempty"`
+	// spot or on-demand.
+	NodeType string `protobuf:"bytes,4,opt,name=node_type,json=nodeType,proto3" json:"node_type,omitempty"`
+	// vCPU that pods may ask for; 0: not known.
+	CpuAllocatable float64 `protobuf:"fixed64,5,opt,name=cpu_allocatable,json=cpuAllocatable,proto3" json:"cpu_allocatable,omitempty"`
+	// USD per hour.
+	HourlyPrice float64 `protobuf:"fixed64,6,opt,name=hourly_price,json=hourlyPrice,proto3" json:"hourly_price,omitempty"`
+	// stays, goes, new.
+	Fate string `protobuf:"bytes,7,opt,name=fate,proto3" json:"fate,omitempty"`
+	// Requested share, the larger of CPU and memory; unset: not known.
+	RequestedRatio *float64 `protobuf:"fixed64,8,opt,name=requested_ratio,json=requestedRatio,proto3,oneof" json:"requested_ratio,omitempty"`
+	// Pods on it.
+	PodCount int32 `protobuf:"varint,9,opt,name=pod_count,json=podCount,proto3" json:"pod_count,omitempty"`
+	// The pods, those that ask for most CPU first; empty for all nodes of a cluster with
+	// more than 2,500.
+	Pods          []*PlanMapPod `protobuf:"bytes,10,rep,name=pods,proto3" json:"pods,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanMapNode) Reset() {
+	*x = PlanMapNode{}
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanMapNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanMapNode) ProtoMessage() {}
+
+func (x *PlanMapNode) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanMapNode.ProtoReflect.Descriptor instead.
+func (*PlanMapNode) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PlanMapNode) GetNodeName() string {
+	if x != nil {
+		return x.NodeName
+	}
+	return ""
+}
+
+func (x *PlanMapNode) GetInstanceType() string {
+	if x != nil {
+		return x.InstanceType
+	}
+	return ""
+}
+
+func (x *PlanMapNode) GetAvailabilityZone() string {
+	if x != nil {
+		return x.AvailabilityZone
+	}
+	return ""
+}
+
+func (x *PlanMapNode) GetNodeType() string {
+	if x != nil {
+		return x.NodeType
+	}
+	return ""
+}
+
+func (x *PlanMapNode) GetCpuAllocatable() float64 {
+	if x != nil {
+		return x.CpuAllocatable
+	}
+	return 0
+}
+
+func (x *PlanMapNode) GetHourlyPrice() float64 {
+	if x != nil {
+		return x.HourlyPrice
+	}
+	return 0
+}
+
+func (x *PlanMapNode) GetFate() string {
+	if x != nil {
+		return x.Fate
+	}
+	return ""
+}
+
+func (x *PlanMapNode) GetRequestedRatio() float64 {
+	if x != nil && x.RequestedRatio != nil {
+		return *x.RequestedRatio
+	}
+	return 0
+}
+
+func (x *PlanMapNode) GetPodCount() int32 {
+	if x != nil {
+		return x.PodCount
+	}
+	return 0
+}
+
+func (x *PlanMapNode) GetPods() []*PlanMapPod {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+// PlanMapPod is a pod on a node of a PlanMap.
+type PlanMapPod struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// vCPU that it asks for.
+	Cpu float64 `protobuf:"fixed64,3,opt,name=cpu,proto3" json:"cpu,omitempty"`
+	// A DaemonSet's: it is not moved.
+	Daemon bool `protobuf:"varint,4,opt,name=daemon,proto3" json:"daemon,omitempty"`
+	// The plan moves it.
+	Moves         bool `protobuf:"varint,5,opt,name=moves,proto3" json:"moves,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanMapPod) Reset() {
+	*x = PlanMapPod{}
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanMapPod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanMapPod) ProtoMessage() {}
+
+func (x *PlanMapPod) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_admin_v1_optimization_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanMapPod.ProtoReflect.Descriptor instead.
+func (*PlanMapPod) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PlanMapPod) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *PlanMapPod) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PlanMapPod) GetCpu() float64 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
+func (x *PlanMapPod) GetDaemon() bool {
+	if x != nil {
+		return x.Daemon
+	}
+	return false
+}
+
+func (x *PlanMapPod) GetMoves() bool {
+	if x != nil {
+		return x.Moves
+	}
+	return false
+}
+
 var File_cloudoptim_admin_v1_optimization_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_admin_v1_optimization_proto_rawDesc = "" +
@@ -1013,7 +1306,33 @@ const file_cloudoptim_admin_v1_optimization_proto_rawDesc = "" +
 	"\x11availability_zone\x18\x03 \x01(\tR\x10availabilityZone\x12\x1b\n" +
 	"\tnode_type\x18\x04 \x01(\tR\bnodeType\x12!\n" +
 	"\fhourly_price\x18\x05 \x01(\x01R\vhourlyPrice\x12\x1b\n" +
-	"\tnode_name\x18\x06 \x01(\tR\bnodeNameBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1;adminv1b\x06proto3"
+	"\tnode_name\x18\x06 \x01(\tR\bnodeName\"\xe0\x01\n" +
+	"\aPlanMap\x128\n" +
+	"\x06before\x18\x01 \x03(\v2 .cloudoptim.admin.v1.PlanMapNodeR\x06before\x126\n" +
+	"\x05after\x18\x02 \x03(\v2 .cloudoptim.admin.v1.PlanMapNodeR\x05after\x12/\n" +
+	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x16\n" +
+	"\x06placed\x18\x04 \x01(\bR\x06placed\x12\x1a\n" +
+	"\bexpected\x18\x05 \x01(\bR\bexpected\"\x8d\x03\n" +
+	"\vPlanMapNode\x12\x1b\n" +
+	"\tnode_name\x18\x01 \x01(\tR\bnodeName\x12#\n" +
+	"\rinstance_type\x18\x02 \x01(\tR\finstanceType\x12+\n" +
+	"\x11availability_zone\x18\x03 \x01(\tR\x10availabilityZone\x12\x1b\n" +
+	"\tnode_type\x18\x04 \x01(\tR\bnodeType\x12'\n" +
+	"\x0fcpu_allocatable\x18\x05 \x01(\x01R\x0ecpuAllocatable\x12!\n" +
+	"\fhourly_price\x18\x06 \x01(\x01R\vhourlyPrice\x12\x12\n" +
+	"\x04fate\x18\a \x01(\tR\x04fate\x12,\n" +
+	"\x0frequested_ratio\x18\b \x01(\x01H\x00R\x0erequestedRatio\x88\x01\x01\x12\x1b\n" +
+	"\tpod_count\x18\t \x01(\x05R\bpodCount\x123\n" +
+	"\x04pods\x18\n" +
+	" \x03(\v2\x1f.cloudoptim.admin.v1.PlanMapPodR\x04podsB\x12\n" +
+	"\x10_requested_ratio\"~\n" +
+	"\n" +
+	"PlanMapPod\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03cpu\x18\x03 \x01(\x01R\x03cpu\x12\x16\n" +
+	"\x06daemon\x18\x04 \x01(\bR\x06daemon\x12\x14\n" +
+	"\x05moves\x18\x05 \x01(\bR\x05movesBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_cloudoptim_admin_v1_optimization_proto_rawDescOnce sync.Once
@@ -1027,7 +1346,7 @@ func file_cloudoptim_admin_v1_optimization_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_admin_v1_optimization_proto_rawDescData
 }
 
-var file_cloudoptim_admin_v1_optimization_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_cloudoptim_admin_v1_optimization_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_cloudoptim_admin_v1_optimization_proto_goTypes = []any{
 	(*OptimizationOptions)(nil),   // 0: cloudoptim.admin.v1.OptimizationOptions
 	(*Optimization)(nil),          // 1: cloudoptim.admin.v1.Optimization
@@ -1036,36 +1355,43 @@ var file_cloudoptim_admin_v1_optimization_proto_goTypes = []any{
 	(*PlannedNode)(nil),           // 4: cloudoptim.admin.v1.PlannedNode
 	(*OptimizationStep)(nil),      // 5: cloudoptim.admin.v1.OptimizationStep
 	(*LaunchedInstance)(nil),      // 6: cloudoptim.admin.v1.LaunchedInstance
-	(*structpb.Struct)(nil),       // 7: google.protobuf.Struct
-	(*v1.Recommendation)(nil),     // 8: cloudoptim.ml.v1.Recommendation
-	(*v1.ExecutionStep)(nil),      // 9: cloudoptim.ml.v1.ExecutionStep
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*PlanMap)(nil),               // 7: cloudoptim.admin.v1.PlanMap
+	(*PlanMapNode)(nil),           // 8: cloudoptim.admin.v1.PlanMapNode
+	(*PlanMapPod)(nil),            // 9: cloudoptim.admin.v1.PlanMapPod
+	(*structpb.Struct)(nil),       // 10: google.protobuf.Struct
+	(*v1.Recommendation)(nil),     // 11: cloudoptim.ml.v1.Recommendation
+	(*v1.ExecutionStep)(nil),      // 12: cloudoptim.ml.v1.ExecutionStep
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_cloudoptim_admin_v1_optimization_proto_depIdxs = []int32{
-	7,  // 0: cloudoptim.admin.v1.OptimizationOptions.requirements:type_name -> google.protobuf.Struct
-	7,  // 1: cloudoptim.admin.v1.OptimizationOptions.constraints:type_name -> google.protobuf.Struct
-	8,  // 2: cloudoptim.admin.v1.Optimization.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
-	9,  // 3: cloudoptim.admin.v1.Optimization.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
-	10, // 4: cloudoptim.admin.v1.Optimization.created_at:type_name -> google.protobuf.Timestamp
-	10, // 5: cloudoptim.admin.v1.Optimization.executed_at:type_name -> google.protobuf.Timestamp
-	10, // 6: cloudoptim.admin.v1.Optimization.completed_at:type_name -> google.protobuf.Timestamp
+	10, // 0: cloudoptim.admin.v1.OptimizationOptions.requirements:type_name -> google.protobuf.Struct
+	10, // 1: cloudoptim.admin.v1.OptimizationOptions.constraints:type_name -> google.protobuf.Struct
+	11, // 2: cloudoptim.admin.v1.Optimization.recommendations:type_name -> cloudoptim.ml.v1.Recommendation
+	12, // 3: cloudoptim.admin.v1.Optimization.execution_plan:type_name -> cloudoptim.ml.v1.ExecutionStep
+	13, // 4: cloudoptim.admin.v1.Optimization.created_at:type_name -> google.protobuf.Timestamp
+	13, // 5: cloudoptim.admin.v1.Optimization.executed_at:type_name -> google.protobuf.Timestamp
+	13, // 6: cloudoptim.admin.v1.Optimization.completed_at:type_name -> google.protobuf.Timestamp
 	5,  // 7: cloudoptim.admin.v1.Optimization.steps:type_name -> cloudoptim.admin.v1.OptimizationStep
 	6,  // 8: cloudoptim.admin.v1.Optimization.launched:type_name -> cloudoptim.admin.v1.LaunchedInstance
-	10, // 9: cloudoptim.admin.v1.Optimization.decided_at:type_name -> google.protobuf.Timestamp
-	10, // 10: cloudoptim.admin.v1.Optimization.snoozed_until:type_name -> google.protobuf.Timestamp
+	13, // 9: cloudoptim.admin.v1.Optimization.decided_at:type_name -> google.protobuf.Timestamp
+	13, // 10: cloudoptim.admin.v1.Optimization.snoozed_until:type_name -> google.protobuf.Timestamp
 	2,  // 11: cloudoptim.admin.v1.Optimization.waiting_for:type_name -> cloudoptim.admin.v1.Waiting
 	3,  // 12: cloudoptim.admin.v1.Optimization.plan:type_name -> cloudoptim.admin.v1.PlanSummary
 	4,  // 13: cloudoptim.admin.v1.Optimization.nodes:type_name -> cloudoptim.admin.v1.PlannedNode
-	10, // 14: cloudoptim.admin.v1.Waiting.since:type_name -> google.protobuf.Timestamp
-	10, // 15: cloudoptim.admin.v1.Waiting.until:type_name -> google.protobuf.Timestamp
-	10, // 16: cloudoptim.admin.v1.OptimizationStep.started_at:type_name -> google.protobuf.Timestamp
-	10, // 17: cloudoptim.admin.v1.OptimizationStep.finished_at:type_name -> google.protobuf.Timestamp
-	7,  // 18: cloudoptim.admin.v1.OptimizationStep.detail:type_name -> google.protobuf.Struct
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	13, // 14: cloudoptim.admin.v1.Waiting.since:type_name -> google.protobuf.Timestamp
+	13, // 15: cloudoptim.admin.v1.Waiting.until:type_name -> google.protobuf.Timestamp
+	13, // 16: cloudoptim.admin.v1.OptimizationStep.started_at:type_name -> google.protobuf.Timestamp
+	13, // 17: cloudoptim.admin.v1.OptimizationStep.finished_at:type_name -> google.protobuf.Timestamp
+	10, // 18: cloudoptim.admin.v1.OptimizationStep.detail:type_name -> google.protobuf.Struct
+	8,  // 19: cloudoptim.admin.v1.PlanMap.before:type_name -> cloudoptim.admin.v1.PlanMapNode
+	8,  // 20: cloudoptim.admin.v1.PlanMap.after:type_name -> cloudoptim.admin.v1.PlanMapNode
+	13, // 21: cloudoptim.admin.v1.PlanMap.as_of:type_name -> google.protobuf.Timestamp
+	9,  // 22: cloudoptim.admin.v1.PlanMapNode.pods:type_name -> cloudoptim.admin.v1.PlanMapPod
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_admin_v1_optimization_proto_init() }
@@ -1073,13 +1399,14 @@ func file_cloudoptim_admin_v1_optimization_proto_init() {
 	if File_cloudoptim_admin_v1_optimization_proto != nil {
 		return
 	}
+	file_cloudoptim_admin_v1_optimization_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_admin_v1_optimization_proto_rawDesc), len(file_cloudoptim_admin_v1_optimization_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -53,7 +53,10 @@ type SpotEvent struct {
 	Metadata *structpb.Struct `protobuf:"bytes,12,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// Of the interruption this event belongs to: at_risk, draining, drained,
 	// gone, dismissed; empty for events that start none.
-	State         string `protobuf:"bytes,13,opt,name=state,proto3" json:"state,omitempty"`
+	State string `protobuf:"bytes,13,opt,name=state,proto3" json:"state,omitempty"`
+	// What was last foretold of the instance before this event; unset: nothing was
+	// whose time was not over by then.
+	Foretold      *Foretold `protobuf:"bytes,14,opt,name=foretold,proto3" json:"foretold,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -179,6 +182,86 @@ func (x *SpotEvent) GetState() string {
 	return ""
 }
 
+func (x *SpotEvent) GetForetold() *Foretold {
+	if x != nil {
+		return x.Foretold
+	}
+	return nil
+}
+
+// Foretold is what was said of an instance before AWS spoke.
+type Foretold struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Probability that AWS takes it within the horizon.
+	Probability float64 `protobuf:"fixed64,1,opt,name=probability,proto3" json:"probability,omitempty"`
+	// Minutes from said_at on.
+	HorizonMinutes int32 `protobuf:"varint,2,opt,name=horizon_minutes,json=horizonMinutes,proto3" json:"horizon_minutes,omitempty"`
+	// When.
+	SaidAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=said_at,json=saidAt,proto3" json:"said_at,omitempty"`
+	// Who said it: a model's version, fleet_record or spot_advisor.
+	Model         string `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Foretold) Reset() {
+	*x = Foretold{}
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Foretold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Foretold) ProtoMessage() {}
+
+func (x *Foretold) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Foretold.ProtoReflect.Descriptor instead.
+func (*Foretold) Descriptor() ([]byte, []int) {
+	return file_cloudoptim_fleet_v1_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Foretold) GetProbability() float64 {
+	if x != nil {
+		return x.Probability
+	}
+	return 0
+}
+
+func (x *Foretold) GetHorizonMinutes() int32 {
+	if x != nil {
+		return x.HorizonMinutes
+	}
+	return 0
+}
+
+func (x *Foretold) GetSaidAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SaidAt
+	}
+	return nil
+}
+
+func (x *Foretold) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
 // NodeNotice is what an instance said of itself through its metadata service
 // (IMDS), as the agent on that node read it.
 type NodeNotice struct {
@@ -208,7 +291,7 @@ type NodeNotice struct {
 
 func (x *NodeNotice) Reset() {
 	*x = NodeNotice{}
-	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[1]
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -220,7 +303,7 @@ func (x *NodeNotice) String() string {
 func (*NodeNotice) ProtoMessage() {}
 
 func (x *NodeNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[1]
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -233,7 +316,7 @@ func (x *NodeNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeNotice.ProtoReflect.Descriptor instead.
 func (*NodeNotice) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_fleet_v1_event_proto_rawDescGZIP(), []int{1}
+	return file_cloudoptim_fleet_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *NodeNotice) GetNoticeId() string {
@@ -338,7 +421,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[2]
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +433,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[2]
+	mi := &file_cloudoptim_fleet_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +446,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_cloudoptim_fleet_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_cloudoptim_fleet_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Event) GetEventId() string {
@@ -468,7 +551,7 @@ var File_cloudoptim_fleet_v1_event_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_fleet_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcloudoptim/fleet/v1/event.proto\x12\x13cloudoptim.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x06\n" +
+	"\x1fcloudoptim/fleet/v1/event.proto\x12\x13cloudoptim.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x06\n" +
 	"\tSpotEvent\x12%\n" +
 	"\bevent_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\aeventId\x12\xb3\x01\n" +
@@ -488,12 +571,18 @@ const file_cloudoptim_fleet_v1_event_proto_rawDesc = "" +
 	" \x01(\tH\x02R\vactionTaken\x88\x01\x01\x12;\n" +
 	"\x17replacement_instance_id\x18\v \x01(\tH\x03R\x15replacementInstanceId\x88\x01\x01\x123\n" +
 	"\bmetadata\x18\f \x01(\v2\x17.google.protobuf.StructR\bmetadata\x12\x14\n" +
-	"\x05state\x18\r \x01(\tR\x05stateB\r\n" +
+	"\x05state\x18\r \x01(\tR\x05state\x129\n" +
+	"\bforetold\x18\x0e \x01(\v2\x1d.cloudoptim.fleet.v1.ForetoldR\bforetoldB\r\n" +
 	"\v_cluster_idB\f\n" +
 	"\n" +
 	"_node_nameB\x0f\n" +
 	"\r_action_takenB\x1a\n" +
-	"\x18_replacement_instance_id\"\xf0\x03\n" +
+	"\x18_replacement_instance_id\"\xa0\x01\n" +
+	"\bForetold\x12 \n" +
+	"\vprobability\x18\x01 \x01(\x01R\vprobability\x12'\n" +
+	"\x0fhorizon_minutes\x18\x02 \x01(\x05R\x0ehorizonMinutes\x123\n" +
+	"\asaid_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06saidAt\x12\x14\n" +
+	"\x05model\x18\x04 \x01(\tR\x05model\"\xf0\x03\n" +
 	"\n" +
 	"NodeNotice\x12'\n" +
 	"\tnotice_id\x18\x01 \x01(\tB\n" +
@@ -547,28 +636,31 @@ func file_cloudoptim_fleet_v1_event_proto_rawDescGZIP() []byte {
 	return file_cloudoptim_fleet_v1_event_proto_rawDescData
 }
 
-var file_cloudoptim_fleet_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_cloudoptim_fleet_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_cloudoptim_fleet_v1_event_proto_goTypes = []any{
 	(*SpotEvent)(nil),             // 0: cloudoptim.fleet.v1.SpotEvent
-	(*NodeNotice)(nil),            // 1: cloudoptim.fleet.v1.NodeNotice
-	(*Event)(nil),                 // 2: cloudoptim.fleet.v1.Event
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 4: google.protobuf.Struct
+	(*Foretold)(nil),              // 1: cloudoptim.fleet.v1.Foretold
+	(*NodeNotice)(nil),            // 2: cloudoptim.fleet.v1.NodeNotice
+	(*Event)(nil),                 // 3: cloudoptim.fleet.v1.Event
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 5: google.protobuf.Struct
 }
 var file_cloudoptim_fleet_v1_event_proto_depIdxs = []int32{
-	3, // 0: cloudoptim.fleet.v1.SpotEvent.received_at:type_name -> google.protobuf.Timestamp
-	3, // 1: cloudoptim.fleet.v1.SpotEvent.interruption_time:type_name -> google.protobuf.Timestamp
-	4, // 2: cloudoptim.fleet.v1.SpotEvent.metadata:type_name -> google.protobuf.Struct
-	3, // 3: cloudoptim.fleet.v1.NodeNotice.action_time:type_name -> google.protobuf.Timestamp
-	3, // 4: cloudoptim.fleet.v1.NodeNotice.noticed_at:type_name -> google.protobuf.Timestamp
-	3, // 5: cloudoptim.fleet.v1.Event.first_seen:type_name -> google.protobuf.Timestamp
-	3, // 6: cloudoptim.fleet.v1.Event.last_seen:type_name -> google.protobuf.Timestamp
-	1, // 7: cloudoptim.fleet.v1.Event.notice:type_name -> cloudoptim.fleet.v1.NodeNotice
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	4,  // 0: cloudoptim.fleet.v1.SpotEvent.received_at:type_name -> google.protobuf.Timestamp
+	4,  // 1: cloudoptim.fleet.v1.SpotEvent.interruption_time:type_name -> google.protobuf.Timestamp
+	5,  // 2: cloudoptim.fleet.v1.SpotEvent.metadata:type_name -> google.protobuf.Struct
+	1,  // 3: cloudoptim.fleet.v1.SpotEvent.foretold:type_name -> cloudoptim.fleet.v1.Foretold
+	4,  // 4: cloudoptim.fleet.v1.Foretold.said_at:type_name -> google.protobuf.Timestamp
+	4,  // 5: cloudoptim.fleet.v1.NodeNotice.action_time:type_name -> google.protobuf.Timestamp
+	4,  // 6: cloudoptim.fleet.v1.NodeNotice.noticed_at:type_name -> google.protobuf.Timestamp
+	4,  // 7: cloudoptim.fleet.v1.Event.first_seen:type_name -> google.protobuf.Timestamp
+	4,  // 8: cloudoptim.fleet.v1.Event.last_seen:type_name -> google.protobuf.Timestamp
+	2,  // 9: cloudoptim.fleet.v1.Event.notice:type_name -> cloudoptim.fleet.v1.NodeNotice
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_fleet_v1_event_proto_init() }
@@ -583,7 +675,7 @@ func file_cloudoptim_fleet_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudoptim_fleet_v1_event_proto_rawDesc), len(file_cloudoptim_fleet_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

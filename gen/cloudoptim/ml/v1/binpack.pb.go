@@ -314,7 +314,7 @@ func (x *BinPackConstraints) GetMaxPoolShare() float64 {
 	return 0
 }
 
-// PodMove is a pod that is evicted.
+// PodMove is a pod that is evicted, and where it goes.
 type PodMove struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Pod.
@@ -325,8 +325,11 @@ type PodMove struct {
 	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
 	// Node it is on.
 	FromNode string `protobuf:"bytes,4,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
-	// Where it is expected: a node of the state or of new_nodes.
-	ToNode        string `protobuf:"bytes,5,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
+	// Where it is expected: a node of the state or of new_nodes; empty: it waits for a place.
+	ToNode string `protobuf:"bytes,5,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
+	// The kube-scheduler decides, and is foretold to choose that; unset: somebody holds
+	// the pod to it.
+	Expected      bool `protobuf:"varint,6,opt,name=expected,proto3" json:"expected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -394,6 +397,13 @@ func (x *PodMove) GetToNode() string {
 		return x.ToNode
 	}
 	return ""
+}
+
+func (x *PodMove) GetExpected() bool {
+	if x != nil {
+		return x.Expected
+	}
+	return false
 }
 
 // Consolidation is what a bin_pack plan gains and what it disturbs. Prices are USD
@@ -665,13 +675,14 @@ const file_cloudoptim_ml_v1_binpack_proto_rawDesc = "" +
 	"\x0f_max_risk_scoreB\x11\n" +
 	"\x0f_max_node_shareB\x14\n" +
 	"\x12_cool_down_minutesB\x11\n" +
-	"\x0f_max_pool_share\"\x83\x01\n" +
+	"\x0f_max_pool_share\"\x9f\x01\n" +
 	"\aPodMove\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\tR\x03uid\x12\x1b\n" +
 	"\tfrom_node\x18\x04 \x01(\tR\bfromNode\x12\x17\n" +
-	"\ato_node\x18\x05 \x01(\tR\x06toNode\"\xa0\x03\n" +
+	"\ato_node\x18\x05 \x01(\tR\x06toNode\x12\x1a\n" +
+	"\bexpected\x18\x06 \x01(\bR\bexpected\"\xa0\x03\n" +
 	"\rConsolidation\x12\x1f\n" +
 	"\vcost_before\x18\x01 \x01(\x01R\n" +
 	"costBefore\x12\x1d\n" +

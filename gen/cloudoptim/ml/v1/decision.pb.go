@@ -1020,7 +1020,7 @@ type DecisionResponse struct {
 	// cannot be loosened are not in it; on large clusters some or all are left out too
 	// (metadata: left_out).
 	LimitCosts []*LimitCost `protobuf:"bytes,13,rep,name=limit_costs,json=limitCosts,proto3" json:"limit_costs,omitempty"`
-	// bin_pack: every pod that is evicted and where it is expected.
+	// bin_pack, spot_optimize: every pod that is evicted and where it is expected.
 	PodMoves []*PodMove `protobuf:"bytes,14,rep,name=pod_moves,json=podMoves,proto3" json:"pod_moves,omitempty"`
 	// rightsize: every container of the usage and what it should request.
 	RequestChanges []*RequestChange `protobuf:"bytes,15,rep,name=request_changes,json=requestChanges,proto3" json:"request_changes,omitempty"`
@@ -1036,8 +1036,8 @@ type DecisionResponse struct {
 	Consolidation *Consolidation `protobuf:"bytes,20,opt,name=consolidation,proto3" json:"consolidation,omitempty"`
 	// bin_pack: other plans that were weighed, fewest evictions first.
 	Alternatives []*Alternative `protobuf:"bytes,21,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
-	// bin_pack: the nodes to buy as they are expected to look, under names that they
-	// have until they join.
+	// bin_pack, spot_optimize: the nodes to buy as they are expected to look, under names
+	// that they have until they join. Not where capacity alone was asked for.
 	NewNodes []*v1.NodeMetric `protobuf:"bytes,22,rep,name=new_nodes,json=newNodes,proto3" json:"new_nodes,omitempty"`
 	// spot_optimize: what scored the risk of pools: spot_advisor, or the name and
 	// version of a model.

@@ -68,6 +68,20 @@ func (s *Server) GetOptimizationDecision(ctx context.Context, req *adminv1.GetOp
 	return &adminv1.GetOptimizationDecisionResponse{Decision: decision}, nil
 }
 
+// GetPlanMap returns how full the nodes were when a plan was made, and were to be after it.
+func (s *Server) GetPlanMap(ctx context.Context, req *adminv1.GetPlanMapRequest) (*adminv1.GetPlanMapResponse, error) {
+	id, err := parse("optimization_id", req.GetOptimizationId())
+	if err != nil {
+		return nil, err
+	}
+	customer, err := auth.Customer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	drawn, err := s.Optimizer.Map(ctx, id, customer)
+	return &adminv1.GetPlanMapResponse{Map: drawn}, err
+}
+
 // GetOptimization returns one with its steps.
 func (s *Server) GetOptimization(ctx context.Context, req *adminv1.GetOptimizationRequest) (*adminv1.GetOptimizationResponse, error) {
 	id, err := parse("optimization_id", req.GetOptimizationId())

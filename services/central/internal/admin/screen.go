@@ -116,7 +116,7 @@ func (d *screen) next(ctx context.Context) error {
 			return err
 		}
 		for _, one := range news {
-			if !d.wants(one) {
+			if one.Message.GetSequence() <= d.newest || !d.wants(one) {
 				continue
 			}
 			if err := auth.Check(ctx); err != nil {
@@ -127,7 +127,7 @@ func (d *screen) next(ctx context.Context) error {
 			}
 			d.newest = one.Message.GetSequence()
 		}
-		d.newest = upTo
+		d.newest = max(d.newest, upTo)
 		if len(news) < batch {
 			return nil
 		}
@@ -202,9 +202,13 @@ func (d *screen) replay(ctx context.Context, after int64) error {
 		return context.Cause(ctx)
 	}
 	source := d.server.Replays
-	_, pruned, err := source.ActivityHead(ctx)
+	newest, pruned, err := source.ActivityHead(ctx)
 	if err != nil {
 		return err
+	}
+	if after > until && after <= newest { // it comes from a replica that has read further than this one
+		d.newest = after
+		return d.send(ctx, d.own("heartbeat", ""))
 	}
 	lost := after > until || after < pruned
 	if !lost {

@@ -280,6 +280,31 @@ func TestADashboardGoesOnBehindWhatItHasSeen(t *testing.T) {
 	})
 }
 
+func TestADashboardThatComesFromAReplicaThatHasReadFurtherMissesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openHall(t)
+		h.tell(t, "stop", "a")
+		time.Sleep(time.Second)
+		h.stop() // this replica's feed stands still
+		h.tell(t, "stop", "b")
+		h.tell(t, "stop", "c")
+		if _, err := h.shelf.NumberActivity(t.Context(), 10); err != nil { // another one's goes on
+			t.Fatal(err)
+		}
+		s := h.watch(t, &adminv1.StreamRequest{AfterSequence: proto.Int64(2)}, 100)
+		s.want(t, "heartbeat  1", "heartbeat  2")
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- h.Feed.Run(ctx) }()
+		s.want(t, "stop c 3")
+		h.tell(t, "stop", "d")
+		s.want(t, "stop d 4")
+		_ = s.leave()
+		stop()
+		<-done
+	})
+}
+
 func TestWhatIsToldDuringAReplayComesAfterItOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHall(t)

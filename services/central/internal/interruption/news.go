@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 
@@ -44,26 +43,15 @@ func words(i *store.Interruption) string {
 	return strings.Join(out, ", ")
 }
 
-// tell sends the event as it is now to the dashboards, which may lose it: REST
-// has the truth.
-func (s *Service) tell(ctx context.Context, i *store.Interruption) {
-	err := func() error {
-		customer, err := s.Store.CustomerOf(ctx, i.Cluster)
-		if err != nil {
-			return err
-		}
-		event, err := s.Store.SpotEventOf(ctx, i.ID)
-		if err != nil || event == nil {
-			return err
-		}
-		return s.Dashboards.PublishDashboard(ctx, customer, &adminv1.StreamResponse{
-			Type: "spot_event", ClusterId: i.Cluster.String(), Status: i.State, SpotEvent: event, Timestamp: timestamppb.Now(),
-			Message: "node " + i.Node + ": " + words(i),
-		})
-	}()
-	if err != nil {
-		s.Log.DebugContext(ctx, "telling the dashboards", "interruption_id", i.ID, "error", err)
+// tell writes the event for the dashboards, as it is in the transaction.
+func tell(ctx context.Context, tx *store.Store, i *store.Interruption, customer uuid.UUID) error {
+	event, err := tx.SpotEventOf(ctx, i.ID)
+	if err != nil || event == nil {
+		return err
 	}
+	return tx.Tell(ctx, customer, &adminv1.StreamResponse{
+		Type: "spot_event", ClusterId: i.Cluster.String(), Status: i.State, SpotEvent: event, Message: "node " + i.Node + ": " + words(i),
+	})
 }
 
 func (s *Service) audit(ctx context.Context, tx *store.Store, i *store.Interruption, customer uuid.UUID, action string, detail map[string]any) error {
@@ -76,8 +64,22 @@ func (s *Service) audit(ctx context.Context, tx *store.Store, i *store.Interrupt
 	})
 }
 
-// change writes a step of an interruption: what fn does to the row, an audit line
-// and the events' rows, in one transaction; then it is told. fn returns false to
+// tellAll tells of the interruptions that notices have changed, each as it is when all is heard.
+func tellAll(ctx context.Context, tx *store.Store, changed []*store.Interruption, all []heard) error {
+	owners := make(map[uuid.UUID]uuid.UUID, len(all))
+	for _, h := range all {
+		owners[h.owner.Cluster] = h.owner.Customer
+	}
+	for _, i := range changed {
+		if err := tell(ctx, tx, i, owners[i.Cluster]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change writes a step of an interruption: what fn does to the row, an audit line,
+// the events' rows and the dashboards' line, in one transaction. fn returns false to
 // leave everything as it is.
 func (s *Service) change(ctx context.Context, id uuid.UUID, action string, fn func(tx *store.Store, i *store.Interruption) (bool, error)) error {
 	var changed *store.Interruption
@@ -104,6 +106,9 @@ func (s *Service) change(ctx context.Context, id uuid.UUID, action string, fn fu
 		if err != nil {
 			return err
 		}
+		if err := tell(ctx, tx, i, customer); err != nil {
+			return err
+		}
 		changed = i
 		return s.audit(ctx, tx, i, customer, action, map[string]any{"action_taken": words(i), "trouble": trouble(i)})
 	})
@@ -111,7 +116,6 @@ func (s *Service) change(ctx context.Context, id uuid.UUID, action string, fn fu
 		return err
 	}
 	s.Dispatch.Announce(ctx, changed.Cluster)
-	s.tell(ctx, changed)
 	return nil
 }
 

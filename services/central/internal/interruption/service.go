@@ -11,12 +11,10 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/riverqueue/river"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 
-	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/cloud"
@@ -26,11 +24,6 @@ import (
 
 // actor of what this room does, in tasks and in the audit log.
 const actor = "interruption_service"
-
-// Dashboards are told what happens.
-type Dashboards interface {
-	PublishDashboard(ctx context.Context, customer uuid.UUID, news *adminv1.StreamResponse) error
-}
 
 // Policy is what an operator decides about interruptions.
 type Policy struct {
@@ -47,13 +40,12 @@ func DefaultPolicy() Policy { return Policy{PollEvery: 30 * time.Second} }
 
 // Config is what the service needs.
 type Config struct {
-	Store      *store.Store
-	Dispatch   *dispatch.Dispatcher
-	Cloud      *cloud.Cloud
-	Decisions  mlv1.DecisionServiceClient
-	Dashboards Dashboards
-	Policy     Policy
-	Log        *slog.Logger
+	Store     *store.Store
+	Dispatch  *dispatch.Dispatcher
+	Cloud     *cloud.Cloud
+	Decisions mlv1.DecisionServiceClient
+	Policy    Policy
+	Log       *slog.Logger
 }
 
 // Service takes in what is said and carries interruptions on.

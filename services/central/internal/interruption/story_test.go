@@ -68,7 +68,8 @@ func TestAWarnedNodeIsDrainedReplacedAndEnded(t *testing.T) {
 		equal(t, "replacement", event.GetReplacementInstanceId(), row.ReplacementInstance)
 		equal(t, "whose", event.GetClusterId()+event.GetNodeName()+event.GetAvailabilityZone(), w.cluster.String()+"n0us-east-1a")
 	}
-	if last := w.news[len(w.news)-1]; last.GetType() != "spot_event" || last.GetSpotEvent().GetEventType() != notice.InterruptionWarning ||
+	news := w.news(t)
+	if last := news[len(news)-1]; last.GetType() != "spot_event" || last.GetSpotEvent().GetEventType() != notice.InterruptionWarning ||
 		last.GetSpotEvent().GetReplacementInstanceId() == "" || last.GetStatus() != "gone" {
 		t.Errorf("the dashboards heard last: %v", last)
 	}

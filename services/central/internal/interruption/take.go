@@ -106,8 +106,8 @@ func idsOf(notices []notice.Notice) []string {
 	return slices.Compact(ids)
 }
 
-// commit writes all of it in one transaction, and then tells of it. It returns
-// which of the notices were new.
+// commit writes all of it in one transaction, with what the dashboards are told, and then
+// wakes the agents' streams. It returns which of the notices were new.
 func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 	if len(all) == 0 {
 		return nil, nil
@@ -147,12 +147,12 @@ func (s *Service) commit(ctx context.Context, all []heard) ([]bool, error) {
 				}
 			}
 		}
-		return nil
+		return tellAll(ctx, tx, changed, all)
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.publish(ctx, changed)
+	s.announce(ctx, changed)
 	s.avoid(ctx, warned)
 	return fresh, nil
 }
@@ -171,17 +171,14 @@ func take(ctx context.Context, tx *store.Store, clusters []uuid.UUID, instances 
 	return holds, tx.LockInstances(ctx, instances)
 }
 
-// publish wakes the agents' streams, once each, and then tells the dashboards.
-func (s *Service) publish(ctx context.Context, changed []*store.Interruption) {
+// announce wakes the agents' streams, once each.
+func (s *Service) announce(ctx context.Context, changed []*store.Interruption) {
 	clusters := map[uuid.UUID]bool{}
 	for _, i := range changed {
 		clusters[i.Cluster] = true
 	}
 	for cluster := range clusters {
 		s.Dispatch.Announce(ctx, cluster)
-	}
-	for _, i := range changed {
-		s.tell(ctx, i)
 	}
 }
 

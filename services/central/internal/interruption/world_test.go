@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
@@ -63,7 +65,6 @@ type world struct {
 	mu    sync.Mutex
 	nodes []*fleetv1.NodeMetric
 	pods  []*fleetv1.Pod
-	news  []*adminv1.StreamResponse
 	asked []*mlv1.DecisionRequest
 	// decide is ml's answer; nil: ml is away.
 	decide func(*mlv1.DecisionRequest) []*mlv1.Recommendation
@@ -84,13 +85,19 @@ func (d decisions) SpotOptimize(_ context.Context, req *mlv1.SpotOptimizeRequest
 	return &mlv1.SpotOptimizeResponse{Decision: &mlv1.DecisionResponse{Recommendations: d.w.decide(req.GetRequest())}}, nil
 }
 
-func (w *world) PublishDashboard(_ context.Context, customer uuid.UUID, news *adminv1.StreamResponse) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if customer == w.customer {
-		w.news = append(w.news, news)
+// news is what the customer's dashboards were told, oldest first.
+func (w *world) news(t *testing.T) []*adminv1.StreamResponse {
+	t.Helper()
+	rows, err := w.db.Pool.Query(t.Context(), "SELECT message FROM activity WHERE customer_id = $1 ORDER BY activity_id", w.customer)
+	must(t, err)
+	raw, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	must(t, err)
+	all := make([]*adminv1.StreamResponse, len(raw))
+	for k := range raw {
+		all[k] = &adminv1.StreamResponse{}
+		must(t, proto.Unmarshal(raw[k], all[k]))
 	}
-	return nil
+	return all
 }
 
 func newWorld(t *testing.T) *world {
@@ -114,7 +121,7 @@ func (w *world) replica(t *testing.T) *Service {
 	aws, err := cloud.New(t.Context(), "us-east-1", w.ec2.URL)
 	must(t, err)
 	service := New(Config{
-		Store: s, Dispatch: dispatch.New(s, bus.New(), log), Cloud: aws, Decisions: decisions{w: w}, Dashboards: w, Log: log,
+		Store: s, Dispatch: dispatch.New(s, bus.New(), log), Cloud: aws, Decisions: decisions{w: w}, Log: log,
 		Policy: Policy{PollEvery: time.Minute},
 	})
 	workers := river.NewWorkers()

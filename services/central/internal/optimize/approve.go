@@ -37,24 +37,29 @@ type deed struct {
 	act func(ctx context.Context, tx *store.Store, o *adminv1.Optimization) error
 }
 
-// decideOn an optimization: look at the locked row, act and audit in one transaction, then
-// tell, and answer with what it is now.
+// decideOn an optimization: look at the locked row, act, tell and audit in one transaction,
+// and answer with what it is now.
 func (s *Service) decideOn(ctx context.Context, d Deciding, look func(ctx context.Context, tx *store.Store, o *adminv1.Optimization) (deed, error)) (*adminv1.Optimization, error) {
-	var owner, cluster uuid.UUID
+	var cluster uuid.UUID
 	var is deed
 	err := s.Store.InTx(ctx, func(tx *store.Store) error {
-		o, customer, err := tx.LockOptimization(ctx, d.ID, d.Customer)
+		o, owner, err := tx.LockOptimization(ctx, d.ID, d.Customer)
 		if err != nil {
 			return err
 		}
 		if cluster, err = uuid.Parse(o.GetClusterId()); err != nil {
 			return err
 		}
-		owner = customer
 		if is, err = look(ctx, tx, o); err != nil || is.act == nil {
 			return err
 		}
 		if err := is.act(ctx, tx, o); err != nil {
+			return err
+		}
+		if err := tx.Tell(ctx, owner, &adminv1.StreamResponse{
+			Type: "optimization_decided", Status: is.news, ClusterId: cluster.String(), OptimizationId: d.ID.String(), Actor: d.Actor,
+			Severity: "info", Message: d.Reason,
+		}); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, store.Act{
@@ -66,10 +71,6 @@ func (s *Service) decideOn(ctx context.Context, d Deciding, look func(ctx contex
 		return nil, err
 	}
 	if is.act != nil {
-		s.tell(ctx, owner, &adminv1.StreamResponse{
-			Type: "optimization_decided", Status: is.news, ClusterId: cluster.String(), OptimizationId: d.ID.String(), Actor: d.Actor,
-			Severity: "info", Message: d.Reason,
-		})
 		s.Dispatch.Announce(ctx, cluster)
 	}
 	return s.Store.Optimization(ctx, d.ID, d.Customer)

@@ -86,11 +86,16 @@ func (r *run) park(ctx context.Context, why string) (*outcome, error) {
 		out = holding(modeHold(policy))
 		return &out, nil
 	}
-	if err := r.Store.SetApproval(ctx, r.story.ID, "awaiting", why, awaitFor); err != nil {
+	err = r.Store.InTx(ctx, func(tx *store.Store) error {
+		if err := tx.SetApproval(ctx, r.story.ID, "awaiting", why, awaitFor); err != nil {
+			return err
+		}
+		return r.tellAll(ctx, tx, r.newsOf(ruling{approval: "awaiting", message: why}))
+	})
+	if err != nil {
 		return nil, err
 	}
 	r.story.Waiting = nil // what it waits for now, is noted with that
-	r.tellRuling(ctx, ruling{approval: "awaiting", message: why})
 	return &out, nil
 }
 

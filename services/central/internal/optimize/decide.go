@@ -155,7 +155,7 @@ func (r *run) decide(ctx context.Context) (outcome, error) {
 			}
 			return r.enact(ctx, tx, is)
 		},
-		after: func(ctx context.Context) { r.tellRuling(ctx, is) },
+		news: r.newsOf(is),
 	}, nil
 }
 

@@ -77,11 +77,10 @@ func (w *world) waits(t *testing.T, id uuid.UUID, code string) *adminv1.Optimiza
 }
 
 // count of news of a type and status.
-func (w *world) heard(kind, status string) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (w *world) heard(t *testing.T, kind, status string) int {
+	t.Helper()
 	n := 0
-	for _, one := range w.news {
+	for _, one := range w.news(t) {
 		if one.GetType() == kind && one.GetStatus() == status {
 			n++
 		}
@@ -104,7 +103,7 @@ func TestInModeApproveAPlanWaitsForAPersonAndThenRuns(t *testing.T) {
 	equal(t, "plan", told.GetPlan().GetBlastRadius(), "drains 2 nodes, moves 2 pods of 2 workloads in 1 namespace, launches 1 node")
 	equal(t, "nodes", told.GetPlan().GetNodesBefore()*10+told.GetPlan().GetNodesAfter(), 21)
 	equal(t, "planned nodes", len(told.GetNodes()), 2)
-	equal(t, "heard", w.heard("optimization_waiting", "approval"), 1)
+	equal(t, "heard", w.heard(t, "optimization_waiting", "approval"), 1)
 
 	d := w.deciding(id, "go")
 	d.Etag = uuid.NewString()
@@ -120,7 +119,7 @@ func TestInModeApproveAPlanWaitsForAPersonAndThenRuns(t *testing.T) {
 	equal(t, "status", done.GetStatus()+done.GetErrorMessage(), "completed")
 	equal(t, "steps", stepsOf(done), allWell)
 	equal(t, "alive", w.alive(), "i-0002 spot")
-	equal(t, "decided", w.heard("optimization_decided", "approved"), 1)
+	equal(t, "decided", w.heard(t, "optimization_decided", "approved"), 1)
 	var acts int
 	must(t, w.db.Pool.QueryRow(t.Context(), "SELECT count(*) FROM audit_log WHERE action = 'optimization.approved' AND actor = 'operator:2'").Scan(&acts))
 	equal(t, "acts", acts, 1)
@@ -146,7 +145,7 @@ func TestAPlanIsRejectedSnoozedAndComesBack(t *testing.T) {
 	w.exec(t, "DELETE FROM turns")
 	must(t, w.remember(t.Context()))
 	equal(t, "approval", w.told(t, id).GetApproval(), "awaiting")
-	equal(t, "heard again", w.heard("optimization_waiting", "approval"), 2)
+	equal(t, "heard again", w.heard(t, "optimization_waiting", "approval"), 2)
 	rejected, err := w.Reject(t.Context(), w.deciding(id, "not this week"))
 	must(t, err)
 	equal(t, "rejected", rejected.GetStatus()+" "+rejected.GetApproval(), "cancelled rejected")
@@ -173,7 +172,7 @@ func TestAPlanThatNobodyDecidesUponExpires(t *testing.T) {
 	must(t, w.remember(t.Context()))
 	told := w.told(t, id)
 	equal(t, "expired", told.GetStatus()+" "+told.GetApproval(), "cancelled expired")
-	equal(t, "decided", w.heard("optimization_decided", "expired"), 1)
+	equal(t, "decided", w.heard(t, "optimization_decided", "expired"), 1)
 	equal(t, "waits", told.GetWaitingFor() == nil, true)
 }
 
@@ -247,7 +246,7 @@ func TestAStopHoldsTheStoryAndCostsItNoPatience(t *testing.T) {
 		w.turn(t, id)
 	}
 	equal(t, "after three days", w.told(t, id).GetStatus(), "pending")
-	equal(t, "told once", w.heard("optimization_waiting", "stop"), 1)
+	equal(t, "told once", w.heard(t, "optimization_waiting", "stop"), 1)
 	equal(t, "alive", w.alive(), untouched)
 	lift()
 	done := w.story(t, id)

@@ -58,13 +58,17 @@ func (s *Service) noteHold(ctx context.Context, r *run, w *adminv1.Waiting) erro
 		}
 		return s.Store.GoOn(ctx, r.story.ID)
 	}
-	changed, err := s.Store.Wait(ctx, r.story.ID, w)
-	if err != nil || !changed {
-		return err
+	var changed bool
+	err := s.Store.InTx(ctx, func(tx *store.Store) (err error) {
+		if changed, err = tx.Wait(ctx, r.story.ID, w); err != nil || !changed {
+			return err
+		}
+		return tx.Tell(ctx, r.account.CustomerID, waitingNews(r.story, r.step.name, w))
+	})
+	if err == nil && changed {
+		s.Log.InfoContext(ctx, "an optimization waits", "optimization_id", r.story.ID, "step", r.step.name, "for", w.GetCode(), "message", w.GetMessage())
 	}
-	s.Log.InfoContext(ctx, "an optimization waits", "optimization_id", r.story.ID, "step", r.step.name, "for", w.GetCode(), "message", w.GetMessage())
-	s.tell(ctx, r.account.CustomerID, waitingNews(r.story, r.step.name, w))
-	return nil
+	return err
 }
 
 func waitingNews(story *store.Story, step string, w *adminv1.Waiting) *adminv1.StreamResponse {

@@ -87,13 +87,14 @@ func (s *Service) sweep(ctx context.Context, id uuid.UUID) error {
 		}
 	}
 	message := remark(end, keep, left.Cordoned)
-	if err := s.Store.RemarkOptimization(ctx, id, message); err != nil {
-		return err
-	}
-	s.tell(ctx, r.account.CustomerID, &adminv1.StreamResponse{
-		Type: "optimization_complete", Status: "failed", Message: message, ClusterId: story.Cluster.String(), OptimizationId: id.String(),
+	return s.Store.InTx(ctx, func(tx *store.Store) error {
+		if err := tx.RemarkOptimization(ctx, id, message); err != nil {
+			return err
+		}
+		return tx.Tell(ctx, r.account.CustomerID, &adminv1.StreamResponse{
+			Type: "optimization_complete", Status: "failed", Message: message, ClusterId: story.Cluster.String(), OptimizationId: id.String(),
+		})
 	})
-	return nil
 }
 
 // leftRunning are the launched instances that can be ended, and those that are kept: nodes, and what may be one by now.

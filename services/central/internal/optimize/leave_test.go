@@ -59,8 +59,7 @@ func TestALaunchThatIsNoNodeYetEndsWithItsCluster(t *testing.T) {
 	equal(t, "after", w.alive(), "i-old-1 on-demand, i-old-2 on-demand")
 	w.carryOn(t.Context(), storyJob{OptimizationID: id, Generation: 1})
 	equal(t, "instances launched", len(w.ec2.Calls("RunInstances")), 1)
-	last := w.news[len(w.news)-1]
-	equal(t, "last news", last.GetType()+" "+last.GetStatus(), "optimization_complete failed")
+	equal(t, "last news", w.last(t), "optimization_complete failed")
 	_, err := w.Trigger(t.Context(), noCustomer, "operator:1", &adminv1.TriggerOptimizationRequest{ClusterId: w.cluster.String(), OptimizationType: "spot_optimize"})
 	wantReason(t, err, faultv1.Reason_REASON_AGENT_OFFLINE)
 }

@@ -135,15 +135,17 @@ func (r *run) enact(ctx context.Context, tx *store.Store, is ruling) error {
 	return nil
 }
 
-// tellRuling tells the dashboards of a plan that somebody should look at.
-func (r *run) tellRuling(ctx context.Context, is ruling) {
-	if is.approval == "awaiting" || is.approval == "recommended" {
-		code := guard.ForApproval
-		if is.approval == "recommended" {
-			code = is.approval
-		}
-		r.tell(ctx, r.account.CustomerID, waitingNews(r.story, r.step.name, &adminv1.Waiting{Code: code, Message: is.message}))
+// newsOf a ruling: there is a plan that somebody should look at.
+func (r *run) newsOf(is ruling) []*adminv1.StreamResponse {
+	code := guard.ForApproval
+	switch is.approval {
+	case "awaiting":
+	case "recommended":
+		code = is.approval
+	default:
+		return nil
 	}
+	return []*adminv1.StreamResponse{waitingNews(r.story, r.step.name, &adminv1.Waiting{Code: code, Message: is.message})}
 }
 
 func modeHold(policy *guard.Policy) *adminv1.Waiting {

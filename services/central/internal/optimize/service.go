@@ -19,7 +19,6 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
@@ -39,20 +38,14 @@ import (
 // change nodes.
 var runnable = []string{"spot_optimize", "bin_pack"}
 
-// Dashboards are told what happens.
-type Dashboards interface {
-	PublishDashboard(ctx context.Context, customer uuid.UUID, news *adminv1.StreamResponse) error
-}
-
 // Config is what the service needs.
 type Config struct {
-	Store      *store.Store
-	Dispatch   *dispatch.Dispatcher
-	Book       *savings.Book
-	Cloud      *cloud.Cloud
-	Decisions  mlv1.DecisionServiceClient
-	Dashboards Dashboards
-	Log        *slog.Logger
+	Store     *store.Store
+	Dispatch  *dispatch.Dispatcher
+	Book      *savings.Book
+	Cloud     *cloud.Cloud
+	Decisions mlv1.DecisionServiceClient
+	Log       *slog.Logger
 }
 
 // Service starts stories and carries them on.
@@ -134,6 +127,9 @@ func (s *Service) start(ctx context.Context, b beginning) (*adminv1.Optimization
 		if err := s.queue.Enqueue(ctx, tx, storyJob{OptimizationID: id, Generation: 1}); err != nil {
 			return err
 		}
+		if err := b.told(ctx, tx, owner, started); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, store.Act{
 			Actor: b.actor, Action: "optimization.trigger", Subject: started.GetOptimizationId(), Customer: some(owner), Cluster: some(b.cluster),
 			Detail: map[string]any{
@@ -142,14 +138,18 @@ func (s *Service) start(ctx context.Context, b beginning) (*adminv1.Optimization
 			},
 		})
 	})
-	if err != nil || started == nil || b.actor == byEstimate { // estimates are asked for, not told
-		return started, err
+	return started, err
+}
+
+// told is written with the beginning; estimates are asked for, not told.
+func (b beginning) told(ctx context.Context, tx *store.Store, owner uuid.UUID, started *adminv1.Optimization) error {
+	if b.actor == byEstimate {
+		return nil
 	}
-	s.tell(ctx, owner, &adminv1.StreamResponse{
+	return tx.Tell(ctx, owner, &adminv1.StreamResponse{
 		Type: "optimization_started", Status: "pending", ClusterId: b.cluster.String(), OptimizationId: started.GetOptimizationId(),
 		Actor: b.actor, Severity: "info",
 	})
-	return started, nil
 }
 
 // ready refuses what could not be acted on, and returns the cluster's customer.
@@ -237,12 +237,4 @@ func asMap(msg proto.Message) map[string]any {
 		return map[string]any{"unreadable": err.Error()}
 	}
 	return out
-}
-
-// tell sends news to the dashboards, which may lose them: REST has the truth.
-func (s *Service) tell(ctx context.Context, customer uuid.UUID, news *adminv1.StreamResponse) {
-	news.Timestamp = timestamppb.Now()
-	if err := s.Dashboards.PublishDashboard(ctx, customer, news); err != nil {
-		s.Log.DebugContext(ctx, "telling the dashboards", "error", err)
-	}
 }

@@ -71,8 +71,8 @@ type outcome struct {
 	held *adminv1.Waiting
 	// rollBack leads from this failure to the rollback, whatever the step.
 	rollBack bool
-	// after is done when the end of the step is committed.
-	after func(ctx context.Context)
+	// news is told behind that of the step's end.
+	news []*adminv1.StreamResponse
 }
 
 // ending of a story.

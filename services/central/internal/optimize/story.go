@@ -264,10 +264,6 @@ func (s *Service) end(ctx context.Context, r *run, result outcome) error {
 	}
 	s.Log.InfoContext(ctx, "optimization step ended", "optimization_id", r.story.ID, "step", r.step.name, "status", to.status,
 		"failure", result.failure, "seconds", r.age().Seconds())
-	s.announce(ctx, r, r.step.name, to.status, result, to.over)
-	if result.after != nil {
-		result.after(ctx)
-	}
 	return nil
 }
 
@@ -291,6 +287,9 @@ func (s *Service) endIn(ctx context.Context, tx *store.Store, r *run, result out
 	if err == nil && to.over {
 		err = s.finish(ctx, tx, r, result)
 	}
+	if err == nil {
+		err = r.tell(ctx, tx, result, to)
+	}
 	return true, err
 }
 
@@ -312,21 +311,39 @@ func (s *Service) finish(ctx context.Context, tx *store.Store, r *run, result ou
 	})
 }
 
-func (s *Service) announce(ctx context.Context, r *run, step, status string, result outcome, over bool) {
-	if r.story.RequestedBy == byEstimate {
-		return
+// tell writes for the dashboards, with the step's end, what it was.
+func (r *run) tell(ctx context.Context, tx *store.Store, result outcome, to move) error {
+	var news []*adminv1.StreamResponse
+	if r.story.RequestedBy != byEstimate {
+		news = append(news, r.endOfStep(result, to))
+		if to.over {
+			news = append(news, r.endOfStory(result))
+		}
 	}
+	return r.tellAll(ctx, tx, append(news, result.news...))
+}
+
+func (r *run) tellAll(ctx context.Context, tx *store.Store, news []*adminv1.StreamResponse) error {
+	for _, one := range news {
+		if err := tx.Tell(ctx, r.account.CustomerID, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) endOfStep(result outcome, to move) *adminv1.StreamResponse {
 	news := &adminv1.StreamResponse{
-		Type: "optimization_step", Status: status, Step: step, Message: result.failure,
+		Type: "optimization_step", Status: to.status, Step: r.step.name, Message: result.failure,
 		ClusterId: r.story.Cluster.String(), OptimizationId: r.story.ID.String(), Severity: "info",
 	}
-	if status == "failed" {
+	if to.status == "failed" {
 		news.Severity = "warning"
 	}
-	s.tell(ctx, r.account.CustomerID, news)
-	if !over {
-		return
-	}
+	return news
+}
+
+func (r *run) endOfStory(result outcome) *adminv1.StreamResponse {
 	end := r.ending(result)
 	complete := &adminv1.StreamResponse{
 		Type: "optimization_complete", Status: "success", Savings: &end.savings, Message: end.message,
@@ -335,7 +352,7 @@ func (s *Service) announce(ctx context.Context, r *run, step, status string, res
 	if end.status != "completed" {
 		complete.Status, complete.Severity = "failed", "warning"
 	}
-	s.tell(ctx, r.account.CustomerID, complete)
+	return complete
 }
 
 // span hangs the step into the trace of the call that triggered the story.

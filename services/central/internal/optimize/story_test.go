@@ -39,9 +39,8 @@ func TestAStoryEndsWithTheOldNodesGoneAndTheSavingCounted(t *testing.T) {
 	if math.Abs(state.GetBaselineCostPerHour()-2*onDemand) > 1e-6 {
 		t.Errorf("the baseline is %v", state.GetBaselineCostPerHour())
 	}
-	first, last := w.news[0], w.news[len(w.news)-1]
-	equal(t, "first news", first.GetType(), "optimization_started")
-	equal(t, "last news", last.GetType()+" "+last.GetStatus(), "optimization_complete success")
+	equal(t, "first news", w.news(t)[0].GetType(), "optimization_started")
+	equal(t, "last news", w.last(t), "optimization_complete success")
 	var acts int
 	must(t, w.db.Pool.QueryRow(t.Context(), "SELECT count(*) FROM audit_log WHERE action IN ('optimization.trigger', 'optimization.completed')").Scan(&acts))
 	equal(t, "acts in the audit log", acts, 2)
@@ -147,7 +146,7 @@ func TestWhenNoNodeCanBeDrainedWhatWasLaunchedIsEnded(t *testing.T) {
 	equal(t, "alive", w.alive(), "i-old-1 on-demand, i-old-2 on-demand")
 	equal(t, "new node drained first", w.did("drain_node 0002"), 1)
 	equal(t, "saved", told.GetActualSavings(), 0)
-	equal(t, "last news", w.news[len(w.news)-1].GetStatus(), "failed")
+	equal(t, "last news", w.last(t), "optimization_complete failed")
 }
 
 func TestARollbackKeepsANewNodeThatStillHoldsPods(t *testing.T) {

@@ -126,9 +126,8 @@ func (s *Service) remember(ctx context.Context) error {
 	if err != nil || !mine {
 		return err
 	}
-	var news []*adminv1.StreamResponse
-	err = s.Store.InTx(ctx, func(tx *store.Store) error {
-		news = nil
+	return s.Store.InTx(ctx, func(tx *store.Store) error {
+		var news []*adminv1.StreamResponse
 		back, err := tx.EndSnoozes(ctx, awaitFor)
 		if err != nil {
 			return err
@@ -153,21 +152,12 @@ func (s *Service) remember(ctx context.Context) error {
 				OptimizationId: id.String(), Severity: "info",
 			})
 		}
-		return s.auditAll(ctx, tx, news)
+		return noteAll(ctx, tx, news)
 	})
-	if err != nil {
-		return err
-	}
-	for _, one := range news {
-		if owner, err := s.Store.CustomerOf(ctx, uuid.MustParse(one.GetClusterId())); err == nil {
-			s.tell(ctx, owner, one)
-		}
-	}
-	return nil
 }
 
-// auditAll writes what happened to plans by itself.
-func (s *Service) auditAll(ctx context.Context, tx *store.Store, news []*adminv1.StreamResponse) error {
+// noteAll tells and audits what happened to plans by itself.
+func noteAll(ctx context.Context, tx *store.Store, news []*adminv1.StreamResponse) error {
 	for _, one := range news {
 		cluster, err := uuid.Parse(one.GetClusterId())
 		if err != nil {
@@ -175,6 +165,9 @@ func (s *Service) auditAll(ctx context.Context, tx *store.Store, news []*adminv1
 		}
 		owner, err := tx.CustomerOf(ctx, cluster)
 		if err != nil {
+			return err
+		}
+		if err := tx.Tell(ctx, owner, one); err != nil {
 			return err
 		}
 		action := "optimization.expired"

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -77,7 +79,6 @@ type world struct {
 	slow map[string]bool
 	open map[string]*fleetv1.Task
 	done []string
-	news []*adminv1.StreamResponse
 
 	decide func(*mlv1.DecisionRequest) (*mlv1.DecisionResponse, error)
 }
@@ -107,11 +108,31 @@ func (market) ListPrices(_ context.Context, req *mlv1.ListPricesRequest, _ ...gr
 	return resp, nil
 }
 
-func (w *world) PublishDashboard(_ context.Context, _ uuid.UUID, news *adminv1.StreamResponse) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.news = append(w.news, news)
-	return nil
+// PublishDashboard is what the guard tells.
+func (w *world) PublishDashboard(ctx context.Context, customer uuid.UUID, news *adminv1.StreamResponse) error {
+	return w.Store.Tell(ctx, customer, news)
+}
+
+// news is what the dashboards were told, oldest first.
+func (w *world) news(t *testing.T) []*adminv1.StreamResponse {
+	t.Helper()
+	rows, err := w.db.Pool.Query(t.Context(), "SELECT message FROM activity ORDER BY activity_id")
+	must(t, err)
+	raw, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	must(t, err)
+	all := make([]*adminv1.StreamResponse, len(raw))
+	for k := range raw {
+		all[k] = &adminv1.StreamResponse{}
+		must(t, proto.Unmarshal(raw[k], all[k]))
+	}
+	return all
+}
+
+// last of the news, as type and status.
+func (w *world) last(t *testing.T) string {
+	t.Helper()
+	all := w.news(t)
+	return all[len(all)-1].GetType() + " " + all[len(all)-1].GetStatus()
 }
 
 func newWorld(t *testing.T) *world {
@@ -127,7 +148,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.Service = New(Config{
 		Store: s, Dispatch: dispatch.New(s, bus.New(), log), Book: savings.New(s, market{}, log), Cloud: aws,
-		Decisions: decisions{w: w}, Dashboards: w, Log: log,
+		Decisions: decisions{w: w}, Log: log,
 	})
 	workers := river.NewWorkers()
 	w.Register(workers)

@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	// horizon of a prediction, minutes: a day.
-	horizon = 24 * 60
 	// roundEvery is how soon a new node has a risk.
 	roundEvery = 30 * time.Second
 	// perRound bounds the nodes of one round; ml takes below a millisecond for one.
@@ -125,7 +123,8 @@ func (w *Watch) ask(ctx context.Context, node store.UnjudgedNode) (store.Predict
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	req := &mlv1.PredictSpotInterruptionRequest{
-		InstanceType: node.Type, Region: node.Region, AvailabilityZone: node.Zone, UptimeMinutes: &node.UptimeMinutes, HorizonMinutes: horizon,
+		InstanceType: node.Type, Region: node.Region, AvailabilityZone: node.Zone, UptimeMinutes: &node.UptimeMinutes,
+		HorizonMinutes: store.ForetoldFor.Minutes(),
 	}
 	if node.HourlyPrice > 0 {
 		req.Price = &node.HourlyPrice

@@ -70,6 +70,7 @@ func (s *Service) act(ctx context.Context, seen *store.Schedule, f *following) (
 			again = 0
 			return nil
 		}
+		before := *one
 		f.tx, f.schedule = tx, one
 		if err := f.step(ctx); err != nil {
 			return err
@@ -77,7 +78,10 @@ func (s *Service) act(ctx context.Context, seen *store.Schedule, f *following) (
 		if f.busy {
 			again = min(again, soon)
 		}
-		return tx.SaveSchedule(ctx, one)
+		if err := tx.SaveSchedule(ctx, one); err != nil {
+			return err
+		}
+		return tellMove(ctx, tx, &before, one, f.run)
 	})
 	if err == nil && f.announce {
 		s.Dispatch.Announce(ctx, seen.Cluster)
@@ -103,8 +107,12 @@ func (s *Service) holds(ctx context.Context, seen *store.Schedule, why string) e
 		if err != nil {
 			return err
 		}
+		before := *one
 		one.HeldBecause = why
-		return tx.SaveSchedule(ctx, one)
+		if err := tx.SaveSchedule(ctx, one); err != nil {
+			return err
+		}
+		return tellMove(ctx, tx, &before, one, nil)
 	})
 }
 

@@ -36,6 +36,9 @@ func (s *Service) Create(ctx context.Context, cluster uuid.UUID, set *adminv1.Sc
 		if made, err = tx.CreateSchedule(ctx, cluster, set, actor); err != nil {
 			return err
 		}
+		if err := tellChange(ctx, tx, made, actor, "created", "was made"); err != nil {
+			return err
+		}
 		return s.audit(ctx, tx, made, actor, "schedule.create", told(made))
 	})
 	if err != nil {
@@ -57,7 +60,11 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, customer uuid.NullUU
 		return nil, err
 	}
 	return s.change(ctx, before, actor, "schedule.update", nil, func(tx *store.Store) (*store.Schedule, error) {
-		return tx.UpdateSchedule(ctx, id, set, actor)
+		now, err := tx.UpdateSchedule(ctx, id, set, actor)
+		if err != nil {
+			return nil, err
+		}
+		return now, tellChange(ctx, tx, now, actor, "changed", changeText(before, now))
 	})
 }
 
@@ -70,6 +77,9 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID, customer uuid.NullUU
 	return s.Store.InTx(ctx, func(tx *store.Store) error {
 		fresh, err := tx.DeleteSchedule(ctx, id, actor)
 		if err != nil || !fresh {
+			return err
+		}
+		if err := tellChange(ctx, tx, one, actor, "deleted", "was deleted"); err != nil {
 			return err
 		}
 		return s.audit(ctx, tx, one, actor, "schedule.delete", map[string]any{"name": one.Name})
@@ -91,7 +101,11 @@ func (s *Service) Wake(ctx context.Context, id uuid.UUID, customer uuid.NullUUID
 	}
 	detail := map[string]any{"until": until, "reason": req.GetReason()}
 	return s.change(ctx, before, actor, "schedule.wake_until", detail, func(tx *store.Store) (*store.Schedule, error) {
-		return tx.WakeSchedule(ctx, id, until, actor)
+		now, err := tx.WakeSchedule(ctx, id, until, actor)
+		if err != nil {
+			return nil, err
+		}
+		return now, tellChange(ctx, tx, now, actor, "wake_until", wakeText(until))
 	})
 }
 

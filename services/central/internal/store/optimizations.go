@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/cloudoptim/cloudoptim/gen/centraldb"
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 )
@@ -216,6 +218,20 @@ func (s *Store) Decision(ctx context.Context, id uuid.UUID) (*mlv1.DecisionRespo
 	}
 	decision := &mlv1.DecisionResponse{}
 	return decision, wrap("reading the decision of optimization", id.String(), decode(raw, decision))
+}
+
+// DecidedState is the cluster as ml was asked about it; not found before it was.
+func (s *Store) DecidedState(ctx context.Context, id uuid.UUID) (*fleetv1.ClusterState, error) {
+	raw, err := s.q.OptimizationRequest(ctx, s.db, id)
+	if err == nil && len(raw) == 0 {
+		err = pgx.ErrNoRows
+	}
+	if err != nil {
+		return nil, wrap("request of optimization", id.String(), err)
+	}
+	request := &mlv1.DecisionRequest{}
+	err = wrap("reading the request of optimization", id.String(), decode(raw, request))
+	return request.GetCurrentState(), err
 }
 
 // FinishOptimization ends it, once; false: it had ended.

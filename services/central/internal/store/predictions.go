@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -12,6 +13,9 @@ import (
 
 // atOnce bounds how many predictions one statement judges or drops.
 const atOnce = 20_000
+
+// ForetoldFor is the time from a prediction on that it speaks of.
+const ForetoldFor = 24 * time.Hour
 
 // UnjudgedNode is a spot node whose risk is to be asked for.
 type UnjudgedNode struct {

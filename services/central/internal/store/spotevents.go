@@ -89,16 +89,19 @@ func (s *Store) SpotEvents(ctx context.Context, cluster, customer uuid.NullUUID,
 	if err != nil {
 		return nil, "", wrap("listing", "spot events", err)
 	}
-	rows, token, err := Cut(page, rows, func(row centraldb.SpotEvent) Cursor { return dated("", row.ReceivedAt, row.EventID.String()) })
+	rows, token, err := Cut(page, rows, func(row centraldb.SpotEventListRow) Cursor {
+		return dated("", row.SpotEvent.ReceivedAt, row.SpotEvent.EventID.String())
+	})
 	if err != nil {
 		return nil, "", wrap("listing", "spot events", err)
 	}
 	out := make([]*fleetv1.SpotEvent, 0, len(rows))
 	for _, row := range rows {
-		msg, err := spotEvent(row)
+		msg, err := spotEvent(row.SpotEvent)
 		if err != nil {
 			return nil, "", err
 		}
+		msg.Foretold = foretold(row.Probability, row.SaidAt, row.Model)
 		out = append(out, msg)
 	}
 	return out, token, nil
@@ -113,7 +116,22 @@ func (s *Store) SpotEventOf(ctx context.Context, id uuid.UUID) (*fleetv1.SpotEve
 	if err != nil {
 		return nil, wrap("event of interruption", id.String(), err)
 	}
-	return spotEvent(row)
+	msg, err := spotEvent(row.SpotEvent)
+	if err != nil {
+		return nil, err
+	}
+	msg.Foretold = foretold(row.Probability, row.SaidAt, row.Model)
+	return msg, nil
+}
+
+// foretold is nil when nothing was.
+func foretold(probability float64, at time.Time, model string) *fleetv1.Foretold {
+	if at.Unix() <= 0 {
+		return nil
+	}
+	return &fleetv1.Foretold{
+		Probability: probability, HorizonMinutes: int32(ForetoldFor.Minutes()), SaidAt: timestamppb.New(at), Model: model,
+	}
 }
 
 func spotEvent(row centraldb.SpotEvent) (*fleetv1.SpotEvent, error) {

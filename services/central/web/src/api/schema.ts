@@ -570,7 +570,7 @@ export interface DecisionResponse {
    * cannot be loosened are not in it; on large clusters some or all are left out too
    * (metadata: left_out). */
   limit_costs: LimitCost[]
-  /** bin_pack: every pod that is evicted and where it is expected. */
+  /** bin_pack, spot_optimize: every pod that is evicted and where it is expected. */
   pod_moves: PodMove[]
   /** rightsize: every container of the usage and what it should request. */
   request_changes: RequestChange[]
@@ -586,8 +586,8 @@ export interface DecisionResponse {
   consolidation?: Consolidation | null
   /** bin_pack: other plans that were weighed, fewest evictions first. */
   alternatives: Alternative[]
-  /** bin_pack: the nodes to buy as they are expected to look, under names that they
-   * have until they join. */
+  /** bin_pack, spot_optimize: the nodes to buy as they are expected to look, under names
+   * that they have until they join. Not where capacity alone was asked for. */
   new_nodes: NodeMetric[]
   /** spot_optimize: what scored the risk of pools: spot_advisor, or the name and
    * version of a model. */
@@ -791,6 +791,18 @@ export interface FillGapsResponse {
   /** False: the call's time ran out first. What is counted is written; run it again
    * for the rest. */
   complete: boolean
+}
+
+/** Foretold is what was said of an instance before AWS spoke. */
+export interface Foretold {
+  /** Probability that AWS takes it within the horizon. */
+  probability: number
+  /** Minutes from said_at on. */
+  horizon_minutes: number
+  /** When. */
+  said_at?: string | null
+  /** Who said it: a model's version, fleet_record or spot_advisor. */
+  model: string
 }
 
 export interface GetClusterEstimateResponse {
@@ -1424,6 +1436,60 @@ export interface PlanEngines {
   names: string[]
 }
 
+/** PlanMap is a cluster before a plan and after it, as planned. */
+export interface PlanMap {
+  /** By the state that the plan was made from; by name. */
+  before: PlanMapNode[]
+  /** Once all went as expected, with what DaemonSets put on new nodes; by name, new
+   * nodes last, under names that they had until they joined. */
+  after: PlanMapNode[]
+  /** When the state was. */
+  as_of?: string | null
+  /** The plan says where pods land; false: how full new nodes were to be is not known. */
+  placed: boolean
+  /** Where they land is what the kube-scheduler is expected to do. */
+  expected: boolean
+}
+
+/** PlanMapNode is a node of a PlanMap. */
+export interface PlanMapNode {
+  /** Node. */
+  node_name: string
+  /** Type. */
+  instance_type: string
+  /** Zone. */
+  availability_zone: string
+  /** spot or on-demand. */
+  node_type: string
+  /** vCPU that pods may ask for; 0: not known. */
+  cpu_allocatable: number
+  /** USD per hour. */
+  hourly_price: number
+  /** stays, goes, new. */
+  fate: string
+  /** Requested share, the larger of CPU and memory; unset: not known. */
+  requested_ratio?: number | null
+  /** Pods on it. */
+  pod_count: number
+  /** The pods, those that ask for most CPU first; empty for all nodes of a cluster with
+   * more than 2,500. */
+  pods: PlanMapPod[]
+}
+
+/** PlanMapPod is a pod on a node of a PlanMap. */
+export interface PlanMapPod {
+  /** Namespace. */
+  namespace: string
+  /** Name. */
+  name: string
+  /** vCPU that it asks for. */
+  cpu: number
+  /** A DaemonSet's: it is not moved. */
+  daemon: boolean
+  /** The plan moves it. */
+  moves: boolean
+}
+
 /** PlanSummary is a plan's before, after and blast radius. */
 export interface PlanSummary {
   /** Nodes before. */
@@ -1558,7 +1624,7 @@ export interface PodDisruptionBudget {
   disruptions_allowed: number
 }
 
-/** PodMove is a pod that is evicted. */
+/** PodMove is a pod that is evicted, and where it goes. */
 export interface PodMove {
   /** Pod. */
   namespace: string
@@ -1568,8 +1634,11 @@ export interface PodMove {
   uid: string
   /** Node it is on. */
   from_node: string
-  /** Where it is expected: a node of the state or of new_nodes. */
+  /** Where it is expected: a node of the state or of new_nodes; empty: it waits for a place. */
   to_node: string
+  /** The kube-scheduler decides, and is foretold to choose that; unset: somebody holds
+   * the pod to it. */
+  expected: boolean
 }
 
 /** Policy is what was set for one scope: a customer, one of its clusters, or a
@@ -1986,6 +2055,9 @@ export interface SpotEvent {
   /** Of the interruption this event belongs to: at_risk, draining, drained,
    * gone, dismissed; empty for events that start none. */
   state: string
+  /** What was last foretold of the instance before this event; unset: nothing was
+   * whose time was not over by then. */
+  foretold?: Foretold | null
 }
 
 /** SpotPool is an instance type in a zone, bought as spot. */
@@ -2057,7 +2129,8 @@ export interface StreamResponse {
   type: string
   /** optimization_complete: USD per month. */
   savings?: number | null
-  /** optimization_complete: success or failed; else the thing's state. */
+  /** optimization_complete: success or failed; schedule: created, changed, deleted,
+   * wake_until, falling_asleep, asleep, waking, awake, held, failed; else the thing's state. */
   status: string
   /** Cluster. */
   cluster_id: string
@@ -2347,6 +2420,9 @@ export interface Rpcs {
   /** GetOptimizationDecision returns ml's whole answer: what becomes of every node and
    * why, where pods were to land, what was weighed, which model scored the risk. */
   'AdminService/GetOptimizationDecision': { args: { optimization_id: string }; answer: DecisionResponse }
+  /** GetPlanMap returns how full the nodes were when a plan was made, and how full they
+   * were to be after it: also of a plan that is over. */
+  'AdminService/GetPlanMap': { args: { optimization_id: string }; answer: PlanMap }
   /** RejectOptimization ends a plan that awaits approval. */
   'GuardService/RejectOptimization': { args: { optimization_id: string } & Input<GuardServiceRejectOptimizationBody>; answer: Optimization }
   /** SnoozeOptimization puts a plan that awaits approval off; it comes back by itself. */
@@ -2485,6 +2561,7 @@ export const routes: { readonly [R in keyof Rpcs]: readonly [method: string, pat
   'GuardService/ApproveOptimization': ['POST', '/api/v1/admin/optimizations/{optimization_id}/approve'],
   'GuardService/CancelOptimization': ['POST', '/api/v1/admin/optimizations/{optimization_id}/cancel'],
   'AdminService/GetOptimizationDecision': ['GET', '/api/v1/admin/optimizations/{optimization_id}/decision'],
+  'AdminService/GetPlanMap': ['GET', '/api/v1/admin/optimizations/{optimization_id}/map'],
   'GuardService/RejectOptimization': ['POST', '/api/v1/admin/optimizations/{optimization_id}/reject'],
   'GuardService/SnoozeOptimization': ['POST', '/api/v1/admin/optimizations/{optimization_id}/snooze'],
   'GuardService/ListPolicies': ['GET', '/api/v1/admin/policies'],

@@ -39,4 +39,15 @@ describe('applying messages', () => {
     vi.advanceTimersByTime(10_000)
     expect(asked).toHaveLength(0)
   })
+
+  it('asks for schedules and their runs when one has moved', () => {
+    const cache = new QueryClient()
+    const asked: unknown[] = []
+    vi.spyOn(cache, 'invalidateQueries').mockImplementation(async (filters) => {
+      asked.push(filters?.queryKey?.[0])
+    })
+    new Applier(cache).apply({ type: 'schedule', status: 'falling_asleep', subject: 's', sequence: '7' })
+    vi.advanceTimersByTime(200)
+    expect(asked.toSorted()).toEqual(['AdminService/ListActivity', 'ScheduleService/ListScheduleRuns', 'ScheduleService/ListSchedules'])
+  })
 })

@@ -20,12 +20,12 @@ const outdated: Record<string, Rpc[]> = {
     'InventoryService/ListNodes',
     'AdminService/GetClusterState',
   ],
-  task_update: ['AdminService/GetOptimization', 'InventoryService/ListNodes'],
+  task_update: ['AdminService/GetOptimization', 'InventoryService/ListNodes', 'ScheduleService/ListSchedules', 'ScheduleService/ListScheduleRuns'],
   spot_event: ['AdminService/ListSpotEvents', 'InventoryService/ListSpotPools', 'InventoryService/ListNodes'],
   stop: ['GuardService/ListStops', 'GuardService/GetEffectivePolicy', 'AdminService/ListClusters', 'AdminService/GetOptimization', 'AdminService/ListOptimizations'],
   policy: ['GuardService/ListPolicies', 'GuardService/GetEffectivePolicy', 'AdminService/ListClusters'],
   schedule: ['ScheduleService/ListSchedules', 'ScheduleService/ListScheduleRuns'],
-  cluster: ['AdminService/ListClusters', 'InventoryService/GetCluster', 'GuardService/GetClusterEstimate'],
+  cluster: ['AdminService/ListClusters', 'InventoryService/GetCluster', 'GuardService/GetClusterEstimate', 'ScheduleService/ListSchedules'],
   model: ['AdminService/ListModels'],
 }
 

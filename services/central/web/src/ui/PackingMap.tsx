@@ -28,7 +28,7 @@ const columns: Column<MapNode>[] = [
   { id: 'type', header: 'Type', cell: (row) => row.type, value: (row) => row.type },
   { id: 'zone', header: 'Zone', cell: (row) => row.zone, value: (row) => row.zone },
   { id: 'bought', header: 'Bought', cell: (row) => (row.spot ? 'Spot' : 'On-demand'), value: (row) => (row.spot ? 1 : 0) },
-  { id: 'pods', header: 'Pods', align: 'right', cell: (row) => row.pods.length, value: (row) => row.pods.length },
+  { id: 'pods', header: 'Pods', align: 'right', cell: (row) => row.count, value: (row) => row.count },
   { id: 'full', header: 'Requested', align: 'right', cell: (row) => percent(row.full), value: (row) => row.full },
   { id: 'fate', header: 'Fate', cell: (row) => ({ stays: 'Stays', goes: 'Taken away', new: 'Bought' })[row.fate], value: (row) => row.fate },
 ]
@@ -87,7 +87,7 @@ function Block({ node, ghost, sizes }: { node: MapNode; ghost: boolean; sizes: S
   const { height } = sizes
   const width = sizes.width(node)
   const colour = node.spot ? 'var(--c-spot)' : 'var(--c-demand)'
-  const tip = `${node.name}\n${node.type}, ${node.spot ? 'spot' : 'on demand'}, ${money(node.price)}/h\n${many(node.pods.length, 'pod')}, ${node.full === undefined ? 'filling not known yet' : `${percent(node.full)} requested`}`
+  const tip = `${node.name}\n${node.type}, ${node.spot ? 'spot' : 'on demand'}, ${money(node.price)}/h\n${many(node.count, 'pod')}, ${node.full === undefined ? 'filling not known yet' : `${percent(node.full)} requested`}`
   if (ghost)
     return (
       <svg width={width} height={height} className="block">

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { DecisionResponse, NodeMetric, Pod } from '@/api/schema'
-import { meanFull, packing } from './packing'
+import { meanFull, packing, planned } from './packing'
 
 const node = (name: string, more: Partial<NodeMetric> = {}) =>
   ({ node_name: name, instance_type: 'm5.large', availability_zone: 'eu-west-1a', node_type: 'spot', cpu_allocatable: 2, memory_allocatable_gb: 8, cpu_allocated: 1, memory_allocated_gb: 2, hourly_price: 0.04, ...more }) as NodeMetric
@@ -37,6 +37,29 @@ describe('packing', () => {
     expect(after.map((each) => each.name)).toEqual(['b'])
     expect(after[0]!.full).toBeCloseTo(0.75) // 1.5 of 2 vCPU
     expect(meanFull(after)).toBeCloseTo(0.75)
+  })
+
+  it('fills nodes that are bought with the pods that are expected there', () => {
+    const { after } = packing(
+      state,
+      decision({
+        node_verdicts: [{ node_name: 'a', verdict: 'replace' }] as never,
+        pod_moves: [{ namespace: 'web', name: 'p', uid: 'p', from_node: 'a', to_node: 'cloudoptim-new-00000', expected: true }] as never,
+        new_nodes: [node('cloudoptim-new-00000', { cpu_allocatable: 1, cpu_allocated: 0 })],
+        recommendations: [{ instance_type: 'm5.large', node_count: 1 }] as never,
+      }),
+    )
+    expect(after.map((each) => [each.name, each.fate, each.full, each.pods.length])).toEqual([
+      ['b', 'stays', 0.5, 1],
+      ['cloudoptim-new-00000', 'new', 0.5, 1],
+    ])
+  })
+
+  it('draws a plan that is over as it was kept', () => {
+    const kept = { node_name: 'a', instance_type: 'm5.large', availability_zone: 'eu-west-1a', node_type: 'spot', cpu_allocatable: 2, hourly_price: 0.04, pod_count: 3, pods: [] }
+    const { before, after } = planned({ before: [{ ...kept, fate: 'goes', requested_ratio: 0.25 }], after: [{ ...kept, node_name: 'b', fate: 'new' }] })
+    expect(before).toMatchObject([{ name: 'a', fate: 'goes', full: 0.25, count: 3, spot: true }])
+    expect(after).toMatchObject([{ name: 'b', fate: 'new', full: undefined, count: 3 }])
   })
 
   it('does not invent where pods land when the engine does not say', () => {

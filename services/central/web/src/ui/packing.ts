@@ -1,4 +1,4 @@
-import type { ClusterState, DecisionResponse, NodeMetric, Pod } from '@/api/schema'
+import type { ClusterState, DecisionResponse, NodeMetric, PlanMap, PlanMapNode, Pod } from '@/api/schema'
 
 /** A pod's place on a node. */
 export interface MapPod {
@@ -24,6 +24,8 @@ export interface MapNode {
   cpu: number
   /** Requested share, the larger of CPU and memory; undefined: not known before Kubernetes has placed the pods. */
   full?: number
+  /** Pods on it; those that are drawn may be none of them in a large cluster. */
+  count: number
   pods: MapPod[]
   price: number
   fate: Fate
@@ -76,6 +78,7 @@ export function packing(state: Pick<ClusterState, 'nodes' | 'pods'>, decision?: 
       zone: node.availability_zone,
       spot: node.node_type === 'spot',
       cpu: node.cpu_allocatable,
+      count: pods.length,
       full: known ? (pods.length > 0 ? share(load, node) : reported) : undefined,
       pods: pods.map((pod) => ({ name: pod.name, namespace: pod.namespace, cpu: asks(pod).cpu, daemon: pod.owner?.kind === 'DaemonSet', moves: to.has(pod.uid) })).toSorted((a, b) => b.cpu - a.cpu),
       price: node.hourly_price,
@@ -89,6 +92,23 @@ export function packing(state: Pick<ClusterState, 'nodes' | 'pods'>, decision?: 
   return { before, after: [...stays, ...bought] }
 }
 
+/** What a plan was to change, as it was kept. */
+export function planned({ before, after }: Pick<PlanMap, 'before' | 'after'>): Packing {
+  const drawn = (node: PlanMapNode): MapNode => ({
+    name: node.node_name,
+    type: node.instance_type,
+    zone: node.availability_zone,
+    spot: node.node_type === 'spot',
+    cpu: node.cpu_allocatable,
+    full: node.requested_ratio ?? undefined,
+    count: node.pod_count,
+    pods: node.pods,
+    price: node.hourly_price,
+    fate: node.fate === 'goes' || node.fate === 'new' ? node.fate : 'stays',
+  })
+  return { before: before.map(drawn), after: after.map(drawn) }
+}
+
 function recommended(decision: DecisionResponse): MapNode[] {
   return decision.recommendations.flatMap((each) =>
     Array.from({ length: each.node_count }, (_, i) => ({
@@ -97,6 +117,7 @@ function recommended(decision: DecisionResponse): MapNode[] {
       zone: each.availability_zone,
       spot: each.node_type === 'spot',
       cpu: 0,
+      count: 0,
       pods: [],
       price: each.hourly_price,
       fate: 'new' as const,

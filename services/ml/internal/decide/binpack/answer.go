@@ -49,12 +49,7 @@ func (q *problem) answer(req *mlv1.DecisionRequest, d *draft) *mlv1.DecisionResp
 		Metadata: q.metadata(req, after, p), Consolidation: q.consolidation(d, after), Alternatives: q.alternatives(d),
 	}
 	if d != nil {
-		landed := q.landed(d)
-		resp.PodMoves = q.moves(d, landed)
-		for _, n := range p.Metrics(q.w) {
-			n.InstanceId = "" // it has none before it is launched
-			resp.NewNodes = append(resp.NewNodes, n)
-		}
+		resp.PodMoves, resp.NewNodes = p.Moves(q.w, q.landed(d), !q.l.planned), p.NewNodes(q.w)
 	}
 	return resp
 }
@@ -66,21 +61,6 @@ func (q *problem) landed(d *draft) *fit.Cluster {
 		return d.cluster
 	}
 	return d.Rehearse(q.w, q.seated(), change.Plain).Cluster
-}
-
-func (q *problem) moves(d *draft, landed *fit.Cluster) []*mlv1.PodMove {
-	var all []*mlv1.PodMove
-	for _, n := range d.Gone {
-		for _, i := range q.w.Nodes[n].Moves {
-			pod := q.w.Book.Pod(i)
-			move := &mlv1.PodMove{Namespace: pod.GetNamespace(), Name: pod.GetName(), Uid: pod.GetUid(), FromNode: pod.GetNodeName()}
-			if at := landed.At(i); at >= 0 {
-				move.ToNode = landed.Node(at).Name
-			}
-			all = append(all, move)
-		}
-	}
-	return all
 }
 
 func (q *problem) consolidation(d *draft, after float64) *mlv1.Consolidation {

@@ -94,7 +94,9 @@ func (a answer) replacement(want wants, l limits) (*mlv1.DecisionResponse, error
 		o = outcome{}
 	}
 	q.explain(o.plan)
-	return q.withBeside(a.compose(q, all, o.plan, false), o.plan, false), nil
+	resp := q.withBeside(a.compose(q, all, o.plan, false), o.plan, false)
+	resp.PodMoves, resp.NewNodes = q.landing(o.plan)
+	return resp, nil
 }
 
 // explain the nodes that could have gone and stay.

@@ -81,6 +81,7 @@ func TestEveryDecisionHoldsWhatItPromises(t *testing.T) {
 		requireLimits(rt, prices, req, answer)
 		requireAccounts(rt, prices, state, answer)
 		requireRunnerUp(rt, prices, req, answer)
+		requireLanding(rt, state, answer)
 	})
 }
 

@@ -1,6 +1,10 @@
 package spotoptimize
 
-import "github.com/cloudoptim/cloudoptim/services/ml/internal/decide/change"
+import (
+	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
+	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
+	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/change"
+)
 
 // firstFailure rehearses with many schedulers and returns the pods that the first
 // failing one leaves stuck, nil if all succeed.
@@ -32,5 +36,14 @@ func (w *world) freshRehearsals() int {
 
 // trials of smaller plans that the size allows.
 func (w *world) trials() int { return trialEffort / w.size() }
+
+// landing is where the likeliest scheduler puts the pods that a plan moves, and the nodes it buys.
+func (q *problem) landing(p plan) ([]*mlv1.PodMove, []*fleetv1.NodeMetric) {
+	if len(p.Gone)+len(p.Buy) == 0 {
+		return nil, nil
+	}
+	landed := p.Rehearse(q.w.World, q.waiting, change.Plain).Cluster
+	return p.Moves(q.w.World, landed, true), p.NewNodes(q.w.World)
+}
 
 func (w *world) drainOrder(nodes []int) []int { return change.DrainOrder(w.World, nodes) }

@@ -8,7 +8,7 @@ import { Card } from '@/ui/Card'
 import { cx } from '@/ui/cx'
 import { Empty, FaultView, Skeleton } from '@/ui/Empty'
 import { Choice } from '@/ui/Field'
-import { packing } from '@/ui/packing'
+import { packing, type Packing } from '@/ui/packing'
 import { PackingLegend, PackingMap } from '@/ui/PackingMap'
 
 /** How full the nodes are, and how they would be after a plan. */
@@ -48,27 +48,35 @@ export function Map({ cluster, stale }: { cluster: Cluster; stale: boolean }) {
   )
 }
 
+/** Whose word it is where pods land after a plan. */
+export function Places({ placed, expected }: { placed: boolean; expected: boolean }) {
+  if (!placed) return <p className="text-sm text-ink-3">This plan does not say where pods land: Kubernetes’ scheduler places them on the new nodes, so how full those will be is not drawn.</p>
+  if (expected) return <p className="text-sm text-ink-3">Where pods land is what Kubernetes’ scheduler is expected to do. It decides by itself, so the nodes may fill otherwise.</p>
+  return null
+}
+
+/** The maps before and after a plan, side by side. */
+export function Pair({ packing: { before, after } }: { packing: Packing }) {
+  const gone = useMemo(() => before.filter((node) => node.fate === 'goes'), [before])
+  return (
+    <div className="grid gap-8 xl:grid-cols-2">
+      <PackingMap title="Before" nodes={before} />
+      <PackingMap title="After" nodes={after} ghosts={gone} />
+    </div>
+  )
+}
+
 /** The map as it is; with a plan, beside it the map as the plan leaves it. */
 export function BeforeAfter({ state, planId }: { state: Parameters<typeof packing>[0]; planId?: string }) {
   const decision = useAsk('AdminService/GetOptimizationDecision', { optimization_id: planId ?? '' }, { enabled: Boolean(planId) })
   const plan = planId ? decision.data : undefined
   const { before, after } = useMemo(() => packing(state, plan), [state, plan])
-  const gone = useMemo(() => before.filter((node) => node.fate === 'goes'), [before])
   if (planId && decision.error) return <FaultView fault={decision.error} retry={() => void decision.refetch()} compact />
   return (
     <div className="flex flex-col gap-4">
       <PackingLegend plan={Boolean(plan)} />
-      {plan ? (
-        <div className="grid gap-8 xl:grid-cols-2">
-          <PackingMap title="Before" nodes={before} />
-          <PackingMap title="After" nodes={after} ghosts={gone} />
-        </div>
-      ) : (
-        <PackingMap title="Now" nodes={before} />
-      )}
-      {plan && plan.pod_moves.length === 0 && (
-        <p className="text-sm text-ink-3">This engine chooses instances, not places: Kubernetes’ scheduler places the pods on the new nodes, so how full those will be is not drawn.</p>
-      )}
+      {plan ? <Pair packing={{ before, after }} /> : <PackingMap title="Now" nodes={before} />}
+      {plan && <Places placed={plan.pod_moves.length > 0 || plan.recommendations.length === 0} expected={plan.pod_moves.some((move) => move.expected)} />}
     </div>
   )
 }

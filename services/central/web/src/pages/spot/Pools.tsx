@@ -13,6 +13,7 @@ import { DataTable, type Column } from '@/ui/DataTable'
 import { Empty, FaultView, Skeleton } from '@/ui/Empty'
 import { Search } from '@/ui/Field'
 import { Time } from '@/ui/Time'
+import { sourceOf } from './foretold'
 import { HeatMap } from './HeatMap'
 
 /** Pools that the clusters use, with their risk. */
@@ -77,8 +78,6 @@ const saving = (pool: SpotPool) => (pool.on_demand_price > 0 && pool.spot_price 
 /** Interruptions per thousand node hours. */
 const rate = (pool: SpotPool) => (pool.node_hours > 0 ? (pool.interruptions / pool.node_hours) * 1000 : undefined)
 
-const models: Record<string, string> = { fleet_record: 'Own record', spot_advisor: 'Spot Advisor' }
-
 const columns: Column<SpotPool>[] = [
   { id: 'type', header: 'Type', value: (row) => row.instance_type, cell: (row) => <span className="font-medium">{row.instance_type}</span> },
   { id: 'zone', header: 'Zone', value: (row) => row.availability_zone, cell: (row) => row.availability_zone },
@@ -92,7 +91,7 @@ const columns: Column<SpotPool>[] = [
     cell: (row) => (row.interruption_risk === null || row.interruption_risk === undefined ? <span className="text-ink-3">not known</span> : <Badge tone={riskTone(row.interruption_risk)}>{percent(row.interruption_risk)}</Badge>),
     width: '8rem',
   },
-  { id: 'model', header: 'Scored by', value: (row) => row.risk_model, cell: (row) => <span className="text-sm text-ink-2">{models[row.risk_model] ?? (row.risk_model || '–')}</span>, width: '11rem' },
+  { id: 'model', header: 'Scored by', value: (row) => row.risk_model, cell: (row) => <span className="text-sm text-ink-2">{sourceOf(row.risk_model)}</span>, width: '11rem' },
   { id: 'price', header: 'Spot an hour', align: 'right', value: (row) => row.spot_price, cell: (row) => (row.spot_price > 0 ? money(row.spot_price) : '–'), width: '8rem' },
   { id: 'saving', header: 'Below on-demand', align: 'right', value: saving, cell: (row) => <span title={`${money(row.on_demand_price)} on demand`}>{percent(saving(row))}</span>, width: '9rem' },
   {

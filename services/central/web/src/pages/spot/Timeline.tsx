@@ -14,6 +14,8 @@ import { Empty, FaultView, Skeleton } from '@/ui/Empty'
 import { Choice, Search } from '@/ui/Field'
 import { Icon } from '@/ui/Icon'
 import { Time } from '@/ui/Time'
+import { ForetoldChart } from './Foretold'
+import { chance, lead, outcomeOf, outcomes, sourceOf } from './foretold'
 import { heardOf, storyOf, wordsOf, type Milestone, type Story } from './story'
 
 const types = ['interruption_warning', 'rebalance_recommendation', 'instance_terminated', 'scheduled_change', 'lifecycle_action', 'capacity_reservation_interruption'] as const
@@ -56,6 +58,7 @@ export function Timeline() {
           </ol>
         )}
       </Card>
+      {shown.some((each) => each.foretold) && <ForetoldChart events={shown} />}
       <Card
         title="All that AWS said"
         flush
@@ -112,6 +115,7 @@ function Lane({ story, cluster }: { story: Story; cluster?: string }) {
           ))}
         </ol>
         {!over && <Deadline event={event} />}
+        <Before event={event} />
       </div>
     </li>
   )
@@ -157,6 +161,20 @@ function Deadline({ event }: { event: SpotEvent }) {
   )
 }
 
+/** What was foretold, next to what happened. */
+function Before({ event }: { event: SpotEvent }) {
+  const { foretold } = event
+  if (!foretold) return <p className="mt-2 text-sm text-ink-3">Nothing was foretold of it.</p>
+  return (
+    <p className="mt-2 text-sm text-ink-2">
+      Foretold: <span className="font-medium">{chance(foretold)}</span>{' '}
+      <span className="text-ink-3">
+        (by {sourceOf(foretold.model)}, {lead(event)} before, <Time at={foretold.said_at} />)
+      </span>
+    </p>
+  )
+}
+
 const tones: Record<string, Tone> = { at_risk: 'warn', draining: 'info', drained: 'info', gone: 'plain', dismissed: 'plain' }
 
 function columnsOf(names: Map<string, string>): Column<SpotEvent>[] {
@@ -167,6 +185,14 @@ function columnsOf(names: Map<string, string>): Column<SpotEvent>[] {
     { id: 'zone', header: 'Zone', width: '8rem', cell: (row) => row.availability_zone },
     { id: 'cluster', header: 'Cluster', width: '10rem', cell: (row) => names.get(row.cluster_id ?? '') ?? <span className="text-ink-3">–</span> },
     { id: 'state', header: 'State', width: '7rem', cell: (row) => (row.state ? <Badge tone={tones[row.state] ?? 'plain'}>{word(row.state)}</Badge> : <span className="text-ink-3">–</span>) },
+    {
+      id: 'foretold',
+      header: 'Foretold',
+      width: '10rem',
+      hint: 'How likely it was said to be taken, before AWS spoke.',
+      cell: (row) => (row.foretold ? <span title={`By ${sourceOf(row.foretold.model)}, ${lead(row)} before`}>{chance(row.foretold)}</span> : <span className="text-ink-3">–</span>),
+    },
+    { id: 'outcome', header: 'What happened', width: '8rem', cell: (row) => outcomes[outcomeOf(row)] },
     { id: 'done', header: 'What was done', cell: (row) => <span className="line-clamp-2 text-sm">{wordsOf(row).map((each) => sentence(each)).join(', ') || '–'}</span> },
   ]
 }

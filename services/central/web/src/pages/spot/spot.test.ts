@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { ReliabilityBin, SpotEvent } from '@/api/schema'
 import { whole } from '@/pages/activity/feed'
+import { chance, lead, outcomeOf, sourceOf } from './foretold'
 import { pointsOf, verdictOf, wilson } from './reliability'
 import { heardOf, storyOf } from './story'
 
@@ -60,5 +61,24 @@ describe('stories', () => {
   })
   it('ends where it was dismissed', () => {
     expect(storyOf(event('dismissed', 'dismissed'))).toMatchObject({ over: true, milestones: [{ name: 'Warned' }, { name: 'Dismissed' }] })
+  })
+})
+
+describe('what was foretold', () => {
+  const foretold = { probability: 0.125, horizon_minutes: 1440, said_at: '2026-11-28T09:20:00Z', model: 'spot_advisor' }
+  it('says how likely, how soon, by whom and how long before', () => {
+    expect(chance(foretold)).toBe('12.5% within a day')
+    expect(chance({ ...foretold, probability: 0, horizon_minutes: 120 })).toBe('0% within 2 h')
+    expect(sourceOf('spot_advisor')).toBe('Spot Advisor')
+    expect(sourceOf('0123456789abcdef')).toBe('0123456789abcdef')
+    const event = { event_id: 'e', event_type: 'interruption_warning', instance_id: 'i-1', region: '', availability_zone: '', state: 'gone', received_at: '2026-11-28T10:00:00Z' }
+    expect(lead({ ...event, foretold })).toBe('40 min')
+    expect(lead(event)).toBe('–')
+  })
+  it('is held against what happened', () => {
+    expect(outcomeOf({ event_type: 'interruption_warning', state: 'draining' })).toBe('taken')
+    expect(outcomeOf({ event_type: 'rebalance_recommendation', state: 'at_risk' })).toBe('open')
+    expect(outcomeOf({ event_type: 'rebalance_recommendation', state: 'gone' })).toBe('taken')
+    expect(outcomeOf({ event_type: 'interruption_warning', state: 'dismissed' })).toBe('spared')
   })
 })
