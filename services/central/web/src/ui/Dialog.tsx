@@ -36,12 +36,12 @@ export function Dialog({ open, onClose, title, about, children, actions, wide }:
             from.find((each) => each.isConnected)?.focus()
           }}
           className={cx(
-            'rise fixed top-[12vh] outline-none left-1/2 z-40 flex max-h-[80vh] w-[calc(100vw-2rem)] -translate-x-1/2 flex-col rounded-lg border border-line bg-panel shadow-high',
+            'rise fixed top-[4dvh] sm:top-[12vh] outline-none left-1/2 z-40 flex max-h-[92dvh] sm:max-h-[80vh] w-[calc(100vw-1.5rem)] sm:w-[calc(100vw-2rem)] -translate-x-1/2 flex-col rounded-lg border border-line bg-panel shadow-high',
             wide ? 'max-w-3xl' : 'max-w-lg',
           )}
         >
-          <header className="flex items-start justify-between gap-4 px-5 pt-4 pb-3">
-            <div>
+          <header className="flex items-start justify-between gap-4 px-4 pt-4 pb-3 sm:px-5">
+            <div className="min-w-0 break-words">
               <Radix.Title className="text-lg font-semibold">{title}</Radix.Title>
               <Radix.Description className={about ? 'mt-0.5 text-sm text-ink-2' : 'sr-only'}>{about ?? title}</Radix.Description>
             </div>
@@ -49,8 +49,8 @@ export function Dialog({ open, onClose, title, about, children, actions, wide }:
               <Button kind="ghost" icon="close" label="Close" small />
             </Radix.Close>
           </header>
-          <div className="min-h-0 flex-1 overflow-y-auto px-5 pb-4">{children}</div>
-          {actions && <footer className="flex justify-end gap-2 border-t border-line px-5 py-3">{actions}</footer>}
+          <div className="min-h-0 flex-1 overflow-y-auto px-4 pb-4 sm:px-5">{children}</div>
+          {actions && <footer className="flex flex-wrap justify-end gap-2 border-t border-line px-4 py-3 sm:px-5">{actions}</footer>}
         </Radix.Content>
       </Radix.Portal>
     </Radix.Root>

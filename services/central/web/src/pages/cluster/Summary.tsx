@@ -79,7 +79,7 @@ function Requested({ label, unit, asked, of }: { label: string; unit: string; as
   const ratio = of > 0 ? asked / of : 0
   return (
     <div>
-      <p className="mb-1.5 flex justify-between text-sm">
+      <p className="mb-1.5 flex flex-wrap justify-between gap-x-3 text-sm">
         <span className="text-ink-2">{label} requested</span>
         <span>
           <span className="font-medium">{percent(ratio)}</span>{' '}
@@ -105,7 +105,7 @@ function PolicyCard({ policy, clusterId }: { policy: UseQueryResult<EffectivePol
     <Card
       title="What may be done"
       actions={
-        <Link to="/policies" search={{ cluster: clusterId }} className="text-sm font-medium text-accent hover:underline">
+        <Link to="/policies" search={{ cluster: clusterId }} className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">
           Policy
         </Link>
       }
@@ -115,7 +115,7 @@ function PolicyCard({ policy, clusterId }: { policy: UseQueryResult<EffectivePol
           facts={[
             [
               'Mode',
-              <span key="mode" className="inline-flex items-center gap-2">
+              <span key="mode" className="inline-flex flex-wrap items-center gap-x-2">
                 <ModeBadge mode={data.values?.mode ?? 'read_only'} />
                 <span className="text-sm text-ink-3">{from('mode')}</span>
               </span>,
@@ -142,7 +142,7 @@ function Plans({ clusterId }: { clusterId: string }) {
       title="Newest plans"
       flush
       actions={
-        <Link to="/recommendations" search={{ cluster: clusterId }} className="text-sm font-medium text-accent hover:underline">
+        <Link to="/recommendations" search={{ cluster: clusterId }} className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">
           All
         </Link>
       }
@@ -152,8 +152,8 @@ function Plans({ clusterId }: { clusterId: string }) {
           <ul className="pb-2">
             {data.map((plan) => (
               <li key={plan.optimization_id}>
-                <Link to="/plans/$planId" params={{ planId: plan.optimization_id }} className="flex items-center gap-3 px-4 py-1.5 -outline-offset-2 hover:bg-hover">
-                  <span className="min-w-0 flex-1 truncate">{word(plan.optimization_type)}</span>
+                <Link to="/plans/$planId" params={{ planId: plan.optimization_id }} className="flex flex-wrap items-center gap-x-3 px-4 py-1.5 -outline-offset-2 hover:bg-hover">
+                  <span className="min-w-28 flex-1 truncate">{word(plan.optimization_type)}</span>
                   <PlanBadge plan={plan} />
                   <span className="w-20 text-right">{perMonth(plan.status === 'completed' && !plan.dry_run ? plan.actual_savings : plan.estimated_savings)}</span>
                 </Link>

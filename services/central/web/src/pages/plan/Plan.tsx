@@ -45,7 +45,7 @@ export function Plan() {
         <span className="inline-flex flex-wrap items-center gap-x-3 gap-y-1">
           <PlanBadge plan={plan} />
           {plan.mode && <ModeBadge mode={plan.mode} />}
-          <Link to="/clusters/$clusterId" params={{ clusterId: plan.cluster_id }} className="text-accent hover:underline">
+          <Link to="/clusters/$clusterId" params={{ clusterId: plan.cluster_id }} className="tap text-accent hover:underline">
             {plan.cluster_name || 'Cluster'}
           </Link>
           <span>

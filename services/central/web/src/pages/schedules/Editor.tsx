@@ -63,7 +63,7 @@ function Loading() {
 
 function Back() {
   return (
-    <Link to="/schedules" search={{}} className="inline-flex items-center gap-1 text-accent hover:underline">
+    <Link to="/schedules" search={{}} className="inline-flex min-h-6 items-center gap-1 text-accent hover:underline">
       <Icon name="left" size={13} /> All schedules
     </Link>
   )

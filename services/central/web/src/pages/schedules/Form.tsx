@@ -5,6 +5,7 @@ import { Button } from '@/ui/Button'
 import { Card } from '@/ui/Card'
 import { Field, Input, Select } from '@/ui/Field'
 import { Lines } from '@/ui/Lines'
+import { narrow } from '@/ui/narrow'
 import { Dates, Exceptions } from './Dates'
 import type { faultsOf } from './draft'
 import { officePresets, WeekGrid } from '@/week/WeekGrid'
@@ -82,7 +83,7 @@ function ClusterField({ draft, onChange }: { draft: Schedule; onChange: (id: str
 }
 
 function Week({ calendar, fault, onChange }: { calendar: Calendar; fault?: string; onChange: (change: Partial<Calendar>) => void }) {
-  const [how, setHow] = useState<'paint' | 'type'>('paint')
+  const [how, setHow] = useState<'paint' | 'type'>(narrow() ? 'type' : 'paint')
   return (
     <Card
       title="Awake"

@@ -53,7 +53,7 @@ function columnsOf({ nameOf, open, wake, mayNotWake }: Deps): Column<Schedule>[]
       value: (row) => row.name,
       cell: (row) => (
         <>
-          <button type="button" className="max-w-full truncate text-left font-medium text-accent hover:underline" onClick={() => open(row.schedule_id)}>
+          <button type="button" className="tap max-w-full truncate text-left font-medium text-accent hover:underline" onClick={() => open(row.schedule_id)}>
             {row.name}
           </button>
           <p className="max-w-80 truncate text-xs text-ink-3" title={spansText(row.calendar?.open ?? [])}>
