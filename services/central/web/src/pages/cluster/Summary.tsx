@@ -11,6 +11,7 @@ import { Split } from '@/ui/Bars'
 import { Card, Facts, Stat } from '@/ui/Card'
 import { cx } from '@/ui/cx'
 import { Empty, FaultView, Skeleton } from '@/ui/Empty'
+import { FrozenPlans } from '@/ui/Frozen'
 import { ModeBadge, PlanBadge } from '@/ui/States'
 import { Ago, Time } from '@/ui/Time'
 
@@ -21,6 +22,7 @@ export function Summary({ cluster, record, policy, stale }: { cluster: Cluster; 
   const now = state.data
   return (
     <div className="flex flex-col gap-4">
+      <FrozenPlans values={policy.data?.values} />
       <Card className={cx(stale && 'is-stale')}>
         <dl className="grid grid-cols-2 gap-x-6 gap-y-4 md:grid-cols-4">
           <Stat label="Spend now" value={`${money(cluster.current_cost_per_hour)}/h`} note={`${money(cluster.current_cost_per_hour * hoursPerMonth)} a month`} formula="Σ price of every node that is there" />

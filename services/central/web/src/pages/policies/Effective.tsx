@@ -8,6 +8,7 @@ import { Badge, Dot } from '@/ui/Badge'
 import { Button } from '@/ui/Button'
 import { Card } from '@/ui/Card'
 import { cx } from '@/ui/cx'
+import { FrozenPlans } from '@/ui/Frozen'
 import { Icon } from '@/ui/Icon'
 import { Ago, Time } from '@/ui/Time'
 import type { PolicyScope } from './Policies'
@@ -22,6 +23,7 @@ export function Effective({ scope, effective, onEdit, canEdit }: { scope: Policy
       <Card title="How far CloudOptim may go" note={<From source={effective.sources.mode} scope={scope} />}>
         <Ladder mode={effective.values?.mode ?? 'read_only'} />
       </Card>
+      {scope.kind !== 'namespace' && <FrozenPlans values={effective.values} />}
       {scope.kind !== 'namespace' && <Now effective={effective} cluster={scope.kind === 'cluster'} />}
       <Card
         title={`Rules in ${scope.name}`}

@@ -1,6 +1,8 @@
 import { useMemo, useState } from 'react'
 import { useAsk } from '@/api/query'
 import type { Calendar, Schedule, ScheduleScope, WakeStage } from '@/api/schema'
+import { atLocal, atUTC, forField, moment } from '@/format/time'
+import { useNow } from '@/live/Live'
 import { Button } from '@/ui/Button'
 import { Card } from '@/ui/Card'
 import { Field, Input, Select } from '@/ui/Field'
@@ -46,6 +48,7 @@ export function Form({ draft, onChange, faults }: Props) {
           <Exceptions exceptions={calendar.exceptions} fault={faults.exceptions} onChange={(exceptions) => setCalendar({ exceptions })} />
         </div>
       </Card>
+      <Freeze calendar={calendar} onChange={setCalendar} />
       <Card title="What sleeps" note="What is empty does not narrow it. kube-system and CloudOptim's own namespace never sleep.">
         <div className="grid gap-4 lg:grid-cols-3">
           <Namespaces cluster={draft.cluster_id} chosen={scope.namespaces} onChange={(namespaces) => setScope({ namespaces })} />
@@ -110,6 +113,26 @@ function Week({ calendar, fault, onChange }: { calendar: Calendar; fault?: strin
           {fault}
         </p>
       )}
+    </Card>
+  )
+}
+
+function Freeze({ calendar, onChange }: { calendar: Calendar; onChange: (change: Partial<Calendar>) => void }) {
+  const until = moment(calendar.freeze_until)
+  const now = useNow()
+  const over = until && until.getTime() <= now
+  return (
+    <Card title="Freeze" note="Until then nothing is put to sleep and nothing woken: what sleeps sleeps, what is awake stays awake. “Wake now” goes before it.">
+      <div className="flex flex-wrap items-end gap-2">
+        <Field label="Frozen until" hint={until ? `${over ? 'Over since' : 'Until'} ${atLocal(until)} your time (${atUTC(until)})` : 'Your time. Empty: it follows its calendar.'}>
+          {(ids) => <Input {...ids} type="datetime-local" className="max-w-60" value={forField(until)} onChange={(event) => onChange({ freeze_until: moment(event.target.value)?.toISOString() })} />}
+        </Field>
+        {until && (
+          <Button small className="mb-6.5" onClick={() => onChange({ freeze_until: undefined })}>
+            End the freeze
+          </Button>
+        )}
+      </div>
     </Card>
   )
 }

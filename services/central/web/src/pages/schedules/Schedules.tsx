@@ -4,7 +4,9 @@ import { useWhyNot } from '@/api/me'
 import { useAsk, usePages } from '@/api/query'
 import type { Schedule } from '@/api/schema'
 import { many } from '@/format/money'
+import { atUTC } from '@/format/time'
 import { word } from '@/format/words'
+import { useNow } from '@/live/Live'
 import { useFilters, useScope } from '@/shell/filters'
 import { Badge, type Tone } from '@/ui/Badge'
 import { Button } from '@/ui/Button'
@@ -15,6 +17,7 @@ import { Page } from '@/ui/Page'
 import { Ago, Time } from '@/ui/Time'
 import { Tip } from '@/ui/Tip'
 import { spansText } from '@/week/week'
+import { frozen } from './draft'
 import { Editor } from './Editor'
 import { WakeDialog } from './Wake'
 
@@ -134,6 +137,16 @@ function List() {
 
 function Next({ schedule }: { schedule: Schedule }) {
   const next = schedule.next[0]
+  const until = frozen(schedule, useNow())
+  if (schedule.enabled && until)
+    return (
+      <div>
+        <p>
+          Frozen until <Time at={until.toISOString()} />
+        </p>
+        <p className="text-xs text-ink-3">{atUTC(until)}</p>
+      </div>
+    )
   if (!schedule.enabled || !next) return <span className="text-ink-3">–</span>
   return (
     <div>
