@@ -11,8 +11,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/cloudoptim/cloudoptim/pkg/optest"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
-	"github.com/cloudoptim/cloudoptim/services/central/internal/auth/oidc/optest"
 )
 
 // browser is one person's: it keeps cookies, follows no redirect, and says of each call what a browser says of

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import './stories/sign_in.mjs'
+import './stories/oidc.mjs'
 import './stories/connect.mjs'
 import './stories/plans.mjs'
 import './stories/interruption.mjs'
