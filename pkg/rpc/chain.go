@@ -96,7 +96,7 @@ func (c chain) admit(ctx context.Context, fullMethod string) (context.Context, e
 	if open(fullMethod) {
 		return ctx, nil
 	}
-	ctx, err := c.authorizer.Authorize(ctx, fullMethod, c.policies[fullMethod].policy, bearer(ctx))
+	ctx, err := c.authorizer.Authorize(ctx, fullMethod, c.policies[fullMethod].policy, Bearer(ctx))
 	if err != nil {
 		return ctx, err
 	}

@@ -71,8 +71,8 @@ func open(fullMethod string) bool {
 	return strings.HasPrefix(fullMethod, "/grpc.health.v1.") || strings.HasPrefix(fullMethod, "/grpc.reflection.")
 }
 
-// bearer is the credential of the call, "" if there is none.
-func bearer(ctx context.Context) string {
+// Bearer is the credential of the call, "" if there is none.
+func Bearer(ctx context.Context) string {
 	md, _ := metadata.FromIncomingContext(ctx)
 	for _, value := range md.Get("authorization") {
 		if scheme, token, ok := strings.Cut(value, " "); ok && strings.EqualFold(scheme, "bearer") {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/cloudoptim/cloudoptim/pkg/optest"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
-	"github.com/cloudoptim/cloudoptim/services/central/internal/auth/oidc/optest"
 )
 
 // browser is one person's: it keeps cookies, follows no redirect, and says of each call what a browser says of
@@ -182,6 +182,43 @@ func TestASessionIsACookieAndEndsWhenToldTo(t *testing.T) {
 	}
 	if strings.Contains(h.log.String(), secret) || strings.Contains(h.log.String(), h.admin) {
 		t.Error("a secret is in the log")
+	}
+}
+
+func TestSigningInAgainEndsTheSessionBefore(t *testing.T) {
+	h := open(t, (&ml{}).serve(t), unlimited)
+	_, viewer := h.newKey(t, "viewer")
+	b, other := h.browser().signIn(t, h.admin), h.browser().signIn(t, h.admin)
+	ws, err := b.stream(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, ws, "type", "heartbeat")
+	requireError(t, b.call(t, "POST", "/api/v1/admin/session", `{"api_key": "co_admin_there-is-none"}`), 401, "UNAUTHENTICATED")
+	if role := b.me(t)["role"]; role != "admin" {
+		t.Errorf("a wrong key made of an admin a %v", role)
+	}
+
+	first := h.browser()
+	first.cookies["cloudoptim"] = b.cookies["cloudoptim"]
+	for i, key := range []string{viewer, h.platform, h.admin} { // the staff's is of no customer
+		left := h.browser()
+		left.cookies["cloudoptim"] = b.cookies["cloudoptim"]
+		b.signIn(t, key)
+		requireError(t, left.call(t, "GET", "/api/v1/admin/me", ""), 401, "UNAUTHENTICATED")
+		if ended := h.acts(t, "session.end"); len(ended) != i+1 || !strings.Contains(ended[i], "signed in again") {
+			t.Errorf("audited: %v", ended)
+		}
+	}
+	if last := until(t, ws, "type", "bye"); last["message"] != "signed_out" {
+		t.Errorf("the stream of the session before ended with %v", last)
+	}
+	other.me(t) // of the same key, in another browser
+	b.me(t)
+	// What has ended is not ended again.
+	first.signIn(t, viewer).me(t)
+	if ended := h.acts(t, "session.end"); len(ended) != 3 {
+		t.Errorf("audited: %v", ended)
 	}
 }
 
@@ -458,6 +495,32 @@ func TestAMemberSignsInAtTheProvider(t *testing.T) {
 	requireError(t, h.call(t, "PUT", path, h.admin, `{"role": "admin"}`), 404, "NOT_FOUND")
 	if acts := fmt.Sprint(h.acts(t, "member.create"), h.acts(t, "member.update"), h.acts(t, "member.delete")); strings.Count(acts, "ann@example.com") != 4 {
 		t.Errorf("audited: %s", acts)
+	}
+}
+
+func TestSigningInAgainAtTheProviderEndsTheSessionBefore(t *testing.T) {
+	h, op := onOIDC(t)
+	h.must(t, 201, "POST", "/api/v1/admin/members", h.admin, `{"email": "ann@example.com", "role": "viewer"}`)
+	b, left := h.browser().signIn(t, h.admin), h.browser()
+	left.cookies["cloudoptim"] = b.cookies["cloudoptim"]
+	begun := b.call(t, "GET", "/auth/oidc/login", "")
+	for name, value := range b.cookies {
+		if name != "cloudoptim" && strings.Contains(value, left.cookies["cloudoptim"]) {
+			t.Errorf("the session's secret is in the cookie %s", name)
+		}
+	}
+	delete(b.cookies, "cloudoptim") // a strict cookie does not come along from the provider's site
+	back := op.Consent(t, begun.header.Get("Location"))
+	left.me(t)
+	if to := b.back(t, back); to != "/" {
+		t.Fatalf("sent to %s", to)
+	}
+	requireError(t, left.call(t, "GET", "/api/v1/admin/me", ""), 401, "UNAUTHENTICATED")
+	if me := b.me(t); me["actor"] != "member:ann@example.com" || len(b.cookies) != 1 {
+		t.Errorf("me: %v with %v", me, b.cookies)
+	}
+	if ended := h.acts(t, "session.end"); len(ended) != 1 || !strings.HasPrefix(ended[0], "key:co_admin_") {
+		t.Errorf("audited: %v", ended)
 	}
 }
 

@@ -118,7 +118,13 @@ func TestInterruptionWhileAReplicaDiesAndRedisHangs(t *testing.T) {
 // proxyTo is a line that can misbehave.
 func proxyTo(t *testing.T, to string) *toxiproxy.Proxy {
 	t.Helper()
-	line := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "line", "127.0.0.1:0", to)
+	return proxyAt(t, "127.0.0.1:0", to)
+}
+
+// proxyAt is proxyTo that listens at an address that was told before.
+func proxyAt(t *testing.T, address, to string) *toxiproxy.Proxy {
+	t.Helper()
+	line := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "line", address, to)
 	if err := line.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,20 +11,33 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 
+	"github.com/cloudoptim/cloudoptim/pkg/optest"
+	"github.com/cloudoptim/cloudoptim/pkg/proc"
 	"github.com/cloudoptim/cloudoptim/services/lab/stage"
 )
 
 // TestAdminUI has a browser tell the stories of the admin UI, in services/e2e/web, on
 // the real central and the lab. It begins as a customer does: without a cluster.
 func TestAdminUI(t *testing.T) {
-	s := stageOf(t, newDir(t), stage.Options{LabArgs: cluster("12", "70", "3"), Unconnected: true})
-	line := proxyTo(t, strings.TrimPrefix(s.Admin.Base, "http://"))
+	ports, err := proc.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "127.0.0.1:" + strconv.Itoa(ports[0])
+	op := optest.New(t, "http://"+address+"/auth/oidc/callback")
+	op.URL = strings.Replace(op.URL, "127.0.0.1", "localhost", 1) // to a browser another site than central's
+	s := stageOf(t, newDir(t), stage.Options{LabArgs: cluster("12", "70", "3"), Unconnected: true, CentralEnv: []string{
+		"CLOUDOPTIM_OIDC_ISSUER=" + op.URL, "CLOUDOPTIM_OIDC_CLIENT_ID=" + optest.Client, "CLOUDOPTIM_OIDC_CLIENT_SECRET=" + optest.Secret,
+		"CLOUDOPTIM_OIDC_NAME=Example ID", "CLOUDOPTIM_OIDC_PUBLIC_URL=http://" + address,
+	}})
+	line := proxyAt(t, address, strings.TrimPrefix(s.Admin.Base, "http://"))
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	hand := &stagehand{s: s, line: line, watching: ctx}
@@ -35,7 +48,7 @@ func TestAdminUI(t *testing.T) {
 	told.Dir = "web"
 	told.Env = append(os.Environ(),
 		"CLOUDOPTIM_URL=http://"+line.Listen, "CLOUDOPTIM_DIRECT_URL="+s.Admin.Base, "CLOUDOPTIM_STAGEHAND="+hands.URL,
-		"CLOUDOPTIM_ADMIN_KEY="+s.Admin.Key, "CLOUDOPTIM_PLATFORM_KEY="+s.Platform.Key,
+		"CLOUDOPTIM_PROVIDER_URL="+op.URL, "CLOUDOPTIM_ADMIN_KEY="+s.Admin.Key, "CLOUDOPTIM_PLATFORM_KEY="+s.Platform.Key,
 	)
 	out, err := told.CombinedOutput()
 	t.Logf("%s", out)

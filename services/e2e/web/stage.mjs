@@ -88,7 +88,7 @@ export class Person {
     await this.page.goto('/')
     await this.page.getByLabel('API key').fill(key)
     await this.page.getByRole('button', { name: 'Sign in' }).click()
-    await this.page.getByRole('navigation', { name: 'Pages' }).waitFor()
+    await this.page.getByRole('button', { name: /^Account/ }).waitFor()
   }
 
   /** Keeps what the page shows, for people to look at. */

@@ -28,9 +28,9 @@ func (s *Server) GetSignInOptions(context.Context, *adminv1.GetSignInOptionsRequ
 }
 
 // CreateSession signs in with an API key. The session's secret goes to the front door alone, which makes a
-// cookie of it.
+// cookie of it. A session that the call comes with ends.
 func (s *Server) CreateSession(ctx context.Context, req *adminv1.CreateSessionRequest) (*adminv1.CreateSessionResponse, error) {
-	session, err := s.Door.WithKey(ctx, req.GetApiKey())
+	session, err := s.Door.WithKey(ctx, req.GetApiKey(), auth.SessionHash(rpc.Bearer(ctx)))
 	if err != nil {
 		return nil, err
 	}

@@ -33,3 +33,11 @@ func Hash(secret string) []byte {
 	sum := sha256.Sum256([]byte(secret))
 	return sum[:]
 }
+
+// SessionHash is what is stored of the secret of a session, nil if it is none.
+func SessionHash(secret string) []byte {
+	if !ofSession(secret) {
+		return nil
+	}
+	return Hash(secret)
+}

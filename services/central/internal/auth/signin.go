@@ -40,8 +40,9 @@ type Session struct {
 	Caller Caller
 }
 
-// WithKey opens a session with an API key of a person. It ends with the key.
-func (d *Door) WithKey(ctx context.Context, secret string) (*Session, error) {
+// WithKey opens a session with an API key of a person. It ends with the key. The session that the browser had
+// before, by the hash of its secret, ends with that; nil: it had none.
+func (d *Door) WithKey(ctx context.Context, secret string, before []byte) (*Session, error) {
 	if ofSession(secret) { // a session begets none, or it would never end
 		return nil, d.refuse(ctx, unknown())
 	}
@@ -56,12 +57,12 @@ func (d *Door) WithKey(ctx context.Context, secret string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.open(ctx, key, "api_key")
+	return d.open(ctx, key, "api_key", before)
 }
 
 // WithEmail opens a session for the member with an e-mail that a provider has verified. It is not found
-// when there is none.
-func (d *Door) WithEmail(ctx context.Context, email string) (*Session, error) {
+// when there is none. before is as in WithKey.
+func (d *Door) WithEmail(ctx context.Context, email string, before []byte) (*Session, error) {
 	member, err := d.Store.SignInMember(ctx, email)
 	if err == nil {
 		err = d.Keys.valid(member)
@@ -73,10 +74,14 @@ func (d *Door) WithEmail(ctx context.Context, email string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.open(ctx, member, "oidc")
+	return d.open(ctx, member, "oidc", before)
 }
 
-func (d *Door) open(ctx context.Context, who *store.Key, with string) (*Session, error) {
+func (d *Door) open(ctx context.Context, who *store.Key, with string, before []byte) (*Session, error) {
+	old, err := d.before(ctx, before)
+	if err != nil {
+		return nil, err
+	}
 	secret, _, hash := NewSecret(sessionScope)
 	longest := d.Longest
 	if longest <= 0 {
@@ -87,7 +92,13 @@ func (d *Door) open(ctx context.Context, who *store.Key, with string) (*Session,
 		session.Ends = *who.ExpiresAt
 	}
 	ctx = With(ctx, session.Caller)
-	err := d.Store.InTx(ctx, func(tx *store.Store) error {
+	if old != nil {
+		ctx = store.ForEveryone(ctx) // it may have been another customer's
+	}
+	err = d.Store.InTx(ctx, func(tx *store.Store) error {
+		if err := endBefore(ctx, tx, old); err != nil {
+			return err
+		}
 		id, err := tx.SignIn(ctx, who, hash, session.Ends)
 		if err != nil {
 			return err
@@ -101,7 +112,43 @@ func (d *Door) open(ctx context.Context, who *store.Key, with string) (*Session,
 	if err != nil {
 		return nil, err
 	}
+	if old != nil {
+		d.Keys.Revoked(ctx, old.SessionID.UUID)
+	}
 	return session, nil
+}
+
+// before is the session with the hash of a secret; nil: there is none, or it has ended.
+func (d *Door) before(ctx context.Context, hash []byte) (*store.Key, error) {
+	if len(hash) == 0 {
+		return nil, nil
+	}
+	old, err := d.Store.SignedInBy(ctx, hash)
+	switch {
+	case fault.ReasonOf(err) == faultv1.Reason_REASON_NOT_FOUND:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case d.Keys.valid(old) != nil:
+		return nil, nil
+	}
+	return old, nil
+}
+
+// endBefore ends the session that a browser had before it signed in again: its cookie is overwritten, so nobody
+// could end it any more.
+func endBefore(ctx context.Context, tx *store.Store, old *store.Key) error {
+	if old == nil {
+		return nil
+	}
+	ended, err := tx.SignOut(ctx, old.SessionID.UUID)
+	if err != nil || !ended {
+		return err
+	}
+	return tx.Audit(ctx, store.Act{
+		Actor: callerOf(old).Actor(), Action: "session.end", Customer: old.CustomerID, Subject: old.SessionID.UUID.String(),
+		Detail: map[string]any{"because": "signed in again"},
+	})
 }
 
 // End ends the caller's session; a caller without one has nothing to end.

@@ -22,6 +22,7 @@ import (
 const (
 	sessionCookie = "cloudoptim"
 	detourCookie  = "cloudoptim-sign-in"
+	beforeCookie  = "cloudoptim-before"
 	hostPrefix    = "__Host-"
 )
 

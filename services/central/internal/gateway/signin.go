@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/auth"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/auth/oidc"
 )
 
@@ -36,6 +38,11 @@ func (g *gateway) oidcLogin(w http.ResponseWriter, r *http.Request) {
 	cookie.MaxAge = int(oidc.Detour / time.Second)
 	cookie.SameSite = http.SameSiteLaxMode // it must come along when the provider sends the browser back
 	http.SetCookie(w, cookie)
+	if hash := g.sessionHash(r, secure); hash != nil {
+		before := newCookie(beforeCookie, hex.EncodeToString(hash), secure)
+		before.MaxAge, before.SameSite = cookie.MaxAge, cookie.SameSite
+		http.SetCookie(w, before)
+	}
 	redirect(w, r, to)
 }
 
@@ -52,12 +59,13 @@ func (g *gateway) oidcCallback(w http.ResponseWriter, r *http.Request) {
 		browser = cookie.Value
 	}
 	http.SetCookie(w, endedCookie(detourCookie, secure))
+	before := g.before(w, r, secure)
 	email, returnTo, err := g.OIDC.Finish(ctx, r.URL.Query(), browser)
 	if err != nil {
 		g.signInFailed(w, r, err)
 		return
 	}
-	opened, err := g.Door.WithEmail(ctx, email)
+	opened, err := g.Door.WithEmail(ctx, email, before)
 	if err != nil {
 		g.signInFailed(w, r, err)
 		return
@@ -66,6 +74,30 @@ func (g *gateway) oidcCallback(w http.ResponseWriter, r *http.Request) {
 	cookie.Expires = opened.Ends
 	http.SetCookie(w, cookie)
 	redirect(w, r, returnTo)
+}
+
+// sessionHash is the hash of the secret of the session that the browser has, nil if it has none.
+func (g *gateway) sessionHash(r *http.Request, secure bool) []byte {
+	cookie, err := r.Cookie(cookieName(sessionCookie, secure))
+	if err != nil {
+		return nil
+	}
+	return auth.SessionHash(cookie.Value)
+}
+
+// before is the hash of the session that the browser had when it left for the provider. The session's own cookie does
+// not come along from another site; its hash does, with which nobody can sign in.
+func (g *gateway) before(w http.ResponseWriter, r *http.Request, secure bool) []byte {
+	cookie, err := r.Cookie(cookieName(beforeCookie, secure))
+	if err != nil {
+		return g.sessionHash(r, secure)
+	}
+	http.SetCookie(w, endedCookie(beforeCookie, secure))
+	hash, err := hex.DecodeString(cookie.Value)
+	if err != nil {
+		return nil
+	}
+	return hash
 }
 
 // anyone is the context of a call without a credential, as the gRPC server would have it; false: its address

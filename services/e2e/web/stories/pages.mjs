@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { adminKey } from '../stage.mjs'
+import { adminKey, platformKey, until } from '../stage.mjs'
 import { person, see, world } from './world.mjs'
 
 const router = readFileSync(new URL('../../../central/web/src/router.tsx', import.meta.url), 'utf8')
@@ -60,13 +60,63 @@ for (const theme of ['light', 'dark']) {
   })
 }
 
+test('every page on a phone: no wider than the screen, no barrier, and the menu leads on', async () => {
+  const phone = { viewport: { width: 360, height: 780 }, hasTouch: true }
+  const admin = await person(undefined, phone)
+  await admin.page.goto('/')
+  await see(admin.page.getByLabel('API key'))
+  const faults = await look(admin, signInPage, 'phone')
+  await admin.signIn(adminKey)
+  const staff = await person(platformKey, phone)
+  const found = await Promise.all([look(admin, pages(), 'phone'), look(staff, staffPages(), 'phone')])
+  assert.deepEqual([...faults, ...found.flat()], [])
+
+  const { page } = admin
+  const menu = page.getByRole('button', { name: 'Menu' })
+  await menu.click()
+  const drawer = page.getByRole('dialog')
+  await see(drawer.getByRole('link', { name: 'Savings' }))
+  assert.deepEqual(await admin.barriers(), [])
+  await admin.shot('menu-phone')
+  for (let i = 0; i < 20; i++) {
+    await page.keyboard.press('Tab')
+    assert.ok(await page.evaluate(() => Boolean(document.activeElement?.closest('[role=dialog]'))), 'the focus left the menu')
+  }
+  await page.keyboard.press('Escape')
+  await drawer.waitFor({ state: 'detached', timeout: 2000 })
+  await until('the focus is on the menu’s button', () => menu.evaluate((each) => each === document.activeElement), 2)
+  await menu.click()
+  await drawer.getByRole('link', { name: 'Savings' }).click()
+  await page.waitForURL('**/savings*')
+  await drawer.waitFor({ state: 'detached', timeout: 2000 })
+
+  for (const [address, opener] of [['/', 'Stop all'], [`/clusters/${world.cluster}`, 'Make a plan'], ['/settings?tab=keys', 'Make a key']]) {
+    await page.goto(address)
+    await page.getByRole('button', { name: opener }).first().click()
+    const box = await page.getByRole('dialog').boundingBox()
+    assert.ok(box.x >= 0 && box.x + box.width <= 360 && box.y >= 0 && box.y + box.height <= 780, `${opener} does not fit: ${JSON.stringify(box)}`)
+    assert.deepEqual(await admin.barriers(), [])
+  }
+})
+
+/** What of the page is wider than the screen and does not scroll within itself. */
+const tooWide = (page) =>
+  page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement
+    const wide = scrollWidth > clientWidth ? [`the document by ${scrollWidth - clientWidth}`] : []
+    const main = document.querySelector('#main')
+    if (main && main.scrollWidth > main.clientWidth) wide.push(`the page by ${main.scrollWidth - main.clientWidth}`)
+    return wide
+  })
+
 async function look(someone, list, theme) {
   const { page } = someone
   const faults = []
   for (const [, name, address] of list) {
     await page.goto(address)
     await settled(page)
-    assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), theme)
+    if (theme === 'phone') faults.push(...(await tooWide(page)).map((each) => `${name}: wider than the screen: ${each}`))
+    else assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), theme)
     await someone.shot(`${name}-${theme}`)
     faults.push(...(await someone.barriers(theme === 'dark' ? ['color-contrast'] : undefined)).map((barrier) => `${name}: ${barrier}`))
     const title = await page.title()

@@ -10,7 +10,7 @@ import (
 
 	faultv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fault/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
-	"github.com/cloudoptim/cloudoptim/services/central/internal/auth/oidc/optest"
+	"github.com/cloudoptim/cloudoptim/pkg/optest"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
 )
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { bytes, count, many, money, moneyChange, percent, perMonth, shortMoney } from './money'
-import { ago, atUTC, moment, span } from './time'
+import { ago, atUTC, forField, moment, span } from './time'
 import { newsText } from './news'
 import { word } from './words'
 
@@ -68,5 +68,12 @@ describe('news', () => {
 describe('words', () => {
   it('reads the contract out', () => {
     expect([word('bin_pack'), word('on-demand'), word('some_new_thing'), word('')]).toEqual(['Consolidation', 'On-demand', 'Some new thing', '–'])
+  })
+})
+
+describe('a field of date and time', () => {
+  it('has a moment in the viewer’s zone, and gives it back', () => {
+    for (const at of ['2026-12-04T23:00:00.000Z', '2026-07-01T00:30:00.000Z']) expect(moment(forField(at))?.toISOString()).toBe(at)
+    expect(forField(undefined)).toBe('')
   })
 })

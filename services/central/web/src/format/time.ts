@@ -35,6 +35,13 @@ export function atUTC(value: Instant): string {
   return date ? `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC` : ''
 }
 
+/** In the viewer's zone, as a field of date and time has it. */
+export function forField(value: Instant): string {
+  const date = moment(value)
+  if (!date) return ''
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
+}
+
 /** The viewer's zone, e.g. Europe/Berlin. */
 export const viewerZone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone
 

@@ -11,7 +11,7 @@ export function LiveDot() {
   return (
     <Tip text={tip} side="bottom">
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what it means must be reachable by keyboard */}
-      <span role="status" tabIndex={0} className="hidden text-sm text-ink-2 sm:inline">
+      <span role="status" tabIndex={0} className="text-sm whitespace-nowrap text-ink-2">
         <Dot tone={live ? 'ok' : 'warn'} pulse={!live}>
           {text}
         </Dot>

@@ -4,6 +4,7 @@ import { Dialog as Radix } from 'radix-ui'
 import { useMe, useWhyNot } from '@/api/me'
 import { useAsk } from '@/api/query'
 import { word } from '@/format/words'
+import { useEscape } from '@/ui/escape'
 import { Icon, type IconName } from '@/ui/Icon'
 import { places } from './nav'
 import { chooseTheme } from './theme'
@@ -18,6 +19,7 @@ export function Palette({ open, onClose }: { open: boolean; onClose: () => void 
   const mayNotConnect = useWhyNot('AdminService/CreateCluster')
   const clusters = useAsk('AdminService/ListClusters', {}, { enabled: open })
   const plans = useAsk('AdminService/ListOptimizations', { page_size: 20 }, { enabled: open })
+  useEscape(open, onClose)
   const go = (act: () => void) => () => {
     onClose()
     act()

@@ -14,9 +14,9 @@ export function ScopePicker() {
   const clusters = useAsk('AdminService/ListClusters', { customer_id: customer })
   const look = (change: { cluster?: string; customer?: string }) => void navigate({ to: '.', search: ((old: object) => ({ ...old, ...change })) as never })
   return (
-    <div className="flex min-w-0 items-center gap-2">
+    <div className="flex min-w-0 flex-1 items-center gap-2 md:flex-none">
       {staff ? (
-        <Select aria-label="Customer" className="max-w-44" value={customer ?? ''} onChange={(event) => look({ customer: event.target.value || undefined, cluster: undefined })}>
+        <Select aria-label="Customer" className="min-w-0 flex-1 md:max-w-44 md:flex-none" value={customer ?? ''} onChange={(event) => look({ customer: event.target.value || undefined, cluster: undefined })}>
           <option value="">All customers</option>
           {customers.data?.map((each) => (
             <option key={each.customer_id} value={each.customer_id}>
@@ -27,7 +27,7 @@ export function ScopePicker() {
       ) : (
         <span className="hidden max-w-44 truncate text-sm font-medium xl:inline">{me.customer_name}</span>
       )}
-      <Select aria-label="Cluster" className="w-44" value={cluster ?? ''} onChange={(event) => look({ cluster: event.target.value || undefined })}>
+      <Select aria-label="Cluster" className="min-w-0 flex-1 md:w-44 md:flex-none" value={cluster ?? ''} onChange={(event) => look({ cluster: event.target.value || undefined })}>
         <option value="">All clusters</option>
         {clusters.data?.map((each) => (
           <option key={each.cluster_id} value={each.cluster_id}>

@@ -1,5 +1,7 @@
 import { lazy, Suspense, useEffect, useState } from 'react'
+import { Button } from '@/ui/Button'
 import { Icon } from '@/ui/Icon'
+import { Drawer } from './Drawer'
 import { LiveDot } from './LiveDot'
 import { ScopePicker } from './ScopePicker'
 import { StopAll } from './StopAll'
@@ -22,25 +24,37 @@ export function TopBar() {
     window.addEventListener('keydown', press)
     return () => window.removeEventListener('keydown', press)
   }, [])
+  const search = () => {
+    setUsed(true)
+    setOpen(true)
+  }
   return (
-    <header className="flex h-14 shrink-0 items-center gap-3 border-b border-line bg-panel px-4 lg:px-6">
-      <ScopePicker />
+    <header className="flex shrink-0 flex-wrap items-center gap-x-3 border-b border-line bg-panel px-4 md:h-14 md:flex-nowrap lg:px-6">
+      <Drawer />
+      <div className="order-last flex w-full min-w-0 items-center gap-3 pb-2.5 md:order-none md:w-auto md:pb-0">
+        <ScopePicker />
+        <span className="md:hidden">
+          <LiveDot />
+        </span>
+      </div>
       <button
         type="button"
-        onClick={() => {
-          setUsed(true)
-          setOpen(true)
-        }}
-        className="hidden h-8 w-64 items-center gap-2 rounded-md border border-line bg-sunk px-2.5 text-sm text-ink-3 hover:border-line-strong md:flex"
+        onClick={search}
+        className="hidden h-8 w-64 items-center gap-2 rounded-md border border-line bg-sunk px-2.5 text-sm text-ink-3 hover:border-line-strong lg:flex"
       >
         <Icon name="search" size={14} />
         <span className="flex-1 text-left">Search or jump to</span>
         <kbd className="rounded-sm border border-line bg-panel px-1.5 font-sans text-xs">{apple ? '⌘K' : 'Ctrl K'}</kbd>
       </button>
       <div className="flex-1" />
-      <LiveDot />
-      <StopAll />
-      <UserMenu />
+      <span className="hidden md:inline">
+        <LiveDot />
+      </span>
+      <span className="flex h-14 items-center gap-2 md:contents">
+        <Button icon="search" kind="ghost" label="Search or jump to" className="lg:hidden" onClick={search} />
+        <StopAll />
+        <UserMenu />
+      </span>
       {used && (
         <Suspense fallback={null}>
           <Palette open={open} onClose={() => setOpen(false)} />

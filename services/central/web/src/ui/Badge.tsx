@@ -22,8 +22,8 @@ export function Badge({ tone = 'plain', children, className }: { tone?: Tone; ch
 /** A dot with a word: colour never speaks alone. */
 export function Dot({ tone, children, pulse }: { tone: Tone; children?: ReactNode; pulse?: boolean }) {
   return (
-    <span className="inline-flex items-center gap-1.5 whitespace-nowrap">
-      <span aria-hidden="true" className={cx('size-2 rounded-full', dots[tone], pulse && 'pulse')} />
+    <span className="inline-flex items-baseline gap-1.5">
+      <span aria-hidden="true" className={cx('size-2 shrink-0 rounded-full', dots[tone], pulse && 'pulse')} />
       {children}
     </span>
   )

@@ -16,7 +16,7 @@ const kinds: Record<ButtonKind, string> = {
 /** The look of a button, for links that act as one. */
 export function buttonClass(kind: ButtonKind = 'plain', small = false): string {
   return cx(
-    'inline-flex items-center justify-center gap-1.5 rounded-md border font-medium whitespace-nowrap transition-colors select-none',
+    'inline-flex shrink-0 items-center justify-center gap-1.5 rounded-md border font-medium whitespace-nowrap transition-colors select-none',
     small ? 'h-7 px-2 text-sm' : 'h-8 px-3 text-sm',
     kinds[kind],
     'aria-disabled:cursor-not-allowed aria-disabled:opacity-50',

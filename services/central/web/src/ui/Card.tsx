@@ -27,7 +27,7 @@ export function Card({ title, note, actions, children, className, flush }: Props
             </h2>
             {note && <p className="text-sm text-ink-3">{note}</p>}
           </div>
-          {actions && <div className="flex items-center gap-2">{actions}</div>}
+          {actions && <div className="flex min-w-0 flex-wrap items-center gap-2">{actions}</div>}
         </header>
       )}
       <div className={flush ? '' : title || actions ? 'px-4 pb-4' : 'p-4'}>{children}</div>
@@ -60,7 +60,7 @@ export function Stat({ label, value, note, formula, tone }: { label: string; val
 /** Names and values, one a line. */
 export function Facts({ facts, className }: { facts: [name: string, value: ReactNode][]; className?: string }) {
   return (
-    <dl className={cx('grid grid-cols-[minmax(7rem,auto)_1fr] gap-x-4 gap-y-1.5', className)}>
+    <dl className={cx('grid grid-cols-[minmax(6.5rem,auto)_minmax(0,1fr)] gap-x-4 gap-y-1.5', className)}>
       {facts.map(([name, value]) => (
         <div key={name} className="contents">
           <dt className="text-ink-3">{name}</dt>

@@ -188,7 +188,7 @@ function Head<T>({ column, sort, can, onSort }: { column: Column<T>; sort?: { id
         <button
           type="button"
           onClick={() => onSort?.(by ? (sort.desc ? '' : `${column.id} desc`) : column.id)}
-          className={cx('inline-flex items-center gap-1 align-middle hover:text-ink', by && 'text-ink', column.align === 'right' && 'flex-row-reverse')}
+          className={cx('inline-flex min-h-6 items-center gap-1 align-middle hover:text-ink', by && 'text-ink', column.align === 'right' && 'flex-row-reverse')}
         >
           {name}
           <Icon name={by ? (sort.desc ? 'down' : 'up') : 'sort'} size={12} className={by ? '' : 'opacity-50'} />

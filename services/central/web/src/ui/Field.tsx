@@ -76,13 +76,13 @@ export function Choice<T extends string>({ label, value, options, onChange }: { 
 export function Check({ label, hint, ...rest }: { label: ReactNode; hint?: ReactNode } & ComponentProps<'input'>) {
   const id = useId()
   return (
-    <div className="flex items-start gap-2">
-      <input id={id} type="checkbox" className="mt-0.5 size-4 accent-accent" {...rest} />
-      <label htmlFor={id} className="text-sm">
+    <label htmlFor={id} className="flex min-h-6 items-start gap-2 py-0.5 text-sm">
+      <input id={id} type="checkbox" className="mt-0.5 size-4 shrink-0 accent-accent" {...rest} />
+      <span className="min-w-0">
         {label}
         {hint && <span className="block text-ink-3">{hint}</span>}
-      </label>
-    </div>
+      </span>
+    </label>
   )
 }
 

@@ -1,9 +1,14 @@
-import { useRef, type KeyboardEvent, type ReactNode } from 'react'
+import { useEffect, useRef, type KeyboardEvent, type ReactNode } from 'react'
 import { cx } from './cx'
 
 /** Tabs; the one shown is the caller's to keep, in the URL. */
 export function Tabs<T extends string>({ label, tabs, shown, onShow, children }: { label: string; tabs: [id: T, text: ReactNode][]; shown: T; onShow: (id: T) => void; children: ReactNode }) {
   const list = useRef<HTMLDivElement>(null)
+  // On a narrow screen the tabs scroll; the one that is shown is in sight.
+  useEffect(() => {
+    const tab = document.getElementById(`tab-${shown}`)
+    if (tab && list.current) list.current.scrollLeft = tab.offsetLeft - (list.current.clientWidth - tab.clientWidth) / 2
+  }, [shown])
   const walk = (event: KeyboardEvent) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key]
     if (!step) return
@@ -15,7 +20,7 @@ export function Tabs<T extends string>({ label, tabs, shown, onShow, children }:
   }
   return (
     <div className="flex flex-col gap-4">
-      <div ref={list} role="tablist" tabIndex={-1} aria-label={label} onKeyDown={walk} className="flex gap-5 overflow-x-auto border-b border-line">
+      <div ref={list} role="tablist" tabIndex={-1} aria-label={label} onKeyDown={walk} className="relative flex gap-5 overflow-x-auto border-b border-line">
         {tabs.map(([id, text]) => (
           <button
             key={id}
@@ -26,7 +31,7 @@ export function Tabs<T extends string>({ label, tabs, shown, onShow, children }:
             aria-controls={`panel-${id}`}
             tabIndex={id === shown ? 0 : -1}
             onClick={() => onShow(id)}
-            className={cx('-mb-px h-9 border-b-2 text-sm font-medium whitespace-nowrap', id === shown ? 'border-accent text-ink' : 'border-transparent text-ink-3 hover:text-ink')}
+            className={cx('-mb-px h-9 min-w-6 shrink-0 border-b-2 text-sm font-medium whitespace-nowrap', id === shown ? 'border-accent text-ink' : 'border-transparent text-ink-3 hover:text-ink')}
           >
             {text}
           </button>

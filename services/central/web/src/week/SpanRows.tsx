@@ -30,14 +30,14 @@ export function SpanRows({ spans, onChange }: { spans: OpenSpan[]; onChange: (sp
           return (
             // oxlint-disable-next-line react/no-array-index-key -- spans have no names and do not move
             <li key={index} className="flex flex-wrap items-center gap-2">
-              <span role="group" aria-label={`Days of span ${index + 1}`} className="flex gap-1">
+              <span role="group" aria-label={`Days of span ${index + 1}`} className="flex flex-wrap gap-1">
                 {dayNames.map((name, day) => (
                   <button
                     key={name}
                     type="button"
                     aria-pressed={on.includes(day)}
                     onClick={() => change(index, { days: dayRanges(on.includes(day) ? on.filter((each) => each !== day) : [...on, day].toSorted((a, b) => a - b)) })}
-                    className={cx('h-8 rounded-md border px-2 text-sm', on.includes(day) ? 'border-accent bg-accent-soft font-medium text-accent' : 'border-line-strong text-ink-2 hover:bg-hover')}
+                    className={cx('h-8 rounded-md border px-1.5 text-sm sm:px-2', on.includes(day) ? 'border-accent bg-accent-soft font-medium text-accent' : 'border-line-strong text-ink-2 hover:bg-hover')}
                   >
                     {name}
                   </button>

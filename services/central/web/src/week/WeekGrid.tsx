@@ -151,7 +151,7 @@ export function WeekGrid({ label, spans, onChange, zone, words, presets }: Props
               if (cell !== undefined && Number(cell) !== focus && !dragging.current) setFocus(Number(cell))
             }}
             {...pointer}
-            className={cx('flex flex-col gap-px rounded-md bg-line p-px select-none', onChange && 'cursor-crosshair touch-none')}
+            className={cx('flex flex-col gap-px rounded-md bg-line p-px select-none', onChange && 'cursor-crosshair sm:touch-none')}
           >
             {dayNames.map((day, index) => (
               <div key={day} role="row" className="flex gap-px">
@@ -197,7 +197,7 @@ export function WeekGrid({ label, spans, onChange, zone, words, presets }: Props
             <span aria-hidden="true" className="h-3 w-0.5 bg-bad" /> now
           </span>
         )}
-        {onChange && <span>Drag over days and hours to paint. Keyboard: arrows move, Shift with arrows selects, Space paints.</span>}
+        {onChange && <span><span className="max-sm:hidden">Drag over days and hours to paint. Keyboard: arrows move, Shift with arrows selects, Space paints.</span><span className="sm:hidden">Tap a half hour to paint it. “Exact times” is easier on a narrow screen.</span></span>}
       </div>
       {onChange && !onGrid(spans) && (
         <p className="text-sm text-warn">Some times lie between half hours. They are kept until you paint; then begun half hours count whole. “Exact times” changes them by the minute.</p>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { DisruptionSpan, DisruptionWindow } from '@/api/schema'
-import { allowedAt, nextChange, windowsText, within } from './windows'
+import { allowedAt, frozenAt, nextChange, windowsText, within } from './windows'
 import { nextClockChange, offsetMinutes, offsetText } from './zone'
 
 const span = (over: Partial<DisruptionSpan> = {}): DisruptionSpan => ({ time_zone: 'Europe/Berlin', spans: [], first_date: '', last_date: '', ...over })
@@ -41,6 +41,21 @@ describe('windows', () => {
     expect(nextChange(windows, new Date('2026-11-27T12:00:30Z'))?.toISOString()).toBe('2026-11-27T21:10:00.000Z')
     expect(nextChange(windows, new Date('2026-11-27T23:00:00Z'))?.toISOString()).toBe('2026-11-28T05:00:00.000Z')
     expect(nextChange([], new Date())).toBeUndefined()
+  })
+})
+
+describe('freezes', () => {
+  const freeze = (last_date: string, time_zone = 'Europe/Berlin', first_date = '2026-11-20') => window('deny', { time_zone, spans: [], first_date, last_date })
+  it('end at midnight after their last day, in their zone', () => {
+    expect(frozenAt([freeze('2026-12-04')], new Date('2026-11-28T12:00:00Z'))?.until.toISOString()).toBe('2026-12-04T23:00:00.000Z')
+    expect(frozenAt([freeze('2027-03-28')], new Date('2026-11-28T12:00:00Z'))?.until.toISOString()).toBe('2027-03-28T22:00:00.000Z') // clocks change that day
+    expect(frozenAt([freeze('2026-12-04', 'UTC'), freeze('2026-12-09', 'UTC')], new Date('2026-11-28T12:00:00Z'))?.until.toISOString()).toBe('2026-12-10T00:00:00.000Z')
+  })
+  it('do not hold before, after, or where only hours are denied', () => {
+    expect(frozenAt([freeze('2026-12-04')], new Date('2026-12-04T23:00:00Z'))).toBeUndefined()
+    expect(frozenAt([freeze('2026-12-04')], new Date('2026-11-19T22:59:00Z'))).toBeUndefined()
+    expect(frozenAt([window('deny', { time_zone: 'UTC', spans: nights, first_date: '', last_date: '2026-12-04' })], new Date('2026-11-28T23:00:00Z'))).toBeUndefined()
+    expect(frozenAt([window('deny', { time_zone: 'UTC', spans: [], first_date: '', last_date: '' })], new Date('2026-11-28T23:00:00Z'))).toBeUndefined()
   })
 })
 

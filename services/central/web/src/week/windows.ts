@@ -1,6 +1,6 @@
 import type { DisruptionSpan, DisruptionWindow, DisruptionWindows } from '@/api/schema'
 import { spansText, stretches } from './week'
-import { isZone, localIn, type Local } from './zone'
+import { isZone, localIn, offsetMinutes, type Local } from './zone'
 
 const dayMinutes = 1440
 const weekMinutes = 7 * dayMinutes
@@ -44,6 +44,29 @@ export function nextChange(windows: readonly DisruptionWindow[], from: Date, day
     }
   }
   return undefined
+}
+
+/** Whether a window is a freeze: it denies whole days, until a date. */
+export const isFreeze = ({ effect, during }: DisruptionWindow): boolean => effect === 'deny' && during?.spans.length === 0 && during.last_date !== ''
+
+/** When a span of whole days ends: at midnight after its last date, in its zone. */
+export function endOfDates({ time_zone, last_date }: DisruptionSpan): Date | undefined {
+  const midnight = Date.parse(`${last_date}T00:00:00Z`) + 86_400_000
+  if (Number.isNaN(midnight) || !isZone(time_zone)) return undefined
+  // The offset is that of the moment itself, which is not known before: the second guess is right.
+  const guess = new Date(midnight - offsetMinutes(time_zone, new Date(midnight)) * 60_000)
+  return new Date(midnight - offsetMinutes(time_zone, guess) * 60_000)
+}
+
+/** The freeze that holds at a moment and ends last, and when it ends. */
+export function frozenAt(windows: readonly DisruptionWindow[], at: Date): { until: Date; reason: string } | undefined {
+  return windows
+    .filter((each) => isFreeze(each) && isZone(each.during!.time_zone) && within(each.during!, at))
+    .flatMap(({ during, reason }) => {
+      const until = endOfDates(during!)
+      return until ? [{ until, reason }] : []
+    })
+    .toSorted((a, b) => b.until.getTime() - a.until.getTime())[0]
 }
 
 /** A span for people: Mon–Fri 22:00–06:00 (next day), Europe/Berlin, from 2026-12-01 to 2026-12-24. */

@@ -83,7 +83,7 @@ function Text({ label, placeholder, value, onChange }: { label: string; placehol
     setTyped(undefined)
   }
   return (
-    <Field label={label} className="w-44">
+    <Field label={label} className="w-full sm:w-44">
       {(ids) => (
         <Input
           {...ids}

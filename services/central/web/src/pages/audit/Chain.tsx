@@ -22,7 +22,7 @@ export function Chain({ newest, plain }: { newest?: AuditEntry; plain: boolean }
   return (
     <Card title="Hash chain" note="Each entry’s hash is over the entry and the hash before it. Note the newest one elsewhere: if the log’s end is ever cut off, it will be missing.">
       <div className="flex flex-wrap items-center gap-x-6 gap-y-3">
-        <div className="flex min-w-0 items-center gap-2">
+        <div className="flex min-w-0 flex-wrap items-center gap-x-2">
           <span className="text-sm text-ink-3">{result ? 'Head' : plain ? 'Newest that you see' : 'Newest of these'}</span>
           {head ? (
             <>
@@ -35,14 +35,14 @@ export function Chain({ newest, plain }: { newest?: AuditEntry; plain: boolean }
           )}
         </div>
         <form
-          className="flex flex-1 items-center justify-end gap-2"
+          className="flex min-w-0 flex-1 flex-wrap items-center gap-2 sm:justify-end"
           onSubmit={(event) => {
             event.preventDefault()
             if (!whyNot && !wrong) verify.mutate({ known_head: known || undefined })
           }}
         >
           {!whyNot && (
-            <Input aria-label="A head that you noted before, to be looked for" placeholder="Noted head (optional)" className="max-w-80 font-mono text-xs!" spellCheck={false} aria-invalid={wrong || undefined} value={known} onChange={(event) => setKnown(event.target.value.trim().toLowerCase())} />
+            <Input aria-label="A head that you noted before, to be looked for" placeholder="Noted head (optional)" className="sm:max-w-80 font-mono text-xs!" spellCheck={false} aria-invalid={wrong || undefined} value={known} onChange={(event) => setKnown(event.target.value.trim().toLowerCase())} />
           )}
           <Button type="submit" icon="check" busy={verify.isPending} whyNot={whyNot ?? (wrong ? 'A hash has 64 hex digits.' : undefined)}>
             Verify the chain

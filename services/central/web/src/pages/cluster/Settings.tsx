@@ -76,9 +76,9 @@ function Form({ cluster, record }: { cluster: Cluster; record: ClusterRecord }) 
               <legend className="mb-1 text-sm font-medium">Subnets</legend>
               <p className="text-sm text-ink-3">Nodes are launched in these zones alone.</p>
               {subnets.map((each, i) => (
-                <div key={i} className="flex gap-2">
-                  <Input aria-label={`Zone ${i + 1}`} className="w-40!" placeholder="eu-west-1a" value={each.zone} spellCheck={false} onChange={(event) => change(i, { zone: event.target.value })} />
-                  <Input aria-label={`Subnet ${i + 1}`} placeholder="subnet-0123456789abcdef0" value={each.subnet} spellCheck={false} onChange={(event) => change(i, { subnet: event.target.value })} />
+                <div key={i} className="grid grid-cols-[minmax(0,1fr)_2rem] gap-2 sm:grid-cols-[10rem_minmax(0,1fr)_2rem]">
+                  <Input aria-label={`Zone ${i + 1}`} placeholder="eu-west-1a" value={each.zone} spellCheck={false} onChange={(event) => change(i, { zone: event.target.value })} />
+                  <Input aria-label={`Subnet ${i + 1}`} className="max-sm:col-start-1 max-sm:row-start-2" placeholder="subnet-0123456789abcdef0" value={each.subnet} spellCheck={false} onChange={(event) => change(i, { subnet: event.target.value })} />
                   <Button kind="ghost" icon="trash" label={`Remove zone ${i + 1}`} onClick={() => setSubnets(subnets.filter((_, j) => j !== i))} />
                 </div>
               ))}

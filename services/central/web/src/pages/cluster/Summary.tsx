@@ -11,6 +11,7 @@ import { Split } from '@/ui/Bars'
 import { Card, Facts, Stat } from '@/ui/Card'
 import { cx } from '@/ui/cx'
 import { Empty, FaultView, Skeleton } from '@/ui/Empty'
+import { FrozenPlans } from '@/ui/Frozen'
 import { ModeBadge, PlanBadge } from '@/ui/States'
 import { Ago, Time } from '@/ui/Time'
 
@@ -21,6 +22,7 @@ export function Summary({ cluster, record, policy, stale }: { cluster: Cluster; 
   const now = state.data
   return (
     <div className="flex flex-col gap-4">
+      <FrozenPlans values={policy.data?.values} />
       <Card className={cx(stale && 'is-stale')}>
         <dl className="grid grid-cols-2 gap-x-6 gap-y-4 md:grid-cols-4">
           <Stat label="Spend now" value={`${money(cluster.current_cost_per_hour)}/h`} note={`${money(cluster.current_cost_per_hour * hoursPerMonth)} a month`} formula="Σ price of every node that is there" />
@@ -79,7 +81,7 @@ function Requested({ label, unit, asked, of }: { label: string; unit: string; as
   const ratio = of > 0 ? asked / of : 0
   return (
     <div>
-      <p className="mb-1.5 flex justify-between text-sm">
+      <p className="mb-1.5 flex flex-wrap justify-between gap-x-3 text-sm">
         <span className="text-ink-2">{label} requested</span>
         <span>
           <span className="font-medium">{percent(ratio)}</span>{' '}
@@ -105,7 +107,7 @@ function PolicyCard({ policy, clusterId }: { policy: UseQueryResult<EffectivePol
     <Card
       title="What may be done"
       actions={
-        <Link to="/policies" search={{ cluster: clusterId }} className="text-sm font-medium text-accent hover:underline">
+        <Link to="/policies" search={{ cluster: clusterId }} className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">
           Policy
         </Link>
       }
@@ -115,7 +117,7 @@ function PolicyCard({ policy, clusterId }: { policy: UseQueryResult<EffectivePol
           facts={[
             [
               'Mode',
-              <span key="mode" className="inline-flex items-center gap-2">
+              <span key="mode" className="inline-flex flex-wrap items-center gap-x-2">
                 <ModeBadge mode={data.values?.mode ?? 'read_only'} />
                 <span className="text-sm text-ink-3">{from('mode')}</span>
               </span>,
@@ -142,7 +144,7 @@ function Plans({ clusterId }: { clusterId: string }) {
       title="Newest plans"
       flush
       actions={
-        <Link to="/recommendations" search={{ cluster: clusterId }} className="text-sm font-medium text-accent hover:underline">
+        <Link to="/recommendations" search={{ cluster: clusterId }} className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">
           All
         </Link>
       }
@@ -152,8 +154,8 @@ function Plans({ clusterId }: { clusterId: string }) {
           <ul className="pb-2">
             {data.map((plan) => (
               <li key={plan.optimization_id}>
-                <Link to="/plans/$planId" params={{ planId: plan.optimization_id }} className="flex items-center gap-3 px-4 py-1.5 -outline-offset-2 hover:bg-hover">
-                  <span className="min-w-0 flex-1 truncate">{word(plan.optimization_type)}</span>
+                <Link to="/plans/$planId" params={{ planId: plan.optimization_id }} className="flex flex-wrap items-center gap-x-3 px-4 py-1.5 -outline-offset-2 hover:bg-hover">
+                  <span className="min-w-28 flex-1 truncate">{word(plan.optimization_type)}</span>
                   <PlanBadge plan={plan} />
                   <span className="w-20 text-right">{perMonth(plan.status === 'completed' && !plan.dry_run ? plan.actual_savings : plan.estimated_savings)}</span>
                 </Link>

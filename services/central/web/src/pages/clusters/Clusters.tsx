@@ -22,7 +22,7 @@ const columns: Column<Cluster>[] = [
     header: 'Cluster',
     sortable: true,
     cell: (row) => (
-      <Link to="/clusters/$clusterId" params={{ clusterId: row.cluster_id }} className="font-medium hover:underline">
+      <Link to="/clusters/$clusterId" params={{ clusterId: row.cluster_id }} className="tap font-medium hover:underline">
         {row.cluster_name}
       </Link>
     ),

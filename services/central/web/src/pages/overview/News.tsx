@@ -98,7 +98,7 @@ export function LastActions() {
   const { cluster } = useScope()
   const { data, error, refetch } = useAsk('AdminService/ListActivity', { cluster_id: cluster, page_size: 12 })
   return (
-    <Card title="Last actions" flush actions={<Link to="/activity" className="text-sm font-medium text-accent hover:underline">All activity</Link>}>
+    <Card title="Last actions" flush actions={<Link to="/activity" className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">All activity</Link>}>
       {!data && error ? (
         <FaultView fault={error} retry={() => void refetch()} compact />
       ) : !data ? (

@@ -18,7 +18,7 @@ export function ClustersByHealth({ clusters }: { clusters: Cluster[] }) {
   const rank = (each: Cluster) => (each.status === 'offline' ? 0 : each.status === 'pending' ? 3 : { RED: 0, YELLOW: 1, GREEN: 2 }[each.health_status] ?? 2)
   const shown = clusters.filter((each) => !cluster || each.cluster_id === cluster).toSorted((a, b) => rank(a) - rank(b) || b.current_cost_per_hour - a.current_cost_per_hour)
   return (
-    <Card title="Clusters" flush actions={<Link to="/clusters" className="text-sm font-medium text-accent hover:underline">All clusters</Link>}>
+    <Card title="Clusters" flush actions={<Link to="/clusters" className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">All clusters</Link>}>
       <ScrollList label="Clusters">
         {shown.map((each) => (
           <li key={each.cluster_id}>
@@ -91,7 +91,7 @@ export function WaitingPlans() {
   const { data: asked, error, refetch } = useAsk('AdminService/ListOptimizations', { approval: 'awaiting', cluster_id: cluster, page_size: 100 })
   const data = asked?.filter((plan) => plan.approval === 'awaiting')
   return (
-    <Card title="Waiting for approval" flush actions={<Link to="/recommendations" className="text-sm font-medium text-accent hover:underline">All recommendations</Link>}>
+    <Card title="Waiting for approval" flush actions={<Link to="/recommendations" className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">All recommendations</Link>}>
       {!data && error ? (
         <FaultView fault={error} retry={() => void refetch()} compact />
       ) : !data ? (

@@ -16,7 +16,7 @@ export function SavingsOverTime() {
     <Card
       title="Cost and savings, 30 days"
       actions={
-        <Link to="/savings" className="text-sm font-medium text-accent hover:underline">
+        <Link to="/savings" className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">
           All savings
         </Link>
       }

@@ -5,6 +5,7 @@ import { word } from '@/format/words'
 import { useFilters } from '@/shell/filters'
 import { Card } from '@/ui/Card'
 import { FaultView, Skeleton } from '@/ui/Empty'
+import { FrozenPlans } from '@/ui/Frozen'
 import { Icon } from '@/ui/Icon'
 import { Page } from '@/ui/Page'
 import { Actor, ModeBadge, PlanBadge, waitingText } from '@/ui/States'
@@ -45,7 +46,7 @@ export function Plan() {
         <span className="inline-flex flex-wrap items-center gap-x-3 gap-y-1">
           <PlanBadge plan={plan} />
           {plan.mode && <ModeBadge mode={plan.mode} />}
-          <Link to="/clusters/$clusterId" params={{ clusterId: plan.cluster_id }} className="text-accent hover:underline">
+          <Link to="/clusters/$clusterId" params={{ clusterId: plan.cluster_id }} className="tap text-accent hover:underline">
             {plan.cluster_name || 'Cluster'}
           </Link>
           <span>
@@ -62,6 +63,7 @@ export function Plan() {
       }
       actions={<PlanActions plan={plan} />}
     >
+      <Frozen plan={plan} />
       <Standing plan={plan} />
       <Decided plan={plan} />
       <Effect plan={plan} />
@@ -76,6 +78,13 @@ export function Plan() {
 }
 
 const cleared = { verdict: undefined, q: undefined, sort: undefined }
+
+/** The freeze that it waits for, or will wait for when it is approved. */
+function Frozen({ plan }: { plan: Optimization }) {
+  const waits = !plan.dry_run && (plan.status === 'pending' || plan.status === 'executing')
+  const policy = useAsk('GuardService/GetEffectivePolicy', { cluster_id: plan.cluster_id }, { enabled: waits })
+  return waits && <FrozenPlans values={policy.data?.values} />
+}
 
 /** Why it does not go on, or what went wrong. */
 function Standing({ plan }: { plan: Optimization }) {

@@ -39,7 +39,7 @@ export function Steps({ plan }: { plan: Optimization }) {
           <Empty icon="clock" title="No step yet" compact />
         )}
       </Card>
-      <div className="flex flex-col gap-4">
+      <div className="flex min-w-0 flex-col gap-4">
         <Drained nodes={plan.nodes} />
         <Launched instances={plan.launched} />
       </div>
@@ -59,7 +59,7 @@ function Step({ step, last }: { step: OptimizationStep; last: boolean }) {
         {!last && <span aria-hidden="true" className={cx('my-1 w-px flex-1', step.status === 'completed' ? 'bg-ok' : 'bg-line')} />}
       </div>
       <div className={cx('min-w-0 flex-1', !last && 'pb-4')}>
-        <div className="flex items-baseline justify-between gap-3">
+        <div className="flex flex-wrap items-baseline justify-between gap-x-3">
           <p className={cx('font-medium', step.status === 'pending' && 'text-ink-3')}>
             {stepName(step.name)} <span className="sr-only">{step.status}</span>
           </p>

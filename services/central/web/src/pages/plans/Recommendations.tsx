@@ -1,6 +1,7 @@
 import { useNavigate } from '@tanstack/react-router'
 import { useMemo } from 'react'
-import { usePages } from '@/api/query'
+import { useMe } from '@/api/me'
+import { useAsk, usePages } from '@/api/query'
 import type { Optimization } from '@/api/schema'
 import { percent, perMonth } from '@/format/money'
 import { word } from '@/format/words'
@@ -10,6 +11,7 @@ import { Card } from '@/ui/Card'
 import { DataTable, type Column } from '@/ui/DataTable'
 import { Empty } from '@/ui/Empty'
 import { Check, Choice } from '@/ui/Field'
+import { FrozenPlans } from '@/ui/Frozen'
 import { Page } from '@/ui/Page'
 import { PlanBadge } from '@/ui/States'
 import { Ago } from '@/ui/Time'
@@ -66,7 +68,8 @@ type Filter = 'type' | 'approval' | 'status' | 'sort' | 'dry'
 /** The queue: what was found, what waits for someone, what runs, and what came of it. */
 export function Recommendations() {
   const [filters, set] = useFilters<Filter>()
-  const { cluster } = useScope()
+  const { cluster, customer } = useScope()
+  const me = useMe()
   const navigate = useNavigate()
   const args = useMemo(
     () => ({
@@ -82,9 +85,11 @@ export function Recommendations() {
     [cluster, filters.type, filters.approval, filters.status, filters.dry, filters.sort],
   )
   const list = usePages('AdminService/ListOptimizations', args)
+  const policy = useAsk('GuardService/GetEffectivePolicy', { cluster_id: cluster, customer_id: customer }, { enabled: Boolean(cluster || customer || me.customer_id) })
   const filtered = Boolean(filters.type || filters.approval || filters.status)
   return (
     <Page title="Recommendations" about="Plans that save money, with what they touch. What happens to one is its cluster’s policy to say.">
+      <FrozenPlans values={policy.data?.values} />
       <Card flush>
         <div className="flex flex-wrap items-center gap-2 px-4 py-3">
           <Choice

@@ -1,12 +1,13 @@
 import { useMemo, useState } from 'react'
 import type { DisruptionBudget, DisruptionSpan, DisruptionWindow, PolicyValues } from '@/api/schema'
+import { atLocal, atUTC, viewerZone } from '@/format/time'
 import { useNow } from '@/live/Live'
 import { Button } from '@/ui/Button'
 import { Check, Field as Labelled, Input, Select } from '@/ui/Field'
 import { Time } from '@/ui/Time'
 import { Dot } from '@/ui/Badge'
-import { allowedAt, nextChange, spanInZone, windowsText } from '@/week/windows'
-import { isZone } from '@/week/zone'
+import { allowedAt, endOfDates, isFreeze, nextChange, spanInZone, windowsText } from '@/week/windows'
+import { isZone, localIn } from '@/week/zone'
 import { Ladder } from './Effective'
 import { nights, SpanDialog } from './SpanDialog'
 import { everyText, type Field } from './values'
@@ -131,6 +132,11 @@ function Windows({ windows, onChange }: { windows: DisruptionWindow[]; onChange:
     onChange([...windows, { effect, during: nights(), reason: '' }])
     setEditing(windows.length)
   }
+  const freeze = () => {
+    const time_zone = viewerZone()
+    const today = localIn(time_zone, new Date()).date
+    onChange([...windows, { effect: 'deny', during: { time_zone, spans: [], first_date: today, last_date: today }, reason: 'freeze' }])
+  }
   return (
     <div className="flex flex-col gap-2">
       <ul className="flex flex-col gap-2">
@@ -141,7 +147,11 @@ function Windows({ windows, onChange }: { windows: DisruptionWindow[]; onChange:
               <option value="allow">Allow</option>
               <option value="deny">Deny</option>
             </Select>
-            <span className="min-w-48 flex-1 text-sm">{window.during ? spanInZone(window.during) : 'No times yet'}</span>
+            {isFreeze(window) ? (
+              <Freeze index={index} during={window.during!} onChange={(during) => change(index, { during })} />
+            ) : (
+              <span className="min-w-48 flex-1 text-sm">{window.during ? spanInZone(window.during) : 'No times yet'}</span>
+            )}
             <Button small icon="schedules" aria-label={`Times of window ${index + 1}`} onClick={() => setEditing(index)}>
               Times
             </Button>
@@ -150,12 +160,15 @@ function Windows({ windows, onChange }: { windows: DisruptionWindow[]; onChange:
           </li>
         ))}
       </ul>
-      <div className="flex gap-2">
+      <div className="flex flex-wrap gap-2">
         <Button small icon="plus" whyNot={windows.length >= 32 ? 'At most 32 windows.' : undefined} onClick={() => add('allow')}>
           Allow at times
         </Button>
         <Button small icon="plus" whyNot={windows.length >= 32 ? 'At most 32 windows.' : undefined} onClick={() => add('deny')}>
           Deny at times
+        </Button>
+        <Button small icon="pause" whyNot={windows.length >= 32 ? 'At most 32 windows.' : undefined} onClick={freeze}>
+          Freeze until a date
         </Button>
       </div>
       <Summary windows={windows} />
@@ -172,6 +185,30 @@ function Windows({ windows, onChange }: { windows: DisruptionWindow[]; onChange:
         />
       )}
     </div>
+  )
+}
+
+/** A freeze is changed by its last day; when that ends is said in the viewer's time and in UTC. */
+function Freeze({ index, during, onChange }: { index: number; during: DisruptionSpan; onChange: (during: DisruptionSpan) => void }) {
+  const until = endOfDates(during)
+  return (
+    <span className="flex min-w-48 flex-1 flex-wrap items-center gap-x-2 gap-y-1 text-sm">
+      all day, through
+      <Input
+        aria-label={`Last day of freeze ${index + 1}`}
+        type="date"
+        required
+        min={during.first_date || undefined}
+        className="w-36!"
+        value={during.last_date}
+        onChange={(event) => event.target.value && onChange({ ...during, last_date: event.target.value })}
+      />
+      {until && (
+        <span className="text-ink-3">
+          Frozen until {atLocal(until)} ({atUTC(until)})
+        </span>
+      )}
+    </span>
   )
 }
 

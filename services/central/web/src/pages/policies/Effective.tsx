@@ -8,6 +8,7 @@ import { Badge, Dot } from '@/ui/Badge'
 import { Button } from '@/ui/Button'
 import { Card } from '@/ui/Card'
 import { cx } from '@/ui/cx'
+import { FrozenPlans } from '@/ui/Frozen'
 import { Icon } from '@/ui/Icon'
 import { Ago, Time } from '@/ui/Time'
 import type { PolicyScope } from './Policies'
@@ -22,6 +23,7 @@ export function Effective({ scope, effective, onEdit, canEdit }: { scope: Policy
       <Card title="How far CloudOptim may go" note={<From source={effective.sources.mode} scope={scope} />}>
         <Ladder mode={effective.values?.mode ?? 'read_only'} />
       </Card>
+      {scope.kind !== 'namespace' && <FrozenPlans values={effective.values} />}
       {scope.kind !== 'namespace' && <Now effective={effective} cluster={scope.kind === 'cluster'} />}
       <Card
         title={`Rules in ${scope.name}`}
@@ -33,34 +35,37 @@ export function Effective({ scope, effective, onEdit, canEdit }: { scope: Policy
         }
         flush
       >
-        <table className="w-full text-left" aria-label={`Rules in ${scope.name}`}>
-          <thead className="text-xs text-ink-3 shadow-[inset_0_-1px_0_var(--line)]">
-            <tr>
-              <th scope="col" className="w-48 px-4 py-2 font-medium">
-                Rule
-              </th>
-              <th scope="col" className="px-3 py-2 font-medium">
-                What holds
-              </th>
-              <th scope="col" className="w-64 px-4 py-2 font-medium">
-                Where it is from
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {shown.map((field) => (
-              <tr key={field} className="border-b border-line/70 align-top last:border-0">
-                <th scope="row" className="px-4 py-2.5 font-medium" title={fieldNotes[field]}>
-                  {fieldNames[field]}
+        {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard */}
+        <div role="group" tabIndex={0} aria-label={`Rules in ${scope.name}`} className="overflow-x-auto -outline-offset-2">
+          <table className="w-full text-left min-w-[36rem]" aria-label={`Rules in ${scope.name}`}>
+            <thead className="text-xs text-ink-3 shadow-[inset_0_-1px_0_var(--line)]">
+              <tr>
+                <th scope="col" className="w-48 px-4 py-2 font-medium">
+                  Rule
                 </th>
-                <td className="px-3 py-2.5 whitespace-pre-line">{valueText(field, effective.values, '.\n')}</td>
-                <td className="px-4 py-2.5 text-sm">
-                  <Source source={effective.sources[field]} scope={scope} />
-                </td>
+                <th scope="col" className="px-3 py-2 font-medium">
+                  What holds
+                </th>
+                <th scope="col" className="w-64 px-4 py-2 font-medium">
+                  Where it is from
+                </th>
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody>
+              {shown.map((field) => (
+                <tr key={field} className="border-b border-line/70 align-top last:border-0">
+                  <th scope="row" className="px-4 py-2.5 font-medium" title={fieldNotes[field]}>
+                    {fieldNames[field]}
+                  </th>
+                  <td className="px-3 py-2.5 whitespace-pre-line">{valueText(field, effective.values, '.\n')}</td>
+                  <td className="px-4 py-2.5 text-sm">
+                    <Source source={effective.sources[field]} scope={scope} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       </Card>
     </div>
   )

@@ -4,6 +4,7 @@ import { viewerZone } from '@/format/time'
 import { Button } from '@/ui/Button'
 import { Dialog } from '@/ui/Dialog'
 import { Field, Input } from '@/ui/Field'
+import { narrow } from '@/ui/narrow'
 import { Switch } from '@/ui/Switch'
 import { spansFault, SpanRows } from '@/week/SpanRows'
 import { hoursIn } from '@/week/week'
@@ -27,7 +28,7 @@ export function SpanDialog({ title, span, words, onClose, onDone }: { title: str
     setDraft({ ...draft, spans: hoursIn(spans) === 168 ? [] : spans })
   }
   const shown = draft.spans.length === 0 && !nothing ? wholeWeek : draft.spans
-  const [how, setHow] = useState<'paint' | 'type'>('paint')
+  const [how, setHow] = useState<'paint' | 'type'>(narrow() ? 'type' : 'paint')
   const late = draft.first_date && draft.last_date && draft.last_date < draft.first_date ? 'Before the first date' : undefined
   const whyNot = !isZone(draft.time_zone) ? 'Choose a zone.' : nothing ? 'No time is chosen.' : (late ?? spansFault(draft.spans, 32))
   return (

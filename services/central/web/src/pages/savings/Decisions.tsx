@@ -42,12 +42,12 @@ function dots(rows: DecisionSavings[]): Draw {
   return (p) => {
     const most = Math.max(0.01, ...rows.map((row) => Math.max(row.promised_so_far, row.realised)))
     const axis = frame(p, { money: shortMoney })
-    const value = { ...(axis.yAxis as object), type: 'value', min: 0, nameLocation: 'middle', nameTextStyle: { color: p.faint } }
+    const value = { ...(axis.yAxis as object), type: 'value', min: 0, splitNumber: 3, nameLocation: 'middle', nameTextStyle: { color: p.faint } }
     return {
       ...axis,
       grid: { left: 36, right: 16, top: 16, bottom: 36, containLabel: true },
       tooltip: { ...(axis.tooltip as object), trigger: 'item', formatter: (item: { data: [number, number, string] }) => `${item.data[2]}<br/>promised ${money(item.data[0])}, realised ${money(item.data[1])}` },
-      xAxis: { ...value, name: 'Promised so far', nameGap: 26 },
+      xAxis: { ...value, axisLabel: { ...(axis.yAxis as { axisLabel: object }).axisLabel, hideOverlap: true }, name: 'Promised so far', nameGap: 26 },
       yAxis: { ...value, name: 'Realised', nameGap: 48 },
       series: [
         {

@@ -6,6 +6,7 @@ import { useWhyNot } from '@/api/me'
 import { useAct, useAsk } from '@/api/query'
 import type { Schedule } from '@/api/schema'
 import { decimal, many } from '@/format/money'
+import { useNow } from '@/live/Live'
 import { useFilters, useScope } from '@/shell/filters'
 import { toast } from '@/ui/Toasts'
 import { faultOf } from '@/api/fault'
@@ -13,12 +14,13 @@ import { Button } from '@/ui/Button'
 import { Confirm } from '@/ui/Confirm'
 import { Conflict, isConflict } from '@/ui/Conflict'
 import { Empty, FaultView, Skeleton } from '@/ui/Empty'
+import { FrozenUntil } from '@/ui/Frozen'
 import { Icon } from '@/ui/Icon'
 import { Leave } from '@/ui/Leave'
 import { Page } from '@/ui/Page'
 import { Tabs } from '@/ui/Tabs'
 import { Ago } from '@/ui/Time'
-import { alike, blank, faultsOf, saved } from './draft'
+import { alike, blank, faultsOf, frozen, saved } from './draft'
 import { Form } from './Form'
 import { Preview, usePreview } from './Preview'
 import { Runs } from './Runs'
@@ -63,7 +65,7 @@ function Loading() {
 
 function Back() {
   return (
-    <Link to="/schedules" search={{}} className="inline-flex items-center gap-1 text-accent hover:underline">
+    <Link to="/schedules" search={{}} className="inline-flex min-h-6 items-center gap-1 text-accent hover:underline">
       <Icon name="left" size={13} /> All schedules
     </Link>
   )
@@ -187,6 +189,7 @@ function Desk({ kept }: { kept: Schedule }) {
         </>
       }
     >
+      <FrozenSchedule schedule={kept} />
       {kept.held_because && <Notice>Held: {kept.held_because}</Notice>}
       {changedElsewhere && (
         <Notice>
@@ -260,6 +263,12 @@ function Blast({ preview }: { preview: ReturnType<typeof usePreview> }) {
       {decimal(preview.data.memory_gb)} GiB.
     </>
   )
+}
+
+function FrozenSchedule({ schedule }: { schedule: Schedule }) {
+  const until = frozen(schedule, useNow())
+  if (!until || !schedule.enabled) return null
+  return <FrozenUntil until={until}>Nothing of it is put to sleep or woken before, unless it is woken by hand.</FrozenUntil>
 }
 
 function Notice({ children }: { children: ReactNode }) {

@@ -1,10 +1,13 @@
 import { useMemo, useState } from 'react'
 import { useAsk } from '@/api/query'
 import type { Calendar, Schedule, ScheduleScope, WakeStage } from '@/api/schema'
+import { atLocal, atUTC, forField, moment } from '@/format/time'
+import { useNow } from '@/live/Live'
 import { Button } from '@/ui/Button'
 import { Card } from '@/ui/Card'
 import { Field, Input, Select } from '@/ui/Field'
 import { Lines } from '@/ui/Lines'
+import { narrow } from '@/ui/narrow'
 import { Dates, Exceptions } from './Dates'
 import type { faultsOf } from './draft'
 import { officePresets, WeekGrid } from '@/week/WeekGrid'
@@ -45,6 +48,7 @@ export function Form({ draft, onChange, faults }: Props) {
           <Exceptions exceptions={calendar.exceptions} fault={faults.exceptions} onChange={(exceptions) => setCalendar({ exceptions })} />
         </div>
       </Card>
+      <Freeze calendar={calendar} onChange={setCalendar} />
       <Card title="What sleeps" note="What is empty does not narrow it. kube-system and CloudOptim's own namespace never sleep.">
         <div className="grid gap-4 lg:grid-cols-3">
           <Namespaces cluster={draft.cluster_id} chosen={scope.namespaces} onChange={(namespaces) => setScope({ namespaces })} />
@@ -82,7 +86,7 @@ function ClusterField({ draft, onChange }: { draft: Schedule; onChange: (id: str
 }
 
 function Week({ calendar, fault, onChange }: { calendar: Calendar; fault?: string; onChange: (change: Partial<Calendar>) => void }) {
-  const [how, setHow] = useState<'paint' | 'type'>('paint')
+  const [how, setHow] = useState<'paint' | 'type'>(narrow() ? 'type' : 'paint')
   return (
     <Card
       title="Awake"
@@ -109,6 +113,26 @@ function Week({ calendar, fault, onChange }: { calendar: Calendar; fault?: strin
           {fault}
         </p>
       )}
+    </Card>
+  )
+}
+
+function Freeze({ calendar, onChange }: { calendar: Calendar; onChange: (change: Partial<Calendar>) => void }) {
+  const until = moment(calendar.freeze_until)
+  const now = useNow()
+  const over = until && until.getTime() <= now
+  return (
+    <Card title="Freeze" note="Until then nothing is put to sleep and nothing woken: what sleeps sleeps, what is awake stays awake. “Wake now” goes before it.">
+      <div className="flex flex-wrap items-end gap-2">
+        <Field label="Frozen until" hint={until ? `${over ? 'Over since' : 'Until'} ${atLocal(until)} your time (${atUTC(until)})` : 'Your time. Empty: it follows its calendar.'}>
+          {(ids) => <Input {...ids} type="datetime-local" className="max-w-60" value={forField(until)} onChange={(event) => onChange({ freeze_until: moment(event.target.value)?.toISOString() })} />}
+        </Field>
+        {until && (
+          <Button small className="mb-6.5" onClick={() => onChange({ freeze_until: undefined })}>
+            End the freeze
+          </Button>
+        )}
+      </div>
     </Card>
   )
 }

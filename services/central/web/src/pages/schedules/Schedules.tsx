@@ -4,7 +4,9 @@ import { useWhyNot } from '@/api/me'
 import { useAsk, usePages } from '@/api/query'
 import type { Schedule } from '@/api/schema'
 import { many } from '@/format/money'
+import { atUTC } from '@/format/time'
 import { word } from '@/format/words'
+import { useNow } from '@/live/Live'
 import { useFilters, useScope } from '@/shell/filters'
 import { Badge, type Tone } from '@/ui/Badge'
 import { Button } from '@/ui/Button'
@@ -15,6 +17,7 @@ import { Page } from '@/ui/Page'
 import { Ago, Time } from '@/ui/Time'
 import { Tip } from '@/ui/Tip'
 import { spansText } from '@/week/week'
+import { frozen } from './draft'
 import { Editor } from './Editor'
 import { WakeDialog } from './Wake'
 
@@ -53,7 +56,7 @@ function columnsOf({ nameOf, open, wake, mayNotWake }: Deps): Column<Schedule>[]
       value: (row) => row.name,
       cell: (row) => (
         <>
-          <button type="button" className="max-w-full truncate text-left font-medium text-accent hover:underline" onClick={() => open(row.schedule_id)}>
+          <button type="button" className="tap max-w-full truncate text-left font-medium text-accent hover:underline" onClick={() => open(row.schedule_id)}>
             {row.name}
           </button>
           <p className="max-w-80 truncate text-xs text-ink-3" title={spansText(row.calendar?.open ?? [])}>
@@ -134,6 +137,16 @@ function List() {
 
 function Next({ schedule }: { schedule: Schedule }) {
   const next = schedule.next[0]
+  const until = frozen(schedule, useNow())
+  if (schedule.enabled && until)
+    return (
+      <div>
+        <p>
+          Frozen until <Time at={until.toISOString()} />
+        </p>
+        <p className="text-xs text-ink-3">{atUTC(until)}</p>
+      </div>
+    )
   if (!schedule.enabled || !next) return <span className="text-ink-3">–</span>
   return (
     <div>

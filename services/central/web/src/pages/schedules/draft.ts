@@ -1,5 +1,5 @@
 import type { Schedule } from '@/api/schema'
-import { viewerZone } from '@/format/time'
+import { moment, viewerZone } from '@/format/time'
 import { spansFault } from '@/week/SpanRows'
 import { isZone } from '@/week/zone'
 
@@ -46,12 +46,18 @@ export function faultsOf(schedule: Schedule): Partial<Record<'name' | 'cluster' 
   return faults
 }
 
+/** Until when nothing is put to sleep or woken; undefined: it follows its calendar. */
+export function frozen(schedule: Pick<Schedule, 'calendar'>, now: number): Date | undefined {
+  const until = moment(schedule.calendar?.freeze_until)
+  return until && until.getTime() > now ? until : undefined
+}
+
 /** The part of a schedule that is saved. */
 export function saved({ name, cluster_id, calendar, scope, wake_order, lead_minutes, enabled, etag }: Schedule) {
   return {
     name: name.trim(),
     cluster_id,
-    calendar: calendar ? { ...calendar, wake_until: undefined } : undefined,
+    calendar: calendar ? { ...calendar, wake_until: undefined, freeze_until: calendar.freeze_until || undefined } : undefined,
     scope: scope ?? undefined,
     wake_order,
     lead_minutes,

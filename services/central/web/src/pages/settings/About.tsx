@@ -54,7 +54,7 @@ export function About() {
       <Card title="For programs" note="Everything these pages show and do is in the REST API.">
         <ul className="flex flex-col gap-2">
           <li>
-            <a href="/openapi.json" target="_blank" rel="noreferrer" className="inline-flex items-center gap-1.5 text-accent underline">
+            <a href="/openapi.json" target="_blank" rel="noreferrer" className="inline-flex min-h-6 items-center gap-1.5 text-accent underline">
               <Icon name="external" size={14} /> OpenAPI description
             </a>
           </li>

@@ -33,7 +33,7 @@ export function SignIn() {
           <Refused />
           {options.data?.oidc && (
             <>
-              <a href={options.data.oidc_url} className={buttonClass('primary')}>
+              <a href={`${options.data.oidc_url}?return_to=${encodeURIComponent(wanted())}`} className={buttonClass('primary')}>
                 <Icon name="arrow" /> Continue with {options.data.oidc_name || 'single sign-on'}
               </a>
               {options.data.api_key && (
@@ -48,6 +48,9 @@ export function SignIn() {
     </div>
   )
 }
+
+/** The page that was asked for, where signing in leads back to. */
+const wanted = (): string => (location.pathname === '/sign-in' ? '/' : location.pathname + location.search)
 
 const refusals: Record<string, string> = {
   not_a_member: 'You are known to your identity provider, but not a member here. Ask an admin of your company to add you.',

@@ -26,7 +26,7 @@ export function HeatMap({ pools }: { pools: SpotPool[] }) {
           confine: true,
           formatter: ({ data: { pool } }: { data: { pool: SpotPool } }) => `${pool.instance_type} in ${pool.availability_zone}<br>${riskText(pool)} a day, ${count(pool.nodes)} nodes`,
         },
-        xAxis: { type: 'category', data: zones, position: 'top', axisLine: { show: false }, axisTick: { show: false }, axisLabel: text, splitArea: { show: false } },
+        xAxis: { type: 'category', data: zones, position: 'top', axisLine: { show: false }, axisTick: { show: false }, axisLabel: { ...text, interval: 0, fontSize: 10 }, splitArea: { show: false } },
         yAxis: { type: 'category', data: types, inverse: true, axisLine: { show: false }, axisTick: { show: false }, axisLabel: text },
         visualMap: {
           show: false,

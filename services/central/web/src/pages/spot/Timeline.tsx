@@ -101,7 +101,7 @@ function Lane({ story, cluster }: { story: Story; cluster?: string }) {
         </p>
         <p className="truncate text-sm">
           {event.cluster_id && (
-            <Link to="/clusters/$clusterId" params={{ clusterId: event.cluster_id }} className="text-accent hover:underline">
+            <Link to="/clusters/$clusterId" params={{ clusterId: event.cluster_id }} className="tap text-accent hover:underline">
               {cluster ?? event.cluster_id.slice(0, 8)}
             </Link>
           )}
@@ -109,7 +109,7 @@ function Lane({ story, cluster }: { story: Story; cluster?: string }) {
         </p>
       </div>
       <div className="min-w-0">
-        <ol aria-label={`Steps of ${event.node_name || event.instance_id}`} className="flex">
+        <ol aria-label={`Steps of ${event.node_name || event.instance_id}`} className="flex max-sm:flex-col">
           {milestones.map((each, i) => (
             <Step key={each.name} step={each} before={milestones[i - 1]} last={i === milestones.length - 1} />
           ))}
@@ -132,12 +132,12 @@ function Step({ step, before, last }: { step: Milestone; before?: Milestone; las
   const words = { done: '', now: ', under way', wrong: '', open: ', not yet' }[step.state]
   const took = step.after !== undefined && before ? `+${span(step.after)}` : undefined
   return (
-    <li className="min-w-24 flex-1 last:flex-none">
+    <li className="max-sm:grid max-sm:grid-cols-[1.25rem_minmax(0,1fr)_auto] max-sm:items-center sm:min-w-24 sm:flex-1 sm:last:flex-none">
       <span aria-hidden="true" className="flex items-center">
         <span className={cx('size-3 shrink-0 rounded-full border-2', dots[step.state])} />
-        {!last && <span className={cx('h-0.5 flex-1', step.state === 'done' ? 'bg-saved/60' : 'bg-line')} />}
+        {!last && <span className={cx('h-0.5 flex-1 max-sm:hidden', step.state === 'done' ? 'bg-saved/60' : 'bg-line')} />}
       </span>
-      <p className={cx('mt-1 text-sm', step.state === 'wrong' ? 'font-medium text-bad' : step.state === 'open' ? 'text-ink-3' : 'font-medium')}>
+      <p className={cx('text-sm max-sm:py-0.5 sm:mt-1', step.state === 'wrong' ? 'font-medium text-bad' : step.state === 'open' ? 'text-ink-3' : 'font-medium')}>
         {step.name}
         <span className="sr-only">{words}</span>
       </p>

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -42,6 +43,9 @@ const (
 	Secret = "the client's secret"
 )
 
+// emailAs is where what a person typed is kept until the token is asked for.
+const emailAs = "optest_email"
+
 // New starts a provider that ends with the test.
 func New(t *testing.T, redirect string) *OP {
 	t.Helper()
@@ -51,6 +55,8 @@ func New(t *testing.T, redirect string) *OP {
 	mux.HandleFunc("GET /.well-known/openid-configuration", o.configuration)
 	mux.HandleFunc("GET /keys", o.keys)
 	mux.HandleFunc("POST /token", o.token)
+	mux.HandleFunc("GET /authorize", o.ask)
+	mux.HandleFunc("POST /authorize", o.decide)
 	o.Server = httptest.NewServer(mux)
 	t.Cleanup(o.Close)
 	return o
@@ -127,15 +133,53 @@ func (o *OP) Consent(t *testing.T, to string) url.Values {
 		t.Fatalf("sent to %q (%v)", to, err)
 	}
 	asked := at.Query()
-	if asked.Get("response_type") != "code" || asked.Get("code_challenge_method") != "S256" || asked.Get("scope") != "openid email" ||
-		asked.Get("redirect_uri") != o.Redirect || asked.Get("nonce") == "" || asked.Get("client_id") != Client {
+	if !o.wellAsked(asked) {
 		t.Fatalf("asked with %v", asked)
 	}
+	return o.consent(asked)
+}
+
+func (o *OP) wellAsked(asked url.Values) bool {
+	return asked.Get("response_type") == "code" && asked.Get("code_challenge_method") == "S256" && asked.Get("scope") == "openid email" &&
+		asked.Get("redirect_uri") == o.Redirect && asked.Get("nonce") != "" && asked.Get("client_id") == Client
+}
+
+func (o *OP) consent(asked url.Values) url.Values {
 	code := rand.Text()
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.codes[code] = asked
-	o.mu.Unlock()
 	return url.Values{"state": {asked.Get("state")}, "code": {code}}
+}
+
+// page is what a person sees at the provider; its form goes to the address that it is at.
+const page = `<!doctype html><html lang="en"><title>Example ID</title>
+<main><h1>Example ID</h1><form method="post"><label>E-mail <input name="email" type="email"></label>
+<button name="decision" value="yes">Sign in</button> <button name="decision" value="no" formnovalidate>Decline</button></form></main></html>`
+
+// ask is the page that a browser is sent to.
+func (o *OP) ask(w http.ResponseWriter, r *http.Request) {
+	if !o.wellAsked(r.URL.Query()) {
+		http.Error(w, "asked with "+r.URL.RawQuery, http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = io.WriteString(w, page)
+}
+
+// decide sends the browser back with what the person decided.
+func (o *OP) decide(w http.ResponseWriter, r *http.Request) {
+	asked := r.URL.Query()
+	if !o.wellAsked(asked) {
+		http.Error(w, "asked with "+r.URL.RawQuery, http.StatusBadRequest)
+		return
+	}
+	answer := url.Values{"state": {asked.Get("state")}, "error": {"access_denied"}}
+	if r.FormValue("decision") == "yes" {
+		asked.Set(emailAs, r.FormValue("email"))
+		answer = o.consent(asked)
+	}
+	http.Redirect(w, r, o.Redirect+"?"+answer.Encode(), http.StatusSeeOther)
 }
 
 // token trades a code for tokens, once, with the verifier that its challenge was made of.
@@ -158,6 +202,9 @@ func (o *OP) token(w http.ResponseWriter, r *http.Request) {
 	claims := map[string]any{
 		"iss": o.URL, "sub": "1", "aud": Client, "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(),
 		"nonce": asked.Get("nonce"), "email": "Ann@Example.com", "email_verified": true,
+	}
+	if email := asked.Get(emailAs); email != "" {
+		claims["email"] = email
 	}
 	if o.claims != nil {
 		o.claims(claims)
