@@ -22,6 +22,9 @@ const (
 	// Keep is for how long histograms are kept: what ml takes.
 	Keep = 100 * 24 * time.Hour
 
+	// readBack leaves room for the hours of today.
+	readBack = Keep - 48*time.Hour
+
 	lookEvery    = 30 * time.Second
 	hoursAtATime = 200
 	// mostKills is what the contract takes of a container.
@@ -136,7 +139,7 @@ func Read(ctx context.Context, s *store.Store, cluster uuid.UUID, mostBytes int)
 	all, size := map[store.UsageKey]*mlv1.ContainerUsage{}, 0
 	open := func(hour time.Time, sample *fleetv1.ClusterUsage) { Count(all, hour, sample) }
 	first := true
-	err := s.UsageDays(ctx, cluster, time.Now().Add(-Keep), open, func(day map[store.UsageKey]*mlv1.ContainerUsage) bool {
+	err := s.UsageDays(ctx, cluster, time.Now().Add(-readBack), open, func(day map[store.UsageKey]*mlv1.ContainerUsage) bool {
 		for _, one := range day {
 			size += proto.Size(one)
 		}

@@ -2130,7 +2130,9 @@ export interface TriggerOptimizationRequest {
   optimization_type: string
   /** Only what the engine's requirements and constraints know; see DecisionRequest. */
   options?: OptimizationOptions | null
-  /** Only make the plan: nothing is changed, whatever the policy. */
+  /** Only make the plan: nothing is changed, whatever the policy. Always so for
+   * rightsize, which nothing can carry out yet: what its plan says is to be applied to
+   * the manifests, see GetOptimizationDecision. */
   dry_run: boolean
   /** Why; kept in the audit log. */
   reason: string
