@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -30,6 +32,8 @@ const (
 	group   = "metrics.k8s.io"
 	version = "v1beta1"
 	prefix  = "/apis/" + group + "/" + version
+	// service is what the API server finds the meter by.
+	service, namespace = "metrics-server", "kube-system"
 	// window is over how long metrics-server averages.
 	window = 15 * time.Second
 )
@@ -44,9 +48,7 @@ type Meter struct {
 
 // Start serves on loopback and has the API server of cfg pass the group on to it.
 func (m *Meter) Start(ctx context.Context, cfg *rest.Config) error {
-	// The API server reaches a service by its name alone, and ExternalName is the one that leads to this host.
-	const host = "localhost"
-	certificate, key, err := cert.GenerateSelfSignedCertKey(host, nil, nil)
+	certificate, key, err := cert.GenerateSelfSignedCertKey(service+"."+namespace+".svc", nil, nil) // as the API server calls it
 	if err != nil {
 		return fmt.Errorf("making the meter's certificate: %w", err)
 	}
@@ -58,26 +60,26 @@ func (m *Meter) Start(ctx context.Context, cfg *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("listening for the metrics API: %w", err)
 	}
-	m.server = &http.Server{Handler: m, ReadHeaderTimeout: 10 * time.Second}
+	m.server = &http.Server{Handler: m, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = m.server.Serve(listener) }() // until Stop
-	return m.register(ctx, cfg, host, listener.Addr().(*net.TCPAddr).Port, certificate)
+	return m.register(ctx, cfg, listener.Addr().(*net.TCPAddr).Port, certificate)
 }
 
 // Stop ends it.
 func (m *Meter) Stop() { _ = m.server.Close() }
 
-func (m *Meter) register(ctx context.Context, cfg *rest.Config, host string, port int, authority []byte) error {
-	const name, namespace = "metrics-server", "kube-system"
-	service := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
-		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: host},
+func (m *Meter) register(ctx context.Context, cfg *rest.Config, port int, authority []byte) error {
+	// The API server reaches services alone, and this is the kind that leads to this host.
+	here := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: service, Namespace: namespace},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "localhost"},
 	}
 	// A dump may have brought a metrics-server along.
-	err := m.Client.CoreV1().Services(namespace).Delete(ctx, name, metav1.DeleteOptions{})
+	err := m.Client.CoreV1().Services(namespace).Delete(ctx, service, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("registering the metrics API: %w", err)
 	}
-	if _, err := m.Client.CoreV1().Services(namespace).Create(ctx, service, metav1.CreateOptions{}); err != nil {
+	if _, err := m.Client.CoreV1().Services(namespace).Create(ctx, here, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("registering the metrics API: %w", err)
 	}
 	client, err := dynamic.NewForConfig(cfg)
@@ -89,7 +91,7 @@ func (m *Meter) register(ctx context.Context, cfg *rest.Config, host string, por
 		"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": map[string]any{"name": version + "." + group},
 		"spec": map[string]any{
 			"group": group, "version": version, "groupPriorityMinimum": int64(100), "versionPriority": int64(100),
-			"caBundle": base64.StdEncoding.EncodeToString(authority), "service": map[string]any{"name": name, "namespace": namespace, "port": int64(port)},
+			"caBundle": base64.StdEncoding.EncodeToString(authority), "service": map[string]any{"name": service, "namespace": namespace, "port": int64(port)},
 		},
 	}}, metav1.CreateOptions{})
 	if err != nil {

@@ -67,7 +67,7 @@ const columns: Column<Node>[] = [
   {
     id: 'used',
     header: 'Used',
-    hint: 'CPU and memory in use as shares of what it has; a dash where the agent does not know.',
+    hint: 'CPU and memory in use as shares of what it has, as the cluster’s metrics API tells; a dash where it has not for three minutes.',
     cell: (row) =>
       row.cpu_used_ratio === undefined || row.cpu_used_ratio === null ? (
         <span className="text-ink-3">–</span>
