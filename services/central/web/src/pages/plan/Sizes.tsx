@@ -35,6 +35,34 @@ function why(row: RequestChange): string {
   return [...new Set((counted.length > 0 ? counted : parts).map((part) => whyText(part.reason)))].join('; ')
 }
 
+const columns: Column<RequestChange>[] = [
+  {
+    id: 'name',
+    header: 'Workload and container',
+    value: idOf,
+    cell: (row) => (
+      <span title={`${row.kind} ${row.namespace}/${row.name}, container ${row.container}`} className="block max-w-72 truncate">
+        <span className="text-ink-3">{row.namespace} /</span> {row.name} <span className="text-ink-3">/ {row.container}</span>
+      </span>
+    ),
+  },
+  { id: 'replicas', header: 'Replicas', align: 'right', value: (row) => row.replicas, cell: (row) => row.replicas },
+  { id: 'cpu', header: 'CPU request', value: (row) => Number(row.cpu?.to ?? 0) - Number(row.cpu?.from ?? 0), cell: (row) => <Amount part={row.cpu} text={cpuText} /> },
+  { id: 'memory', header: 'Memory request', value: (row) => Number(row.memory?.to ?? 0) - Number(row.memory?.from ?? 0), cell: (row) => <Amount part={row.memory} text={memoryShort} /> },
+  { id: 'saving', header: 'Saving', align: 'right', hint: 'Had once nodes shrink or go, which consolidation plans.', value: (row) => row.savings_per_month, cell: (row) => (row.savings_per_month === 0 ? '–' : perMonth(row.savings_per_month)) },
+  { id: 'confidence', header: 'Confidence', align: 'right', hint: 'How much usage it rests on.', value: (row) => row.confidence, cell: (row) => <span title={`${decimal(row.days)} days of usage`}>{row.confidence > 0 ? percent(row.confidence) : '–'}</span> },
+  {
+    id: 'why',
+    header: 'Why',
+    value: why,
+    cell: (row) => (
+      <span title={[why(row), ...row.notes.map(noteText)].join('\n')} className="block max-w-72 truncate text-ink-2">
+        {why(row)} {row.notes.length > 0 && <Badge>{many(row.notes.length, 'note')}</Badge>}
+      </span>
+    ),
+  },
+]
+
 /** Every container with what it requests and what it should, and the patch that makes it so. */
 export function Sizes({ plan }: { plan: Optimization }) {
   const [filters, set] = useFilters<'verdict' | 'q' | 'sort'>()
@@ -45,48 +73,6 @@ export function Sizes({ plan }: { plan: Optimization }) {
   const rows = useMemo(
     () => all.filter((row) => (filters.verdict === 'all' || row.verdict === 'change') && (!filters.q || idOf(row).includes(filters.q))),
     [all, filters.verdict, filters.q],
-  )
-  const columns = useMemo<Column<RequestChange>[]>(
-    () => [
-      {
-        id: 'name',
-        header: 'Workload and container',
-        value: idOf,
-        cell: (row) => (
-          <span title={`${row.kind} ${row.namespace}/${row.name}, container ${row.container}`} className="block max-w-72 truncate">
-            <span className="text-ink-3">{row.namespace} /</span> {row.name} <span className="text-ink-3">/ {row.container}</span>
-          </span>
-        ),
-      },
-      { id: 'replicas', header: 'Replicas', align: 'right', value: (row) => row.replicas, cell: (row) => row.replicas },
-      { id: 'cpu', header: 'CPU request', value: (row) => Number(row.cpu?.to ?? 0) - Number(row.cpu?.from ?? 0), cell: (row) => <Amount part={row.cpu} text={cpuText} /> },
-      { id: 'memory', header: 'Memory request', value: (row) => Number(row.memory?.to ?? 0) - Number(row.memory?.from ?? 0), cell: (row) => <Amount part={row.memory} text={memoryShort} /> },
-      { id: 'saving', header: 'Saving', align: 'right', hint: 'Had once nodes shrink or go, which consolidation plans.', value: (row) => row.savings_per_month, cell: (row) => (row.savings_per_month === 0 ? '–' : perMonth(row.savings_per_month)) },
-      { id: 'confidence', header: 'Confidence', align: 'right', hint: 'How much usage it rests on.', value: (row) => row.confidence, cell: (row) => <span title={`${decimal(row.days)} days of usage`}>{row.confidence > 0 ? percent(row.confidence) : '–'}</span> },
-      {
-        id: 'why',
-        header: 'Why',
-        value: why,
-        cell: (row) => (
-          <span title={[why(row), ...row.notes.map(noteText)].join('\n')} className="block max-w-72 truncate text-ink-2">
-            {why(row)} {row.notes.length > 0 && <Badge>{many(row.notes.length, 'note')}</Badge>}
-          </span>
-        ),
-      },
-      {
-        id: 'patch',
-        header: 'Patch',
-        cell: (row) =>
-          patchOf(all, row) ? (
-            <Button small icon="copy" onClick={() => setOpened(row)}>
-              Patch
-            </Button>
-          ) : (
-            <span className="text-ink-3">–</span>
-          ),
-      },
-    ],
-    [all],
   )
   const patch = opened && patchOf(all, opened)
   return (
@@ -107,7 +93,7 @@ export function Sizes({ plan }: { plan: Optimization }) {
         </span>
       </div>
       <p className="border-t border-line px-4 py-2.5 text-sm text-ink-2">
-        CloudOptim does not set requests: apply these in your manifests, after a look at workloads that a HorizontalPodAutoscaler scales by CPU or memory, which CloudOptim does not see.
+        Open a row for its patch. CloudOptim does not set requests: apply these in your manifests, after a look at workloads that a HorizontalPodAutoscaler scales by CPU or memory, which CloudOptim does not see.
       </p>
       <DataTable
         label="Containers and their requests"
@@ -119,6 +105,7 @@ export function Sizes({ plan }: { plan: Optimization }) {
         loading={isPending && plan.status !== 'failed'}
         fault={plan.status === 'failed' ? null : error}
         retry={() => void refetch()}
+        onOpen={setOpened}
         height="calc(100vh - 20rem)"
         empty={<Empty icon="search" title={all.length > 0 ? 'No container needs another request, or too little is known of it' : 'No container was looked at'} />}
       />
@@ -126,14 +113,22 @@ export function Sizes({ plan }: { plan: Optimization }) {
         open={opened !== null}
         onClose={() => setOpened(null)}
         title={opened ? `Requests of ${opened.name}` : ''}
-        about={opened ? `${opened.kind} in ${opened.namespace}. Applying it restarts its pods.` : ''}
+        about={opened ? `${opened.kind} in ${opened.namespace}: ${why(opened).toLowerCase()}.` : ''}
         actions={<Button onClick={() => setOpened(null)}>Close</Button>}
       >
-        {patch && (
+        {opened?.notes.map((note) => (
+          <p key={note} className="mb-2 text-sm text-ink-2">
+            {noteText(note)}
+          </p>
+        ))}
+        {patch ? (
           <div className="flex flex-col gap-4">
+            <p className="text-sm text-ink-2">Applying it restarts its pods.</p>
             <CodeBlock label="In its manifest" text={patch.manifest} />
             <CodeBlock label="Or at once, until its manifest is applied again" text={patch.command} />
           </div>
+        ) : (
+          <p className="text-sm text-ink-2">There is nothing to patch: its requests stay, or are not set in a manifest of its kind.</p>
         )}
       </Dialog>
     </Card>
