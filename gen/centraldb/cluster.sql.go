@@ -12,7 +12,7 @@ import (
 )
 
 const clusterByID = `-- name: ClusterByID :one
-SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at FROM clusters
+SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at, usage_state FROM clusters
 WHERE cluster_id = $1 AND ($2::uuid IS NULL OR customer_id = $2)
 `
 
@@ -51,6 +51,7 @@ func (q *Queries) ClusterByID(ctx context.Context, db DBTX, arg ClusterByIDParam
 		&i.Version,
 		&i.AgentVersion,
 		&i.DisconnectedAt,
+		&i.UsageState,
 	)
 	return i, err
 }
@@ -83,7 +84,7 @@ func (q *Queries) ClusterCounts(ctx context.Context, db DBTX, clusterID uuid.UUI
 const clusterCreate = `-- name: ClusterCreate :one
 INSERT INTO clusters (customer_id, cluster_name, region, launch_template_id, subnet_ids)
 VALUES ($1, $2, $3, $4, $5)
-RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at
+RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at, usage_state
 `
 
 type ClusterCreateParams struct {
@@ -130,6 +131,7 @@ func (q *Queries) ClusterCreate(ctx context.Context, db DBTX, arg ClusterCreateP
 		&i.Version,
 		&i.AgentVersion,
 		&i.DisconnectedAt,
+		&i.UsageState,
 	)
 	return i, err
 }
@@ -138,7 +140,7 @@ const clusterDisconnect = `-- name: ClusterDisconnect :one
 UPDATE clusters SET status = 'disconnected', disconnected_at = now(), updated_at = now(), version = version + 1,
     session_epoch = session_epoch + 1, session_id = NULL, session_replica = NULL, inventory_sequence = 0
 WHERE cluster_id = $1
-RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at
+RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at, usage_state
 `
 
 // The session is superseded: what its agent still says is refused.
@@ -172,12 +174,13 @@ func (q *Queries) ClusterDisconnect(ctx context.Context, db DBTX, clusterID uuid
 		&i.Version,
 		&i.AgentVersion,
 		&i.DisconnectedAt,
+		&i.UsageState,
 	)
 	return i, err
 }
 
 const clusterHeld = `-- name: ClusterHeld :one
-SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at FROM clusters
+SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at, usage_state FROM clusters
 WHERE cluster_id = $1 AND ($2::uuid IS NULL OR customer_id = $2)
 FOR UPDATE
 `
@@ -218,6 +221,7 @@ func (q *Queries) ClusterHeld(ctx context.Context, db DBTX, arg ClusterHeldParam
 		&i.Version,
 		&i.AgentVersion,
 		&i.DisconnectedAt,
+		&i.UsageState,
 	)
 	return i, err
 }
@@ -351,7 +355,7 @@ func (q *Queries) ClusterLeaveTasks(ctx context.Context, db DBTX, arg ClusterLea
 }
 
 const clusterList = `-- name: ClusterList :many
-SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at FROM clusters
+SELECT cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at, usage_state FROM clusters
 WHERE $1::uuid IS NULL OR customer_id = $1
 ORDER BY cluster_name, cluster_id
 `
@@ -392,6 +396,7 @@ func (q *Queries) ClusterList(ctx context.Context, db DBTX, customerID uuid.Null
 			&i.Version,
 			&i.AgentVersion,
 			&i.DisconnectedAt,
+			&i.UsageState,
 		); err != nil {
 			return nil, err
 		}
@@ -441,7 +446,7 @@ func (q *Queries) ClusterOffline(ctx context.Context, db DBTX) ([]ClusterOffline
 }
 
 const clusterPage = `-- name: ClusterPage :many
-SELECT c.cluster_id, c.customer_id, c.cluster_name, c.region, c.k8s_api_endpoint, c.k8s_token, c.k8s_version, c.node_count, c.pod_count, c.status, c.created_at, c.updated_at, c.last_seen_at, c.launch_template_id, c.subnet_ids, c.session_epoch, c.session_id, c.session_replica, c.session_seen_at, c.inventory_sequence, c.inventory_at, c.leader_epoch, c.session_agent_id, c.version, c.agent_version, c.disconnected_at, listed.key::text AS key
+SELECT c.cluster_id, c.customer_id, c.cluster_name, c.region, c.k8s_api_endpoint, c.k8s_token, c.k8s_version, c.node_count, c.pod_count, c.status, c.created_at, c.updated_at, c.last_seen_at, c.launch_template_id, c.subnet_ids, c.session_epoch, c.session_id, c.session_replica, c.session_seen_at, c.inventory_sequence, c.inventory_at, c.leader_epoch, c.session_agent_id, c.version, c.agent_version, c.disconnected_at, c.usage_state, listed.key::text AS key
 FROM clusters c JOIN (
     SELECT cl.cluster_id, CASE $1::text
         WHEN 'current_cost_per_hour' THEN to_char(coalesce((SELECT sum(n.hourly_price) FROM nodes n
@@ -522,6 +527,7 @@ func (q *Queries) ClusterPage(ctx context.Context, db DBTX, arg ClusterPageParam
 			&i.Cluster.Version,
 			&i.Cluster.AgentVersion,
 			&i.Cluster.DisconnectedAt,
+			&i.Cluster.UsageState,
 			&i.Key,
 		); err != nil {
 			return nil, err
@@ -657,7 +663,7 @@ const clusterUpdate = `-- name: ClusterUpdate :one
 UPDATE clusters SET cluster_name = $1, launch_template_id = $2, subnet_ids = $3,
     version = version + 1, updated_at = now()
 WHERE cluster_id = $4 AND disconnected_at IS NULL
-RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at
+RETURNING cluster_id, customer_id, cluster_name, region, k8s_api_endpoint, k8s_token, k8s_version, node_count, pod_count, status, created_at, updated_at, last_seen_at, launch_template_id, subnet_ids, session_epoch, session_id, session_replica, session_seen_at, inventory_sequence, inventory_at, leader_epoch, session_agent_id, version, agent_version, disconnected_at, usage_state
 `
 
 type ClusterUpdateParams struct {
@@ -702,6 +708,7 @@ func (q *Queries) ClusterUpdate(ctx context.Context, db DBTX, arg ClusterUpdateP
 		&i.Version,
 		&i.AgentVersion,
 		&i.DisconnectedAt,
+		&i.UsageState,
 	)
 	return i, err
 }

@@ -64,6 +64,7 @@ type Cluster struct {
 	Version           int64
 	AgentVersion      string
 	DisconnectedAt    *time.Time
+	UsageState        string
 }
 
 type Interruption struct {

@@ -176,12 +176,12 @@ func (q *Queries) NodeLive(ctx context.Context, db DBTX, clusterID uuid.UUID) ([
 const nodePage = `-- name: NodePage :many
 WITH requested AS MATERIALIZED (
     SELECT p.node_name, sum(p.cpu_millicores) AS cpu, sum(p.memory_bytes) AS memory
-    FROM pods p WHERE p.cluster_id = $2 AND p.node_name <> '' AND $4::text = 'requested'
+    FROM pods p WHERE p.cluster_id = $3 AND p.node_name <> '' AND $5::text = 'requested'
     GROUP BY p.node_name),
 keyed AS (
     SELECT n.node_id, n.node_name,
-        CASE WHEN $4 = 'instance_type' THEN coalesce(n.instance_type, '') ELSE '' END AS text_key,
-        CASE $4
+        CASE WHEN $5 = 'instance_type' THEN coalesce(n.instance_type, '') ELSE '' END AS text_key,
+        CASE $5
             WHEN 'hourly_price' THEN coalesce(n.hourly_price, 0)::float8
             WHEN 'requested' THEN greatest(coalesce(r.cpu / nullif(n.cpu_allocatable * 1000, 0), 0),
                 coalesce(r.memory / nullif(n.memory_allocatable_gb * 1073741824, 0), 0))::float8
@@ -191,38 +191,44 @@ keyed AS (
             WHEN 'created_at' THEN extract(epoch FROM coalesce((n.detail ->> 'created_at')::timestamptz, n.created_at))::float8
             ELSE 0 END AS number_key
     FROM nodes n LEFT JOIN requested r ON r.node_name = n.node_name
-    WHERE n.cluster_id = $2 AND n.terminated_at IS NULL
-        AND ($5::text = '' OR n.node_type = $5)
-        AND ($6::text = '' OR n.availability_zone = $6)
-        AND ($7::text = '' OR n.instance_type = $7)
-        AND ($8::text = '' OR strpos(lower(n.node_name), lower($8)) > 0
-            OR strpos(lower(n.instance_type), lower($8)) > 0 OR strpos(lower(n.instance_id), lower($8)) > 0)),
+    WHERE n.cluster_id = $3 AND n.terminated_at IS NULL
+        AND ($6::text = '' OR n.node_type = $6)
+        AND ($7::text = '' OR n.availability_zone = $7)
+        AND ($8::text = '' OR n.instance_type = $8)
+        AND ($9::text = '' OR strpos(lower(n.node_name), lower($9)) > 0
+            OR strpos(lower(n.instance_type), lower($9)) > 0 OR strpos(lower(n.instance_id), lower($9)) > 0)),
 page AS (
     SELECT k.node_id, k.text_key, k.number_key FROM keyed k
-    WHERE NOT $9::bool
-        OR (NOT $3::bool AND (k.text_key, k.number_key, k.node_name) > ($10::text, $11::float8, $12::text))
-        OR ($3::bool AND (k.text_key, k.number_key, k.node_name) < ($10::text, $11::float8, $12::text))
-    ORDER BY CASE WHEN NOT $3::bool THEN k.text_key END, CASE WHEN NOT $3::bool THEN k.number_key END,
-        CASE WHEN NOT $3::bool THEN k.node_name END,
+    WHERE NOT $10::bool
+        OR (NOT $4::bool AND (k.text_key, k.number_key, k.node_name) > ($11::text, $12::float8, $13::text))
+        OR ($4::bool AND (k.text_key, k.number_key, k.node_name) < ($11::text, $12::float8, $13::text))
+    ORDER BY CASE WHEN NOT $4::bool THEN k.text_key END, CASE WHEN NOT $4::bool THEN k.number_key END,
+        CASE WHEN NOT $4::bool THEN k.node_name END,
         k.text_key DESC, k.number_key DESC, k.node_name DESC
-    LIMIT $13)
+    LIMIT $14)
 SELECT n.node_name, n.detail, coalesce(n.hourly_price, 0)::float8 AS hourly_price,
     coalesce(n.on_demand_hourly_price, 0)::float8 AS on_demand_hourly_price,
     (n.node_type = 'spot' AND n.interruption_risk IS NOT NULL AND n.risk_at > now() - make_interval(secs => $1::float8))::bool AS risk_known,
     coalesce(n.interruption_risk, 0)::float8 AS interruption_risk,
     coalesce(s.pods, 0)::int AS pods, coalesce(s.cpu, 0)::float8 AS cpu_millicores, coalesce(s.memory, 0)::float8 AS memory_bytes,
+    (u.node_name IS NOT NULL)::bool AS usage_known, coalesce(u.cpu_millicores, 0)::float8 AS used_millicores,
+    coalesce(u.memory_bytes, 0)::float8 AS used_bytes,
     page.text_key::text AS text_key, page.number_key::float8 AS number_key
 FROM page JOIN nodes n USING (node_id)
+LEFT JOIN node_usage u ON u.cluster_id = n.cluster_id AND u.node_name = n.node_name
+    -- Not what another node of this name used.
+    AND u.heard_at > greatest(n.created_at, now() - make_interval(secs => $2::float8))
 LEFT JOIN LATERAL (
     SELECT count(*) AS pods, sum(p.cpu_millicores) AS cpu, sum(p.memory_bytes) AS memory
-    FROM pods p WHERE p.cluster_id = $2 AND p.node_name = n.node_name) s ON true
-ORDER BY CASE WHEN NOT $3::bool THEN page.text_key END, CASE WHEN NOT $3::bool THEN page.number_key END,
-    CASE WHEN NOT $3::bool THEN n.node_name END,
+    FROM pods p WHERE p.cluster_id = $3 AND p.node_name = n.node_name) s ON true
+ORDER BY CASE WHEN NOT $4::bool THEN page.text_key END, CASE WHEN NOT $4::bool THEN page.number_key END,
+    CASE WHEN NOT $4::bool THEN n.node_name END,
     page.text_key DESC, page.number_key DESC, n.node_name DESC
 `
 
 type NodePageParams struct {
 	RiskSeconds      float64
+	UsageSeconds     float64
 	ClusterID        uuid.UUID
 	Descending       bool
 	OrderBy          string
@@ -247,6 +253,9 @@ type NodePageRow struct {
 	Pods                int32
 	CpuMillicores       float64
 	MemoryBytes         float64
+	UsageKnown          bool
+	UsedMillicores      float64
+	UsedBytes           float64
 	TextKey             string
 	NumberKey           float64
 }
@@ -256,6 +265,7 @@ type NodePageRow struct {
 func (q *Queries) NodePage(ctx context.Context, db DBTX, arg NodePageParams) ([]NodePageRow, error) {
 	rows, err := db.Query(ctx, nodePage,
 		arg.RiskSeconds,
+		arg.UsageSeconds,
 		arg.ClusterID,
 		arg.Descending,
 		arg.OrderBy,
@@ -286,6 +296,9 @@ func (q *Queries) NodePage(ctx context.Context, db DBTX, arg NodePageParams) ([]
 			&i.Pods,
 			&i.CpuMillicores,
 			&i.MemoryBytes,
+			&i.UsageKnown,
+			&i.UsedMillicores,
+			&i.UsedBytes,
 			&i.TextKey,
 			&i.NumberKey,
 		); err != nil {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	metricsv1beta1 "k8s.io/metrics/pkg/client/clientset/versioned/typed/metrics/v1beta1"
 
 	"github.com/cloudoptim/cloudoptim/pkg/config"
 	"github.com/cloudoptim/cloudoptim/pkg/rpc"
@@ -153,6 +154,7 @@ func (s *settings) dial() (*grpc.ClientConn, error) {
 // the cordon of this agent's own node.
 type clients struct {
 	watch, drain, marks, lease, node kubernetes.Interface
+	usage                            metricsv1beta1.MetricsV1beta1Interface
 }
 
 // leaseTimeout leaves room for a second try before the lease must be renewed.
@@ -185,6 +187,12 @@ func (s *settings) kubernetes() (*clients, error) {
 		if *c.into, err = kubernetes.NewForConfig(limited); err != nil {
 			return nil, fmt.Errorf("making a Kubernetes client: %w", err)
 		}
+	}
+	// What metrics-server answers is thrown away after each look: a client of its own, bound to few calls.
+	limited := rest.CopyConfig(cfg)
+	limited.QPS, limited.Burst = 5, 10
+	if made.usage, err = metricsv1beta1.NewForConfig(limited); err != nil {
+		return nil, fmt.Errorf("making a client of the metrics API: %w", err)
 	}
 	return made, nil
 }

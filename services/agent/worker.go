@@ -104,7 +104,7 @@ func (w *worker) work(ctx context.Context) error {
 
 	outbox := &link.Outbox{}
 	cluster := collect.New(collect.Config{
-		ClusterID: w.settings.Agent.ClusterID, Client: w.kube.watch, Outbox: outbox, Log: w.log,
+		ClusterID: w.settings.Agent.ClusterID, Client: w.kube.watch, Usage: w.kube.usage, Outbox: outbox, Log: w.log,
 	})
 	if err := cluster.Start(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -131,7 +131,7 @@ func (w *worker) work(ctx context.Context) error {
 		Notices: board, Policy: w.policies, Stops: stops{kept: w.policies, tasks: runner},
 	})
 	return run.All(ctx,
-		run.Named("collect", cluster.Run), run.Named("tasks", runner.Run), run.Named("link", line.Run),
+		run.Named("collect", cluster.Run), run.Named("usage", cluster.RunUsage), run.Named("tasks", runner.Run), run.Named("link", line.Run),
 		run.Named("notices", board.Run),
 		run.Named("handover", func(ctx context.Context) error { return w.home.handOver(ctx, cluster) }))
 }

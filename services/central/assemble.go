@@ -33,6 +33,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/central/internal/savings"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/schedule"
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/usage"
 	"github.com/cloudoptim/cloudoptim/services/central/web"
 )
 
@@ -133,10 +134,11 @@ func (c *central) tell(d doors) {
 	c.add("schedules", d.schedules.Run)
 }
 
-// keepBooks meters the money and seals the audit log.
+// keepBooks meters the money, counts usage and seals the audit log.
 func (c *central) keepBooks(s *store.Store, log *slog.Logger) {
 	c.add("savings", savings.Ledger{Store: s, Log: log}.Run)
 	c.add("audit", audit.Sealer{Store: s, Log: log}.Run)
+	c.add("usage", usage.Counter{Store: s, Log: log}.Run)
 }
 
 // doors are what the front doors lead to.

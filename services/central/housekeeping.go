@@ -11,6 +11,7 @@ import (
 	adminv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/admin/v1"
 
 	"github.com/cloudoptim/cloudoptim/services/central/internal/store"
+	"github.com/cloudoptim/cloudoptim/services/central/internal/usage"
 )
 
 // keepDryRuns is how long plans are kept that CloudOptim made by itself and did not carry out.
@@ -41,7 +42,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 		case <-hourly.C:
 			err = errors.Join(h.store.KeepPartitions(ctx, h.keep), h.store.PruneEvents(ctx), h.store.PruneRefusals(ctx),
 				h.store.PruneTraining(ctx, h.keep), h.store.PruneSavings(ctx), h.store.PruneActivity(ctx), h.store.PrunePredictions(ctx),
-				h.store.PruneSignIns(ctx), h.store.PruneDryRuns(ctx, keepDryRuns))
+				h.store.PruneSignIns(ctx), h.store.PruneDryRuns(ctx, keepDryRuns), h.store.PruneUsage(ctx, usage.Keep))
 		}
 		if err != nil && ctx.Err() == nil {
 			h.log.ErrorContext(ctx, "keeping house", "error", err)

@@ -20,6 +20,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	metricsv1beta1 "k8s.io/metrics/pkg/client/clientset/versioned/typed/metrics/v1beta1"
 
 	"github.com/cloudoptim/cloudoptim/pkg/proc"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/kube"
@@ -106,6 +107,7 @@ func TestALabLivesAndEnds(t *testing.T) {
 	lab := startLab(t)
 	admin := connect(t, lab.Kubeconfig)
 	t.Run("every generated pod runs, once, and has an owner", func(t *testing.T) { requirePods(t, admin, 30+3*6) })
+	t.Run("what nodes and pods use is told by the metrics API", func(t *testing.T) { requireUsage(t, lab, 30+3*6) })
 	t.Run("every node has its instance", func(t *testing.T) { requireInstances(t, lab, admin) })
 	t.Run("budgets have counted their pods", func(t *testing.T) { requireBudgets(t, admin) })
 	t.Run("the agent may do what its manifest says and no more", func(t *testing.T) {
@@ -150,6 +152,37 @@ func requirePods(t *testing.T, client kubernetes.Interface, want int) {
 			t.Errorf("%s/%s is %s, owned by %v", p.Namespace, p.Name, p.Status.Phase, p.OwnerReferences)
 		}
 	}
+}
+
+func requireUsage(t *testing.T, lab *running, pods int) {
+	t.Helper()
+	cfg, _, err := kube.Connect(lab.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := metricsv1beta1.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "usage", func() error {
+		nodes, err := client.NodeMetricses().List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		used, err := client.PodMetricses("").List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		if len(nodes.Items) != 6 || len(used.Items) != pods {
+			return fmt.Errorf("of %d nodes and %d pods", len(nodes.Items), len(used.Items))
+		}
+		for _, n := range nodes.Items {
+			if n.Usage.Cpu().MilliValue() < 91 || n.Usage.Memory().Value() < 360<<20 { // more than the system's own
+				return fmt.Errorf("%s uses %v", n.Name, n.Usage)
+			}
+		}
+		return nil
+	})
 }
 
 func requireBudgets(t *testing.T, client kubernetes.Interface) {

@@ -21,6 +21,7 @@ import (
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/joint"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/kube"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/load"
+	"github.com/cloudoptim/cloudoptim/services/lab/internal/meter"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/parts"
 	"github.com/cloudoptim/cloudoptim/services/lab/internal/progress"
 )
@@ -180,6 +181,11 @@ func (s *settings) run(ctx context.Context, p parts.Parts, copied *dump.Copy) er
 	if err := loader.Load(readyCtx); err != nil {
 		return err
 	}
+	usage := &meter.Meter{Client: box.Client}
+	if err := usage.Start(readyCtx, box.Config); err != nil {
+		return err
+	}
+	defer usage.Stop()
 	agent := filepath.Join(s.dir, "agent.kubeconfig")
 	if err := box.AgentKubeconfig(readyCtx, s.rights, agent); err != nil {
 		return err

@@ -104,8 +104,13 @@ SELECT n.node_name, n.detail, coalesce(n.hourly_price, 0)::float8 AS hourly_pric
     (n.node_type = 'spot' AND n.interruption_risk IS NOT NULL AND n.risk_at > now() - make_interval(secs => @risk_seconds::float8))::bool AS risk_known,
     coalesce(n.interruption_risk, 0)::float8 AS interruption_risk,
     coalesce(s.pods, 0)::int AS pods, coalesce(s.cpu, 0)::float8 AS cpu_millicores, coalesce(s.memory, 0)::float8 AS memory_bytes,
+    (u.node_name IS NOT NULL)::bool AS usage_known, coalesce(u.cpu_millicores, 0)::float8 AS used_millicores,
+    coalesce(u.memory_bytes, 0)::float8 AS used_bytes,
     page.text_key::text AS text_key, page.number_key::float8 AS number_key
 FROM page JOIN nodes n USING (node_id)
+LEFT JOIN node_usage u ON u.cluster_id = n.cluster_id AND u.node_name = n.node_name
+    -- Not what another node of this name used.
+    AND u.heard_at > greatest(n.created_at, now() - make_interval(secs => @usage_seconds::float8))
 LEFT JOIN LATERAL (
     SELECT count(*) AS pods, sum(p.cpu_millicores) AS cpu, sum(p.memory_bytes) AS memory
     FROM pods p WHERE p.cluster_id = @cluster_id AND p.node_name = n.node_name) s ON true

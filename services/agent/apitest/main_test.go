@@ -33,10 +33,11 @@ import (
 // kube is the control plane that all tests of this package share; each test has
 // nodes and a namespace of its own.
 var kube struct {
-	admin      kubernetes.Interface
-	agent      *rest.Config // the ServiceAccount's token, nothing else
-	kubeconfig string       // the same, as a file
-	binary     string       // the agent
+	admin       kubernetes.Interface
+	adminConfig *rest.Config
+	agent       *rest.Config // the ServiceAccount's token, nothing else
+	kubeconfig  string       // the same, as a file
+	binary      string       // the agent
 }
 
 func TestMain(m *testing.M) {
@@ -171,6 +172,7 @@ func connect(dir, rbac string) error {
 		return err
 	}
 	cfg.QPS, cfg.Burst = 500, 1000
+	kube.adminConfig = cfg
 	if kube.admin, err = kubernetes.NewForConfig(cfg); err != nil {
 		return err
 	}

@@ -3197,7 +3197,9 @@ type TriggerOptimizationRequest struct {
 	OptimizationType string `protobuf:"bytes,2,opt,name=optimization_type,json=optimizationType,proto3" json:"optimization_type,omitempty"`
 	// Only what the engine's requirements and constraints know; see DecisionRequest.
 	Options *OptimizationOptions `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
-	// Only make the plan: nothing is changed, whatever the policy.
+	// Only make the plan: nothing is changed, whatever the policy. Always so for
+	// rightsize, which nothing can carry out yet: what its plan says is to be applied to
+	// the manifests, see GetOptimizationDecision.
 	DryRun bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// Why; kept in the audit log.
 	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`

@@ -46,8 +46,11 @@ type ClusterRecord struct {
 	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was disconnected, for good; unset: it is not.
 	DisconnectedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=disconnected_at,json=disconnectedAt,proto3" json:"disconnected_at,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whether its agent knows what nodes and containers use: known, or why not, as in
+	// ClusterUsage.unknown; empty: it never said.
+	Usage         string `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterRecord) Reset() {
@@ -134,6 +137,13 @@ func (x *ClusterRecord) GetDisconnectedAt() *timestamppb.Timestamp {
 		return x.DisconnectedAt
 	}
 	return nil
+}
+
+func (x *ClusterRecord) GetUsage() string {
+	if x != nil {
+		return x.Usage
+	}
+	return ""
 }
 
 type GetClusterRequest struct {
@@ -884,8 +894,8 @@ type Node struct {
 	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	// Optimization or interruption that acts on it; empty: none does.
 	ActedOnBy string `protobuf:"bytes,5,opt,name=acted_on_by,json=actedOnBy,proto3" json:"acted_on_by,omitempty"`
-	// Used CPU as a share of what is allocatable; unset: the agent does not know usage, which
-	// no agent collects so far.
+	// Used CPU as a share of what is allocatable; unset: not known for three minutes. Then
+	// ClusterRecord.usage says why.
 	CpuUsedRatio *float64 `protobuf:"fixed64,6,opt,name=cpu_used_ratio,json=cpuUsedRatio,proto3,oneof" json:"cpu_used_ratio,omitempty"`
 	// See cpu_used_ratio.
 	MemoryUsedRatio *float64 `protobuf:"fixed64,7,opt,name=memory_used_ratio,json=memoryUsedRatio,proto3,oneof" json:"memory_used_ratio,omitempty"`
@@ -1709,7 +1719,7 @@ var File_cloudoptim_admin_v1_inventory_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_admin_v1_inventory_proto_rawDesc = "" +
 	"\n" +
-	"#cloudoptim/admin/v1/inventory.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/admin/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1dcloudoptim/fleet/v1/pod.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n" +
+	"#cloudoptim/admin/v1/inventory.proto\x12\x13cloudoptim.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!cloudoptim/access/v1/access.proto\x1a!cloudoptim/admin/v1/cluster.proto\x1a\x1fcloudoptim/fleet/v1/event.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1dcloudoptim/fleet/v1/pod.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x03\n" +
 	"\rClusterRecord\x126\n" +
 	"\acluster\x18\x01 \x01(\v2\x1c.cloudoptim.admin.v1.ClusterR\acluster\x12;\n" +
 	"\x06launch\x18\x02 \x01(\v2#.cloudoptim.admin.v1.LaunchSettingsR\x06launch\x12#\n" +
@@ -1718,7 +1728,8 @@ const file_cloudoptim_admin_v1_inventory_proto_rawDesc = "" +
 	"\tconnected\x18\x05 \x01(\bR\tconnected\x12*\n" +
 	"\x11state_age_seconds\x18\x06 \x01(\x01R\x0fstateAgeSeconds\x12\x12\n" +
 	"\x04etag\x18\a \x01(\tR\x04etag\x12C\n" +
-	"\x0fdisconnected_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0edisconnectedAt\"<\n" +
+	"\x0fdisconnected_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0edisconnectedAt\x12\x14\n" +
+	"\x05usage\x18\t \x01(\tR\x05usage\"<\n" +
 	"\x11GetClusterRequest\x12'\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tclusterId\"R\n" +

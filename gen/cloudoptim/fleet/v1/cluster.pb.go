@@ -281,7 +281,10 @@ type ClusterMetrics struct {
 	PodDisruptionBudgets []*PodDisruptionBudget `protobuf:"bytes,16,rep,name=pod_disruption_budgets,json=podDisruptionBudgets,proto3" json:"pod_disruption_budgets,omitempty"`
 	// True when nodes, pods and budgets above are the whole cluster: what is not
 	// named does not exist.
-	Complete      bool `protobuf:"varint,17,opt,name=complete,proto3" json:"complete,omitempty"`
+	Complete bool `protobuf:"varint,17,opt,name=complete,proto3" json:"complete,omitempty"`
+	// What is used; unset: the agent has nothing new to say of it. A report is told from
+	// its repetition by timestamp, so samples count once.
+	Usage         *ClusterUsage `protobuf:"bytes,18,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,11 +438,18 @@ func (x *ClusterMetrics) GetComplete() bool {
 	return false
 }
 
+func (x *ClusterMetrics) GetUsage() *ClusterUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 var File_cloudoptim_fleet_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_cloudoptim_fleet_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"!cloudoptim/fleet/v1/cluster.proto\x12\x13cloudoptim.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1dcloudoptim/fleet/v1/pod.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\b\n" +
+	"!cloudoptim/fleet/v1/cluster.proto\x12\x13cloudoptim.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecloudoptim/fleet/v1/node.proto\x1a\x1dcloudoptim/fleet/v1/pod.proto\x1a\x1fcloudoptim/fleet/v1/usage.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\b\n" +
 	"\fClusterState\x12'\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tclusterId\x12!\n" +
@@ -465,7 +475,7 @@ const file_cloudoptim_fleet_v1_cluster_proto_rawDesc = "" +
 	"\rhealth_status\x18\x11 \x01(\tB\x1c\xbaH\x19\xd8\x01\x01r\x14R\x05GREENR\x06YELLOWR\x03REDR\fhealthStatus\x125\n" +
 	"\x05nodes\x18\x12 \x03(\v2\x1f.cloudoptim.fleet.v1.NodeMetricR\x05nodes\x12,\n" +
 	"\x04pods\x18\x13 \x03(\v2\x18.cloudoptim.fleet.v1.PodR\x04pods\x12^\n" +
-	"\x16pod_disruption_budgets\x18\x14 \x03(\v2(.cloudoptim.fleet.v1.PodDisruptionBudgetR\x14podDisruptionBudgets\"\xa4\a\n" +
+	"\x16pod_disruption_budgets\x18\x14 \x03(\v2(.cloudoptim.fleet.v1.PodDisruptionBudgetR\x14podDisruptionBudgets\"\xdd\a\n" +
 	"\x0eClusterMetrics\x12'\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tclusterId\x12@\n" +
@@ -491,7 +501,8 @@ const file_cloudoptim_fleet_v1_cluster_proto_rawDesc = "" +
 	"\xbaH\a\x92\x01\x04\x10\xc0\x9a\fR\x04pods\x12j\n" +
 	"\x16pod_disruption_budgets\x18\x10 \x03(\v2(.cloudoptim.fleet.v1.PodDisruptionBudgetB\n" +
 	"\xbaH\a\x92\x01\x04\x10І\x03R\x14podDisruptionBudgets\x12\x1a\n" +
-	"\bcomplete\x18\x11 \x01(\bR\bcompleteBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1;fleetv1b\x06proto3"
+	"\bcomplete\x18\x11 \x01(\bR\bcomplete\x127\n" +
+	"\x05usage\x18\x12 \x01(\v2!.cloudoptim.fleet.v1.ClusterUsageR\x05usageBBZ@github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1;fleetv1b\x06proto3"
 
 var (
 	file_cloudoptim_fleet_v1_cluster_proto_rawDescOnce sync.Once
@@ -513,6 +524,7 @@ var file_cloudoptim_fleet_v1_cluster_proto_goTypes = []any{
 	(*NodeMetric)(nil),            // 3: cloudoptim.fleet.v1.NodeMetric
 	(*Pod)(nil),                   // 4: cloudoptim.fleet.v1.Pod
 	(*PodDisruptionBudget)(nil),   // 5: cloudoptim.fleet.v1.PodDisruptionBudget
+	(*ClusterUsage)(nil),          // 6: cloudoptim.fleet.v1.ClusterUsage
 }
 var file_cloudoptim_fleet_v1_cluster_proto_depIdxs = []int32{
 	2, // 0: cloudoptim.fleet.v1.ClusterState.last_updated:type_name -> google.protobuf.Timestamp
@@ -523,11 +535,12 @@ var file_cloudoptim_fleet_v1_cluster_proto_depIdxs = []int32{
 	3, // 5: cloudoptim.fleet.v1.ClusterMetrics.nodes:type_name -> cloudoptim.fleet.v1.NodeMetric
 	4, // 6: cloudoptim.fleet.v1.ClusterMetrics.pods:type_name -> cloudoptim.fleet.v1.Pod
 	5, // 7: cloudoptim.fleet.v1.ClusterMetrics.pod_disruption_budgets:type_name -> cloudoptim.fleet.v1.PodDisruptionBudget
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	6, // 8: cloudoptim.fleet.v1.ClusterMetrics.usage:type_name -> cloudoptim.fleet.v1.ClusterUsage
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_cloudoptim_fleet_v1_cluster_proto_init() }
@@ -537,6 +550,7 @@ func file_cloudoptim_fleet_v1_cluster_proto_init() {
 	}
 	file_cloudoptim_fleet_v1_node_proto_init()
 	file_cloudoptim_fleet_v1_pod_proto_init()
+	file_cloudoptim_fleet_v1_usage_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

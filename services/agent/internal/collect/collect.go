@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	metricsv1beta1 "k8s.io/metrics/pkg/client/clientset/versioned/typed/metrics/v1beta1"
 
 	agentv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/agent/v1"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	ClusterID string
 	// Client lists and watches.
 	Client kubernetes.Interface
+	// Usage tells what nodes and pods use; nil: nobody asks.
+	Usage metricsv1beta1.MetricsV1beta1Interface
 	// Outbox leads to central.
 	Outbox Outbox
 	// Log warns of what cannot be seen.
@@ -62,6 +65,7 @@ type Collector struct {
 	watchers *watchers
 	changed  *changes
 	stock    *inventory
+	usage    *usage
 
 	synced     atomic.Bool
 	watchError atomic.Int64 // unix ms of the last one
@@ -93,6 +97,7 @@ func New(cfg Config) *Collector {
 		budgets:  factory.Policy().V1().PodDisruptionBudgets().Informer(),
 		events:   newEventQueue(),
 		watchers: newWatchers(),
+		usage:    newUsage(cfg),
 		changed:  newChanges(),
 		every:    intervals{metrics: 30 * time.Second, inventory: 2 * time.Second},
 		wake:     make(chan struct{}, 1),

@@ -90,7 +90,9 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 		if said.online && !now.Before(nextMetrics) {
 			nextMetrics = now.Add(every.metrics)
-			c.cfg.Outbox.Metrics(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Metrics{Metrics: c.metrics(now)}})
+			report := c.metrics(now)
+			report.Usage = c.usage.take()
+			c.cfg.Outbox.Metrics(&agentv1.ConnectRequest{Kind: &agentv1.ConnectRequest_Metrics{Metrics: report}})
 		}
 		if said.online {
 			timer.Reset(max(time.Millisecond, min(time.Until(nextMetrics), every.inventory)))

@@ -95,14 +95,19 @@ func stripVolumes(in []corev1.Volume) []corev1.Volume {
 	return out
 }
 
-// stripStatuses keeps what a resize in place left behind: the scheduler counts
-// the larger of spec and status.
+// stripStatuses keeps what a resize in place left behind, as the scheduler counts
+// the larger of spec and status, and restarts.
 func stripStatuses(in []corev1.ContainerStatus) []corev1.ContainerStatus {
 	var out []corev1.ContainerStatus
 	for _, s := range in {
-		if s.Resources != nil || len(s.AllocatedResources) > 0 {
-			out = append(out, corev1.ContainerStatus{Name: s.Name, Resources: s.Resources, AllocatedResources: s.AllocatedResources})
+		if s.Resources == nil && len(s.AllocatedResources) == 0 && s.RestartCount == 0 {
+			continue
 		}
+		kept := corev1.ContainerStatus{Name: s.Name, Resources: s.Resources, AllocatedResources: s.AllocatedResources, RestartCount: s.RestartCount}
+		if ended := s.LastTerminationState.Terminated; ended != nil && ended.Reason == oomKilled {
+			kept.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{Reason: ended.Reason, FinishedAt: ended.FinishedAt}
+		}
+		out = append(out, kept)
 	}
 	return out
 }

@@ -146,6 +146,9 @@ func (s *Server) takeMetrics(ctx context.Context, cluster uuid.UUID, m *fleetv1.
 	if err := s.Store.Seen(ctx, cluster); err != nil {
 		return err
 	}
+	if err := s.Store.AddUsage(ctx, cluster, m.GetTimestamp().AsTime(), m.GetUsage()); err != nil {
+		return err
+	}
 	s.tell(ctx, cluster, &adminv1.StreamResponse{Type: "cluster_state", Status: "updated", Timestamp: timestamppb.Now(), State: summary(m, current)})
 	return nil
 }

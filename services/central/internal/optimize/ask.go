@@ -18,7 +18,7 @@ func Ask(ctx context.Context, ml mlv1.DecisionServiceClient, req *mlv1.DecisionR
 	case "bin_pack":
 		resp, err := ml.BinPack(ctx, &mlv1.BinPackRequest{Request: req})
 		return resp.GetDecision(), err
-	case "rightsize":
+	case rightsize:
 		resp, err := ml.Rightsize(ctx, &mlv1.RightsizeRequest{Request: req})
 		return resp.GetDecision(), err
 	case "schedule":
@@ -31,8 +31,11 @@ func Ask(ctx context.Context, ml mlv1.DecisionServiceClient, req *mlv1.DecisionR
 
 // terms are the messages that say what an engine's requirements and constraints may hold.
 func terms(optimization string) (requirements, constraints proto.Message) {
-	if optimization == "bin_pack" {
+	switch optimization {
+	case "bin_pack":
 		return &mlv1.BinPackRequirements{}, &mlv1.BinPackConstraints{}
+	case rightsize:
+		return &mlv1.RightsizeRequirements{}, &mlv1.RightsizeConstraints{}
 	}
 	return &mlv1.SpotOptimizeRequirements{}, &mlv1.SpotOptimizeConstraints{}
 }

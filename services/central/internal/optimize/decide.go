@@ -50,7 +50,12 @@ func (r *run) state(ctx context.Context) (outcome, error) {
 	}
 	req := &mlv1.DecisionRequest{
 		RequestId: r.story.ID.String(), ClusterId: r.story.Cluster.String(), Timestamp: timestamppb.New(asked),
-		DecisionType: r.story.Type, CurrentState: state, Requirements: r.story.Options.GetRequirements(), Constraints: r.constraints(state, policy),
+		DecisionType: r.story.Type, CurrentState: state, Requirements: r.story.Options.GetRequirements(),
+	}
+	if r.story.Type == rightsize {
+		req.Requirements, req.Constraints = sizeTerms(r.story.Options)
+	} else {
+		req.Constraints = r.constraints(state, policy)
 	}
 	return outcome{
 		detail: map[string]any{
@@ -117,7 +122,11 @@ func unpriced(state *fleetv1.ClusterState) int {
 func (r *run) decide(ctx context.Context) (outcome, error) {
 	asking, cancel := context.WithTimeout(ctx, decideWithin)
 	defer cancel()
-	decision, err := Ask(asking, r.Decisions, r.story.Request)
+	question, outOfReach, err := r.question(ctx)
+	if err != nil || outOfReach != "" {
+		return outcome{failure: outOfReach}, err
+	}
+	decision, err := Ask(asking, r.Decisions, question)
 	if err != nil {
 		if mayPass(err) {
 			return outcome{}, fmt.Errorf("asking ml: %w", err)

@@ -33,6 +33,10 @@ type ruling struct {
 func (r *run) rule(ctx context.Context, decision *mlv1.DecisionResponse, replaced []store.Replaced, plan *adminv1.PlanSummary) (ruling, error) {
 	done := &ending{status: "completed", costAfter: r.story.CostBefore}
 	unasked := r.story.RequestedBy == byPolicy
+	if r.story.Type == rightsize {
+		done.message = adviceOf(decision)
+		return ruling{over: done}, nil
+	}
 	if len(replaced) == 0 {
 		done.message = "nothing to do: no change saves enough"
 		return ruling{over: done, hidden: unasked}, nil

@@ -38,6 +38,9 @@ import (
 // change nodes.
 var runnable = []string{"spot_optimize", "bin_pack"}
 
+// advisory are those that end with the plan, whatever the mode: nothing can carry it out yet.
+var advisory = []string{rightsize}
+
 // Config is what the service needs.
 type Config struct {
 	Store     *store.Store
@@ -71,7 +74,7 @@ func (s *Service) Use(queue *store.Queue) { s.queue = queue }
 // Trigger starts an optimization of a cluster that the customer owns (or any,
 // when customer is null).
 func (s *Service) Trigger(ctx context.Context, customer uuid.NullUUID, actor string, req *adminv1.TriggerOptimizationRequest) (*adminv1.Optimization, error) {
-	if !slices.Contains(runnable, req.GetOptimizationType()) {
+	if !slices.Contains(slices.Concat(runnable, advisory), req.GetOptimizationType()) {
 		return nil, fault.Unimplemented("optimization_type " + req.GetOptimizationType())
 	}
 	cluster, err := uuid.Parse(req.GetClusterId())
@@ -103,7 +106,7 @@ func (s *Service) start(ctx context.Context, b beginning) (*adminv1.Optimization
 	if err != nil {
 		return nil, err
 	}
-	dry := b.req.GetDryRun() || policy.Mode() == guard.ReadOnly
+	dry := b.req.GetDryRun() || policy.Mode() == guard.ReadOnly || slices.Contains(advisory, b.req.GetOptimizationType())
 	owner, err := s.ready(ctx, b, policy, dry)
 	if err != nil {
 		return nil, err

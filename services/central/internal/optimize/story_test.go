@@ -296,7 +296,7 @@ func TestATriggerIsRefusedAtTheDoor(t *testing.T) {
 		_, err := w.Trigger(t.Context(), noCustomer, "a", &adminv1.TriggerOptimizationRequest{ClusterId: cluster.String(), OptimizationType: kind})
 		return err
 	}
-	wantReason(t, trigger(w.cluster, "rightsize"), faultv1.Reason_REASON_UNIMPLEMENTED)
+	wantReason(t, trigger(w.cluster, "schedule"), faultv1.Reason_REASON_UNIMPLEMENTED)
 	wantReason(t, trigger(uuid.New(), "spot_optimize"), faultv1.Reason_REASON_NOT_FOUND)
 	_, err := w.Trigger(t.Context(), uuid.NullUUID{UUID: uuid.New(), Valid: true}, "a",
 		&adminv1.TriggerOptimizationRequest{ClusterId: w.cluster.String(), OptimizationType: "spot_optimize"})

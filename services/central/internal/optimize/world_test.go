@@ -98,6 +98,11 @@ func (d decisions) BinPack(_ context.Context, req *mlv1.BinPackRequest, _ ...grp
 	return &mlv1.BinPackResponse{Decision: decision}, err
 }
 
+func (d decisions) Rightsize(_ context.Context, req *mlv1.RightsizeRequest, _ ...grpc.CallOption) (*mlv1.RightsizeResponse, error) {
+	decision, err := d.w.decide(req.GetRequest())
+	return &mlv1.RightsizeResponse{Decision: decision}, err
+}
+
 type market struct{ mlv1.MarketServiceClient }
 
 func (market) ListPrices(_ context.Context, req *mlv1.ListPricesRequest, _ ...grpc.CallOption) (*mlv1.ListPricesResponse, error) {

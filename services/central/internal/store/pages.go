@@ -26,7 +26,8 @@ func (s *Store) Nodes(ctx context.Context, cluster uuid.UUID, req *adminv1.ListN
 	by, _ := strings.CutSuffix(order, " desc")
 	params := centraldb.NodePageParams{
 		ClusterID: cluster, NodeType: req.GetNodeType(), AvailabilityZone: req.GetAvailabilityZone(), InstanceType: req.GetInstanceType(),
-		Search: req.GetSearch(), OrderBy: by, Descending: by != order, RiskSeconds: RiskFor.Seconds(), MaxRows: int32(page.Limit) + 1,
+		Search: req.GetSearch(), OrderBy: by, Descending: by != order, RiskSeconds: RiskFor.Seconds(),
+		UsageSeconds: UsageFor.Seconds(), MaxRows: int32(page.Limit) + 1,
 	}
 	if err := after(page.After, by, &params); err != nil {
 		return nil, "", err
@@ -84,6 +85,10 @@ func (s *Store) listed(ctx context.Context, cluster uuid.UUID, rows []centraldb.
 		if row.RiskKnown {
 			one.InterruptionRisk = &row.InterruptionRisk
 		}
+		if row.UsageKnown {
+			one.CpuUsedRatio = share(row.UsedMillicores/1000, node.CpuAllocatable)
+			one.MemoryUsedRatio = share(row.UsedBytes/gib, node.MemoryAllocatableGb)
+		}
 		nodes, names, instances = append(nodes, one), append(names, row.NodeName), append(instances, node.InstanceId)
 	}
 	acts, err := s.q.NodeActs(ctx, s.db, centraldb.NodeActsParams{ClusterID: cluster, NodeNames: names, InstanceIds: instances})
@@ -101,6 +106,15 @@ func ratio(part, whole float64) float64 {
 		return 0
 	}
 	return part / whole
+}
+
+// share is nil where the whole is not known.
+func share(part, whole float64) *float64 {
+	if whole <= 0 {
+		return nil
+	}
+	part /= whole
+	return &part
 }
 
 // act says what is done to a node, the most pressing first, or else what it is like.

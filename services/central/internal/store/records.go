@@ -190,7 +190,7 @@ func (s *Store) ClusterInstall(ctx context.Context, cluster uuid.UUID, customer 
 func recordMessage(row centraldb.Cluster) (*adminv1.ClusterRecord, error) {
 	record := &adminv1.ClusterRecord{
 		Cluster: clusterMessage(row), AgentVersion: row.AgentVersion, StateAgeSeconds: -1, Etag: etagOf(row.Version),
-		DisconnectedAt: stamp(row.DisconnectedAt),
+		DisconnectedAt: stamp(row.DisconnectedAt), Usage: row.UsageState,
 	}
 	if value(row.LaunchTemplateID) != "" {
 		record.Launch = &adminv1.LaunchSettings{LaunchTemplateId: *row.LaunchTemplateID}

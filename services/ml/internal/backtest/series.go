@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/usage"
+	"github.com/cloudoptim/cloudoptim/pkg/histogram"
 )
 
 // hour of one series.
@@ -28,7 +28,7 @@ type series struct {
 }
 
 func (s *series) add(at int64, values []float64) {
-	s.hours = append(s.hours, hour{at: at, values: values, hist: usage.Collect(values), start: &timestamppb.Timestamp{Seconds: at * 3600}})
+	s.hours = append(s.hours, hour{at: at, values: values, hist: histogram.Collect(values), start: &timestamppb.Timestamp{Seconds: at * 3600}})
 }
 
 // fold is hours to learn from and hours to be judged by, as indices; one that is not scored

@@ -237,6 +237,9 @@ export interface ClusterRecord {
   etag: string
   /** When it was disconnected, for good; unset: it is not. */
   disconnected_at?: string | null
+  /** Whether its agent knows what nodes and containers use: known, or why not, as in
+   * ClusterUsage.unknown; empty: it never said. */
+  usage: string
 }
 
 /** ClusterSavings of one cluster. */
@@ -1194,8 +1197,8 @@ export interface Node {
   state: string
   /** Optimization or interruption that acts on it; empty: none does. */
   acted_on_by: string
-  /** Used CPU as a share of what is allocatable; unset: the agent does not know usage, which
-   * no agent collects so far. */
+  /** Used CPU as a share of what is allocatable; unset: not known for three minutes. Then
+   * ClusterRecord.usage says why. */
   cpu_used_ratio?: number | null
   /** See cpu_used_ratio. */
   memory_used_ratio?: number | null
@@ -2200,7 +2203,9 @@ export interface TriggerOptimizationRequest {
   optimization_type: string
   /** Only what the engine's requirements and constraints know; see DecisionRequest. */
   options?: OptimizationOptions | null
-  /** Only make the plan: nothing is changed, whatever the policy. */
+  /** Only make the plan: nothing is changed, whatever the policy. Always so for
+   * rightsize, which nothing can carry out yet: what its plan says is to be applied to
+   * the manifests, see GetOptimizationDecision. */
   dry_run: boolean
   /** Why; kept in the audit log. */
   reason: string

@@ -14,7 +14,7 @@ import (
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/usage"
+	"github.com/cloudoptim/cloudoptim/pkg/histogram"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
@@ -43,7 +43,7 @@ func recorded(days int, at func(hour int) (cpu, memory float64)) *mlv1.Container
 		start := testNow.Add(time.Duration(h-days*24) * time.Hour)
 		cpu, memory := at(h)
 		u.Hours = append(u.Hours, &mlv1.UsageHour{
-			Start: timestamppb.New(start), Cpu: usage.Collect(slices.Repeat([]float64{cpu}, 12)), Memory: usage.Collect(slices.Repeat([]float64{memory}, 12)),
+			Start: timestamppb.New(start), Cpu: histogram.Collect(slices.Repeat([]float64{cpu}, 12)), Memory: histogram.Collect(slices.Repeat([]float64{memory}, 12)),
 		})
 	}
 	return u

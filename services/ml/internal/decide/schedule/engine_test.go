@@ -14,7 +14,7 @@ import (
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
-	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/usage"
+	"github.com/cloudoptim/cloudoptim/pkg/histogram"
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/market"
 )
 
@@ -294,7 +294,7 @@ func worked(namespace string, weeks int, at func(week, day, hour int) float64) *
 		for i := range samples {
 			samples[i] = cpu * (1 + 0.05*float64(i%3))
 		}
-		u.Hours = append(u.Hours, &mlv1.UsageHour{Start: newStamp(start), Cpu: usage.Collect(samples)})
+		u.Hours = append(u.Hours, &mlv1.UsageHour{Start: newStamp(start), Cpu: histogram.Collect(samples)})
 	}
 	return u
 }

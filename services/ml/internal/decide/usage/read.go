@@ -9,6 +9,7 @@ import (
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/pkg/histogram"
 )
 
 // Container is the usage of one container, checked.
@@ -102,7 +103,7 @@ func checkHistogram(h *mlv1.UsageHistogram) (field, constraint string) {
 	}
 	sum, last := int64(0), int32(-1)
 	for i, bucket := range h.GetBuckets() {
-		if bucket <= last || bucket >= Buckets {
+		if bucket <= last || bucket >= histogram.Buckets {
 			return fmt.Sprintf("buckets[%d]", i), "must be ascending, to 400"
 		}
 		last = bucket
@@ -112,7 +113,7 @@ func checkHistogram(h *mlv1.UsageHistogram) (field, constraint string) {
 		return "samples", fmt.Sprintf("must be the sum of counts, %d", sum)
 	}
 	// One bucket off: the caller's powers may round otherwise.
-	if highest := h.GetMax(); last >= 0 && (highest < Lower(max(0, int(last)-1)) || last < Buckets-2 && highest >= Upper(int(last)+1)) {
+	if highest := h.GetMax(); last >= 0 && (highest < histogram.Lower(max(0, int(last)-1)) || last < histogram.Buckets-2 && highest >= histogram.Upper(int(last)+1)) {
 		return "max", fmt.Sprintf("must be in the last bucket, %d", last)
 	}
 	return "", ""

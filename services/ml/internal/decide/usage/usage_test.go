@@ -12,20 +12,8 @@ import (
 
 	mlv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/ml/v1"
 	"github.com/cloudoptim/cloudoptim/pkg/fault"
+	"github.com/cloudoptim/cloudoptim/pkg/histogram"
 )
-
-func TestBucketsAreAsTheContractHasThem(t *testing.T) {
-	for value, bucket := range map[float64]int{0: 0, 0.99: 0, 1: 1, 1.0499: 1, 1.05: 2, 1.1: 2, 1.1026: 3, 1e12: Buckets - 1} {
-		if got := Bucket(value); got != bucket {
-			t.Errorf("%g is in bucket %d, want %d", value, got, bucket)
-		}
-	}
-	for i := 1; i < Buckets-1; i++ { // every end belongs to the bucket above it, however logarithms round
-		if Bucket(Upper(i)) != i+1 || Bucket(math.Nextafter(Upper(i), 0)) != i {
-			t.Fatalf("the end of bucket %d is in bucket %d", i, Bucket(Upper(i)))
-		}
-	}
-}
 
 // samples of a seed, over several orders of magnitude.
 func samples(rng *rand.Rand, n int) []float64 {
@@ -47,8 +35,8 @@ func TestQuantilesAreNeverBelowTheTrueOneNorFivePercentAbove(t *testing.T) {
 		slices.Sort(values)
 		for _, q := range []float64{0.01, 0.5, 0.9, 0.95, 0.99, 1} {
 			truth := values[max(0, int(math.Ceil(q*float64(len(values))-1e-9))-1)]
-			got, hour := h.Quantile(q), QuantileOf(Collect(values), q)
-			if got < truth || got > max(1, truth*Growth)*(1+1e-9) {
+			got, hour := h.Quantile(q), QuantileOf(histogram.Collect(values), q)
+			if got < truth || got > max(1, truth*histogram.Growth)*(1+1e-9) {
 				t.Fatalf("quantile %g of %d samples is %g, the true one %g", q, len(values), got, truth)
 			}
 			if math.Abs(hour-got) > 1e-9*got {
@@ -63,9 +51,9 @@ func TestHistogramsMergeExactly(t *testing.T) {
 	for range 100 {
 		a, b := samples(rng, 1+rng.IntN(60)), samples(rng, 1+rng.IntN(60))
 		var parts, whole Histogram
-		parts.AddHour(Collect(a), 1)
-		parts.AddHour(Collect(b), 1)
-		whole.AddHour(Collect(slices.Concat(a, b)), 1)
+		parts.AddHour(histogram.Collect(a), 1)
+		parts.AddHour(histogram.Collect(b), 1)
+		whole.AddHour(histogram.Collect(slices.Concat(a, b)), 1)
 		if parts != whole {
 			t.Fatal("two hours merged differ from one hour of all samples")
 		}
@@ -77,7 +65,7 @@ func TestTheShareAboveIsNeverUnderstated(t *testing.T) {
 	for range 200 {
 		values := samples(rng, 1+rng.IntN(200))
 		var h Histogram
-		h.AddHour(Collect(values), 1)
+		h.AddHour(histogram.Collect(values), 1)
 		at := math.Exp(6 * rng.NormFloat64())
 		count := func(limit float64) float64 {
 			n := 0
@@ -88,7 +76,7 @@ func TestTheShareAboveIsNeverUnderstated(t *testing.T) {
 			}
 			return float64(n) / float64(len(values))
 		}
-		if got := h.Above(at); got < count(at)-1e-12 || got > count(Lower(Bucket(at))*(1-1e-12))+1e-12 {
+		if got := h.Above(at); got < count(at)-1e-12 || got > count(histogram.Lower(histogram.Bucket(at))*(1-1e-12))+1e-12 {
 			t.Fatalf("%g of samples above %g, true share %g", got, at, count(at))
 		}
 	}
@@ -100,7 +88,7 @@ func TestTheShareAboveIsNeverUnderstated(t *testing.T) {
 }
 
 func hourAt(start time.Time, values ...float64) *mlv1.UsageHour {
-	return &mlv1.UsageHour{Start: timestamppb.New(start), Cpu: Collect(values)}
+	return &mlv1.UsageHour{Start: timestamppb.New(start), Cpu: histogram.Collect(values)}
 }
 
 func container(hours ...*mlv1.UsageHour) *mlv1.ContainerUsage {

@@ -33,7 +33,11 @@ export function ClusterActions({ cluster, policy }: { cluster: Cluster; policy?:
 const engines: [name: string, about: string][] = [
   ['bin_pack', 'Fewer nodes for the same pods.'],
   ['spot_optimize', 'Cheaper instances, spot where it is safe.'],
+  ['rightsize', 'Requests as large as what containers use. Advice to apply in your manifests.'],
 ]
+
+/** Those that only advise: nothing can carry them out. */
+const advisory = ['rightsize']
 
 const afterwards: Record<string, string> = {
   automatic: 'In mode automatic it runs at once, within budgets and windows.',
@@ -54,7 +58,8 @@ function PlanDialog({ open, onClose, cluster, mode }: { open: boolean; onClose: 
       void navigate({ to: '/plans/$planId', params: { planId: plan.optimization_id } })
     },
   })
-  const acts = mode === 'automatic' && !dry
+  const advises = advisory.includes(engine)
+  const acts = mode === 'automatic' && !dry && !advises
   return (
     <Dialog
       open={open}
@@ -67,7 +72,7 @@ function PlanDialog({ open, onClose, cluster, mode }: { open: boolean; onClose: 
           <Button
             kind={acts ? 'danger' : 'primary'}
             busy={trigger.isPending}
-            onClick={() => trigger.mutate({ cluster_id: cluster.cluster_id, optimization_type: engine, dry_run: dry, reason: reason || undefined })}
+            onClick={() => trigger.mutate({ cluster_id: cluster.cluster_id, optimization_type: engine, dry_run: dry || advises, reason: reason || undefined })}
           >
             {acts ? 'Plan and run' : 'Make the plan'}
           </Button>
@@ -86,7 +91,7 @@ function PlanDialog({ open, onClose, cluster, mode }: { open: boolean; onClose: 
             </Select>
           )}
         </Field>
-        <Check label="Dry run" hint={dry ? 'Only makes the plan, whatever the policy. Nothing is changed.' : (afterwards[mode] ?? '')} checked={dry} onChange={(event) => setDry(event.target.checked)} />
+        <Check label="Dry run" disabled={advises} hint={dry || advises ? 'Only makes the plan, whatever the policy. Nothing is changed.' : (afterwards[mode] ?? '')} checked={dry || advises} onChange={(event) => setDry(event.target.checked)} />
         <Field label="Reason (optional)" hint="Kept in the audit log.">
           {(ids) => <Input {...ids} value={reason} maxLength={255} onChange={(event) => setReason(event.target.value)} />}
         </Field>

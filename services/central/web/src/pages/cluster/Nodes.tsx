@@ -1,5 +1,5 @@
 import { useMemo } from 'react'
-import { usePages } from '@/api/query'
+import { useAsk, usePages } from '@/api/query'
 import type { Node } from '@/api/schema'
 import { count, decimal, money, percent } from '@/format/money'
 import { sentence } from '@/format/words'
@@ -67,7 +67,7 @@ const columns: Column<Node>[] = [
   {
     id: 'used',
     header: 'Used',
-    hint: 'CPU and memory in use as shares of what it has; a dash where the agent does not know.',
+    hint: 'CPU and memory in use as shares of what it has, as the cluster’s metrics API tells; a dash where it has not for three minutes.',
     cell: (row) =>
       row.cpu_used_ratio === undefined || row.cpu_used_ratio === null ? (
         <span className="text-ink-3">–</span>
@@ -80,6 +80,14 @@ const columns: Column<Node>[] = [
   { id: 'pods', header: 'Pods', align: 'right', cell: (row) => count(row.node?.pod_count) },
 ]
 
+/** Why the column Used is empty. */
+const unused: Record<string, string> = {
+  '': 'Use is not known: the agent has not told yet.',
+  no_metrics_api: 'Use is not known: nothing serves the metrics API in this cluster. Install metrics-server.',
+  forbidden: 'Use is not known: the agent may not read metrics.k8s.io. Apply its newer rights.',
+  unanswered: 'Use is not known: the cluster’s metrics API does not answer.',
+}
+
 /** Every node, with what it costs, how full it is, and the risk to lose it. */
 export function Nodes({ clusterId, stale }: { clusterId: string; stale: boolean }) {
   const [filters, set] = useFilters<'q' | 'sort' | 'node_type' | 'zone' | 'node' | 'tab'>()
@@ -89,6 +97,7 @@ export function Nodes({ clusterId, stale }: { clusterId: string; stale: boolean 
     [clusterId, filters.q, filters.sort, filters.node_type, filters.zone],
   )
   const list = usePages('InventoryService/ListNodes', args)
+  const { data: record } = useAsk('InventoryService/GetCluster', { cluster_id: clusterId })
   const zones = useMemo(() => [...new Set([...list.items.map((row) => row.node?.availability_zone ?? ''), filters.zone ?? ''])].filter(Boolean).toSorted(), [list.items, filters.zone])
   const filtered = Boolean(filters.q || filters.node_type || filters.zone)
   return (
@@ -106,6 +115,7 @@ export function Nodes({ clusterId, stale }: { clusterId: string; stale: boolean 
           ]}
         />
         <Choice label="Zone" value={filters.zone ?? ''} onChange={(value) => set({ zone: value || undefined })} options={[['', 'All zones'], ...zones.map((zone): [string, string] => [zone, zone])]} />
+        {record && unused[record.usage] && <span className="text-sm text-ink-3">{unused[record.usage]}</span>}
         <span className="ml-auto text-sm text-ink-3" role="status">
           {list.isPending ? '' : `${count(list.items.length)}${list.hasNextPage ? '+' : ''} nodes`}
         </span>

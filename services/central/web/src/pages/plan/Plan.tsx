@@ -14,17 +14,24 @@ import { Ago, Time } from '@/ui/Time'
 import { Effect } from './Effect'
 import { PlanActions } from './PlanActions'
 import { PlanMap } from './PlanMap'
+import { Sizes } from './Sizes'
 import { Steps } from './Steps'
 import { Verdicts } from './Verdicts'
 import { Weighed } from './Weighed'
 
-type Tab = 'steps' | 'nodes' | 'map' | 'why'
+type Tab = 'sizes' | 'steps' | 'nodes' | 'map' | 'why'
 
 const tabs: [Tab, string][] = [
   ['steps', 'Steps'],
   ['nodes', 'Node by node'],
   ['map', 'Packing map'],
   ['why', 'What was weighed'],
+]
+
+/** Rightsizing changes requests, not nodes. */
+const sizing: [Tab, string][] = [
+  ['sizes', 'Container by container'],
+  ['steps', 'Steps'],
 ]
 
 /** One plan: what it does and touches, what it waits for, its steps as they happen, and the reasons. */
@@ -38,7 +45,9 @@ export function Plan() {
         <Card>{error ? <FaultView fault={error} retry={() => void refetch()} /> : <Skeleton lines={8} />}</Card>
       </Page>
     )
-  const tab = tabs.some(([id]) => id === filters.tab) ? (filters.tab as Tab) : 'steps'
+  const parts = plan.optimization_type === 'rightsize' ? sizing : tabs
+  const first = parts[0]![0]
+  const tab = parts.some(([id]) => id === filters.tab) ? (filters.tab as Tab) : first
   return (
     <Page
       title={`${word(plan.optimization_type)} in ${plan.cluster_name || 'a cluster'}`}
@@ -67,7 +76,8 @@ export function Plan() {
       <Standing plan={plan} />
       <Decided plan={plan} />
       <Effect plan={plan} />
-      <Tabs label="Parts of the plan" tabs={tabs} shown={tab} onShow={(next) => set({ tab: next === 'steps' ? undefined : next, ...cleared })}>
+      <Tabs label="Parts of the plan" tabs={parts} shown={tab} onShow={(next) => set({ tab: next === first ? undefined : next, ...cleared })}>
+        {tab === 'sizes' && <Sizes plan={plan} />}
         {tab === 'steps' && <Steps plan={plan} />}
         {tab === 'nodes' && <Verdicts plan={plan} />}
         {tab === 'map' && <PlanMap plan={plan} />}
