@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -184,19 +184,13 @@ func TestWhatPeopleDoIsListedWithItsRequestAndOnlyToThem(t *testing.T) {
 // wantSealed waits until n entries are sealed, which takes at most a second.
 func (h *house) wantSealed(t *testing.T, n float64) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	within(t, fmt.Sprintf("%v entries are sealed", n), func() bool {
 		got, err := audit.Verify(t.Context(), h.store, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if float64(got.GetEntries()) == n {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d entries are sealed, want %v", got.GetEntries(), n)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return float64(got.GetEntries()) == n
+	})
 }
 
 func TestSavingsOverTimeAsJSONAndAsATable(t *testing.T) {

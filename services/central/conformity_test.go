@@ -230,15 +230,10 @@ func TestEveryDocumentedPathAnswersAsDocumented(t *testing.T) {
 // priced waits until the nodes have prices, which is a background job's work.
 func (h *house) priced(t *testing.T) {
 	t.Helper()
-	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+	within(t, "the nodes have prices", func() bool {
 		savings := h.must(t, 200, "GET", "/api/v1/admin/savings", h.admin, "").(map[string]any)
-		if savings["current_cost_per_hour"] != 0.0 {
-			return
-		}
-		if time.Since(began) > 20*time.Second {
-			t.Fatalf("the nodes never got prices\n%s", h.log)
-		}
-	}
+		return savings["current_cost_per_hour"] != 0.0
+	})
 }
 
 func TestTheDashboardsStreamTellsOfAnOptimizationFromStartToEnd(t *testing.T) {

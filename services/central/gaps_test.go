@@ -173,17 +173,15 @@ func TestOnlyOneFillRunsAndOneWhoseCallerGoesEnds(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller who left got %v", err)
 	}
-	for began := time.Now(); h.count(t, "SELECT count(*) FROM gap_runs WHERE kind = 'fill' AND finished_at IS NOT NULL AND error <> ''") != 1; time.Sleep(20 * time.Millisecond) {
-		if time.Since(began) > 10*time.Second {
-			t.Fatal("the run never ended")
-		}
-	}
+	within(t, "the run has ended", func() bool {
+		return h.count(t, "SELECT count(*) FROM gap_runs WHERE kind = 'fill' AND finished_at IS NOT NULL AND error <> ''") == 1
+	})
 	data.broken = 0
-	got := h.call(t, "POST", "/api/v1/admin/gap-filler/fill", h.platform, gapsBody)
-	for began := time.Now(); got.status == 409 && time.Since(began) < 10*time.Second; time.Sleep(20 * time.Millisecond) {
-		// The lock is let go a moment after the run's end is written.
+	var got answer
+	within(t, "the lock is let go, a moment after the run's end is written", func() bool {
 		got = h.call(t, "POST", "/api/v1/admin/gap-filler/fill", h.platform, gapsBody)
-	}
+		return got.status != 409
+	})
 	if got.status != 200 {
 		t.Errorf("the next fill: %d %s", got.status, got.text)
 	}

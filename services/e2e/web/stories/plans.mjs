@@ -50,6 +50,8 @@ test('a plan awaits approval with what it touches, which a viewer may see and no
   const looker = world.viewer.page
   await looker.goto(`/plans/${world.plan}`)
   assert.match(await whyNot(looker, looker.getByRole('button', { name: 'Approve' })), /role \(viewer\) does not allow/)
+  world.map = await boughtOnTheMap(page)
+  await see(page.getByText(/scheduler is expected to do/))
   await page.goto('/recommendations?approval=awaiting')
   await page.getByRole('row').filter({ hasText: 'Spot mix' }).first().click()
   await page.waitForURL(`**/plans/${world.plan}`)
@@ -104,6 +106,17 @@ test('approved, its steps move on the screen; a stop halts the drains; lifted, i
   await world.admin.shot('plan-completed')
 })
 
+test('the map of the plan that is over shows before and after as they were planned', async () => {
+  const { page } = world.admin
+  const bought = await boughtOnTheMap(page)
+  await see(page.getByText(/^As it was planned/))
+  assert.deepEqual(bought.map(([name]) => name), world.map.map(([name]) => name))
+  const kept = await rest(adminKey, 'GET', `/api/v1/admin/optimizations/${world.plan}/map`)
+  assert.equal(kept.before.filter((node) => node.fate === 'goes').length, (await read(world.plan)).plan.nodes_drained)
+  assert.ok(kept.after.every((node) => node.fate !== 'goes'))
+  await world.admin.shot('plan-map-over')
+})
+
 test('the savings page shows what came of it', async () => {
   const { page } = world.admin
   const row = page.getByRole('row').filter({ hasText: 'Spot mix' })
@@ -117,6 +130,21 @@ test('the savings page shows what came of it', async () => {
   await page.goto('/')
   await see(page.getByText('Saving now'))
 })
+
+/** The nodes that the plan buys, as its map's table has them: each with how full it is expected to be. */
+async function boughtOnTheMap(page) {
+  await page.goto(`/plans/${world.plan}?tab=map`)
+  const after = page.getByRole('figure').filter({ hasText: /^After/ })
+  await after.getByRole('button', { name: 'Table' }).click()
+  const rows = after.getByRole('row').filter({ hasText: 'cloudoptim-new-' })
+  await see(rows)
+  const bought = (await rows.allInnerTexts()).map((text) => text.split(/[\t\n]+/))
+  const full = (cells) => cells.find((cell) => /^\d+(\.\d)?%$/.test(cell))
+  for (const cells of bought) assert.ok(full(cells), `how full a node will be is not said: ${cells}`)
+  // One may be bought for the case that the scheduler puts pods otherwise.
+  assert.ok(bought.filter((cells) => full(cells) !== '0%').length > bought.length / 2, `nodes that are bought are empty: ${bought.join('; ')}`)
+  return bought
+}
 
 /** Running pods by name, and their nodes, as central knows them. */
 async function pods() {

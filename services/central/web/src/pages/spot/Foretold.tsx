@@ -62,7 +62,7 @@ function option(p: Palette, events: SpotEvent[]): Record<string, unknown> {
   const base = frame(p)
   const css = getComputedStyle(document.documentElement)
   const colours: Record<Outcome, string> = { taken: '--bad', open: '--warn', spared: '--ok' }
-  const top = Math.max(0.1, ...events.map((each) => each.foretold!.probability))
+  const top = Math.max(0.05, ...events.map((each) => each.foretold!.probability))
   return {
     ...base,
     grid: { left: 4, right: 16, top: 12, bottom: 4, containLabel: true },
@@ -72,7 +72,7 @@ function option(p: Palette, events: SpotEvent[]): Record<string, unknown> {
       formatter: ({ data: { event } }: { data: { event: SpotEvent } }) => `${event.instance_id}<br>${chance(event.foretold!)}, said ${lead(event)} before<br>${outcomes[outcomeOf(event)]}`,
     },
     xAxis: { ...(base.xAxis as object), type: 'time', data: undefined },
-    yAxis: { type: 'value', min: 0, max: Math.min(1, Math.ceil(top * 11) / 10), splitLine: { lineStyle: { color: p.line } }, axisLabel: { color: p.faint, fontSize: 11, formatter: (value: number) => percent(value) } },
+    yAxis: { type: 'value', min: 0, max: Math.min(1, Math.ceil(top * 20) / 20), splitLine: { lineStyle: { color: p.line } }, axisLabel: { color: p.faint, fontSize: 11, formatter: (value: number) => percent(value) } },
     series: (Object.keys(colours) as Outcome[]).map((outcome) => ({
       type: 'scatter',
       name: outcomes[outcome],

@@ -180,11 +180,19 @@ const tones: Record<string, Tone> = { at_risk: 'warn', draining: 'info', drained
 function columnsOf(names: Map<string, string>): Column<SpotEvent>[] {
   return [
     { id: 'at', header: 'Heard', width: '9rem', cell: (row) => <Time at={row.received_at} /> },
-    { id: 'type', header: 'What', width: '14rem', cell: (row) => sentence(row.event_type) },
-    { id: 'instance', header: 'Instance', width: '13rem', cell: (row) => <code className="font-mono text-xs">{row.instance_id}</code> },
-    { id: 'zone', header: 'Zone', width: '8rem', cell: (row) => row.availability_zone },
-    { id: 'cluster', header: 'Cluster', width: '10rem', cell: (row) => names.get(row.cluster_id ?? '') ?? <span className="text-ink-3">–</span> },
-    { id: 'state', header: 'State', width: '7rem', cell: (row) => (row.state ? <Badge tone={tones[row.state] ?? 'plain'}>{word(row.state)}</Badge> : <span className="text-ink-3">–</span>) },
+    { id: 'type', header: 'What', width: '12rem', cell: (row) => sentence(row.event_type) },
+    {
+      id: 'instance',
+      header: 'Instance',
+      width: '12.5rem',
+      cell: (row) => (
+        <>
+          <code className="font-mono text-xs">{row.instance_id}</code>
+          <span className="block text-xs text-ink-3">{row.availability_zone}</span>
+        </>
+      ),
+    },
+    { id: 'cluster', header: 'Cluster', width: '8rem', cell: (row) => names.get(row.cluster_id ?? '') ?? <span className="text-ink-3">–</span> },
     {
       id: 'foretold',
       header: 'Foretold',
@@ -192,7 +200,17 @@ function columnsOf(names: Map<string, string>): Column<SpotEvent>[] {
       hint: 'How likely it was said to be taken, before AWS spoke.',
       cell: (row) => (row.foretold ? <span title={`By ${sourceOf(row.foretold.model)}, ${lead(row)} before`}>{chance(row.foretold)}</span> : <span className="text-ink-3">–</span>),
     },
-    { id: 'outcome', header: 'What happened', width: '8rem', cell: (row) => outcomes[outcomeOf(row)] },
+    {
+      id: 'outcome',
+      header: 'What happened',
+      width: '9.5rem',
+      cell: (row) => (
+        <span className="flex flex-wrap items-center gap-1.5">
+          <span>{outcomes[outcomeOf(row)]}</span>
+          {row.state && <Badge tone={tones[row.state] ?? 'plain'}>{word(row.state)}</Badge>}
+        </span>
+      ),
+    },
     { id: 'done', header: 'What was done', cell: (row) => <span className="line-clamp-2 text-sm">{wordsOf(row).map((each) => sentence(each)).join(', ') || '–'}</span> },
   ]
 }
