@@ -193,7 +193,7 @@ function columnsOf(names: Map<string, string>): Column<SpotEvent>[] {
       cell: (row) => (row.foretold ? <span title={`By ${sourceOf(row.foretold.model)}, ${lead(row)} before`}>{chance(row.foretold)}</span> : <span className="text-ink-3">–</span>),
     },
     { id: 'outcome', header: 'What happened', width: '8rem', cell: (row) => outcomes[outcomeOf(row)] },
-    { id: 'done', header: 'What was done', cell: (row) => <span className="line-clamp-2 text-sm">{wordsOf(row).map((each) => sentence(each)).join(', ') || '–'}</span> },
+    { id: 'done', header: 'What was done', cell: (row) => <span className="line-clamp-2 min-w-48 text-sm whitespace-normal">{wordsOf(row).map((each) => sentence(each)).join(', ') || '–'}</span> },
   ]
 }
 
