@@ -17,8 +17,10 @@ import (
 	"time"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/jackc/pgx/v5" //nolint:depguard // reads, as ml may, what no API shows: how each row was filled
 
 	"github.com/cloudoptim/cloudoptim/pkg/optest"
+	"github.com/cloudoptim/cloudoptim/pkg/pgembed"
 	"github.com/cloudoptim/cloudoptim/pkg/proc"
 	"github.com/cloudoptim/cloudoptim/services/lab/stage"
 )
@@ -33,14 +35,15 @@ func TestAdminUI(t *testing.T) {
 	address := "127.0.0.1:" + strconv.Itoa(ports[0])
 	op := optest.New(t, "http://"+address+"/auth/oidc/callback")
 	op.URL = strings.Replace(op.URL, "127.0.0.1", "localhost", 1) // to a browser another site than central's
-	s := stageOf(t, newDir(t), stage.Options{LabArgs: cluster("12", "70", "3"), Unconnected: true, CentralEnv: []string{
+	dir := newDir(t)
+	s := stageOf(t, dir, stage.Options{LabArgs: cluster("12", "70", "3"), Unconnected: true, CentralEnv: []string{
 		"CLOUDOPTIM_OIDC_ISSUER=" + op.URL, "CLOUDOPTIM_OIDC_CLIENT_ID=" + optest.Client, "CLOUDOPTIM_OIDC_CLIENT_SECRET=" + optest.Secret,
 		"CLOUDOPTIM_OIDC_NAME=Example ID", "CLOUDOPTIM_OIDC_PUBLIC_URL=http://" + address,
 	}})
 	line := proxyAt(t, address, strings.TrimPrefix(s.Admin.Base, "http://"))
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	hand := &stagehand{s: s, line: line, watching: ctx}
+	hand := &stagehand{s: s, line: line, watching: ctx, database: filepath.Join(dir, "postgres", pgembed.MLConnectionFile)}
 	hands := httptest.NewServer(hand)
 	defer hands.Close()
 	install(ctx, t)
@@ -75,6 +78,8 @@ type stagehand struct {
 	// watching is how long budgets are watched, once there is a cluster.
 	watching context.Context
 	budgets  *stage.Budgets
+	// database is the file with the address at which ml reads.
+	database string
 }
 
 func (h *stagehand) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -103,6 +108,10 @@ func (h *stagehand) do(r *http.Request) (any, error) {
 		return nil, err
 	case "/interrupt": // AWS takes an instance back
 		return nil, h.s.Warn(r.Context(), r.URL.Query().Get("instance_id"))
+	case "/silence": // the agent's node hangs for a while
+		return nil, h.silence(r.Context(), r.URL.Query().Get("seconds"))
+	case "/imputed": // what of a cluster's metrics was filled, as ml reads it
+		return h.imputed(r.Context(), r.URL.Query().Get("cluster_id"))
 	case "/cut": // the network between the browser and central is gone
 		h.line.Stop()
 		return nil, nil
@@ -111,6 +120,45 @@ func (h *stagehand) do(r *http.Request) (any, error) {
 	default:
 		return nil, fmt.Errorf("the stagehand does not know %s", r.URL.Path)
 	}
+}
+
+func (h *stagehand) silence(ctx context.Context, seconds string) error {
+	length, err := time.ParseDuration(seconds + "s")
+	if err != nil {
+		return err
+	}
+	if err := h.s.Agent.Freeze(); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(length):
+	}
+	return h.s.Agent.Thaw()
+}
+
+// imputedRow is a row of cluster_metrics that nobody observed.
+type imputedRow struct {
+	At     time.Time `json:"at"`
+	Method string    `json:"method"`
+	RunID  string    `json:"run_id"`
+}
+
+func (h *stagehand) imputed(ctx context.Context, cluster string) ([]imputedRow, error) {
+	dsn, err := os.ReadFile(h.database)
+	if err != nil {
+		return nil, err
+	}
+	db, err := pgx.Connect(ctx, strings.TrimSpace(string(dsn)))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close(ctx) }()
+	rows, err := db.Query(ctx, "SELECT at, method, run_id::text FROM cluster_metrics WHERE cluster_id = $1 AND imputed ORDER BY at", cluster)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[imputedRow])
 }
 
 // TestTheStoriesHaveNoRegistry keeps download addresses out of the lock file.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { platformKey, rest } from '../stage.mjs'
-import { person, see, whyNot, world } from './world.mjs'
+import { adminKey, platformKey, rest, stagehand, until } from '../stage.mjs'
+import { person, see, world } from './world.mjs'
 
 /** A small forest in our own format, whose one tree splits by the pool's place in the Spot Advisor. */
 function forest({ left = -1, right = -2, notes = {} } = {}) {
@@ -35,6 +35,9 @@ async function act(page, button, done) {
 
 test('a good model is uploaded with its report, hostile ones are refused with the reason', async () => {
   world.staff = await person(platformKey)
+  // Meanwhile the agent's node hangs: longer than a few reports, shorter than central's patience with a cluster.
+  world.silence = stagehand('/silence?seconds=75')
+  world.silence.catch(() => {}) // told where it is waited for
   const { page } = world.staff
   await page.goto('/models')
   const good = await upload(page, 'first', forest())
@@ -73,24 +76,48 @@ test('a model is promoted, another one shadows it, is promoted, and is rolled ba
   await see(model(page, 'second').getByText('Retired', { exact: true }))
 })
 
-test('gaps in the data are found and explained, and filled where a rule allows', async () => {
+test('the agent was silent: the gap is found and explained, filled by a rule, and filled once', async () => {
   const { page } = world.staff
-  await page.goto('/models?tab=data&days=7')
+  await world.silence // since the first of these stories
+  const last = await seen()
+  await until('a report after the silence', async () => (await seen()) > last)
+  await page.goto(`/models?tab=data&days=7`)
   await page.getByRole('button', { name: 'Look for gaps' }).click()
   await see(page.getByText('Day by day'), 60)
+  const series = `cluster_metrics/${world.cluster}`
+  const today = new Date().toISOString().slice(0, 10)
+  const calendar = page.getByRole('region', { name: 'Gap calendar, scrolls' }).getByRole('row').filter({ hasText: series })
+  await see(calendar.getByText(new RegExp(`${today}: .*can be filled`)))
+  await world.staff.shot('gaps-found')
   await page.getByRole('button', { name: 'Table' }).click()
-  const gaps = page.getByRole('table', { name: 'Gaps' }).getByRole('row')
-  await see(gaps.filter({ hasText: 'cluster_metrics' }).getByText(/not exist|did not/i)) // the days before the cluster came
-  const fill = page.getByRole('button', { name: 'Fill', exact: true })
-  const { gaps_fillable } = await rest(platformKey, 'POST', '/api/v1/admin/gap-filler/analyze', { lookback_days: 7, model_training_date: new Date().toISOString() })
-  if (gaps_fillable === 0) {
-    // A lab of a few minutes seldom has a hole that a rule may fill; the page says so and fills nothing.
-    assert.match(await whyNot(page, fill), /None of them can be filled/)
-    return
-  }
-  await fill.click()
-  const dialog = page.getByRole('dialog')
-  await see(dialog.getByText(/Writes rows for up to [\d,]+ gaps?/))
-  await dialog.getByRole('button', { name: 'Fill' }).click()
-  await see(page.getByRole('status').filter({ hasText: /[\d,]+ gaps? filled with [\d,]+ rows?/ }), 60)
+  const gaps = page.getByRole('table', { name: 'Gaps' }).getByRole('row').filter({ hasText: series })
+  await see(gaps.getByText(/not exist|did not/i)) // the days before the cluster came
+  await see(gaps.getByText('Line between both ends'))
+
+  const [asked] = await Promise.all([
+    page.waitForRequest((each) => each.url().endsWith('/gap-filler/fill')),
+    (async () => {
+      await page.getByRole('button', { name: 'Fill', exact: true }).click()
+      const dialog = page.getByRole('dialog')
+      await see(dialog.getByText(/Writes rows for up to [\d,]+ gaps?/))
+      await dialog.getByRole('button', { name: 'Fill' }).click()
+    })(),
+  ])
+  const told = page.getByRole('status').filter({ hasText: /[\d,]+ gaps? filled with [\d,]+ rows?/ })
+  await see(told, 60)
+  const [, filled, records, run] = (await told.innerText()).match(/(\d+) gaps? filled with (\d+) rows?, run ([0-9a-f]{8})/)
+  const rows = await stagehand(`/imputed?cluster_id=${world.cluster}`)
+  assert.equal(rows.length, Number(records))
+  assert.ok(Number(filled) > 0 && rows.some((row) => row.method === 'linear'), JSON.stringify(rows))
+  for (const row of rows) assert.ok(row.run_id.startsWith(run) && ['linear', 'last_value'].includes(row.method), JSON.stringify(row))
+  // Told again with what was asked, there is nothing left; and the rows are as they were.
+  const again = await rest(platformKey, 'POST', '/api/v1/admin/gap-filler/fill', asked.postDataJSON())
+  assert.deepEqual([again.gaps_filled, again.records, again.complete], [0, 0, true])
+  assert.deepEqual(await stagehand(`/imputed?cluster_id=${world.cluster}`), rows)
+  await gaps.getByText('Line between both ends').waitFor({ state: 'detached' })
+  await page.getByRole('button', { name: 'Calendar' }).click()
+  await see(calendar)
+  await world.staff.shot('gaps-filled')
 })
+
+const seen = async () => (await rest(adminKey, 'GET', `/api/v1/admin/clusters/${world.cluster}`)).cluster.last_seen_at

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bytes, count, many, money, moneyChange, percent, perMonth, shortMoney } from './money'
+import { amount, bytes, count, many, money, moneyChange, percent, perMonth, shortMoney } from './money'
 import { ago, atUTC, forField, moment, span } from './time'
 import { newsText } from './news'
 import { word } from './words'
@@ -7,6 +7,10 @@ import { word } from './words'
 describe('money', () => {
   it('has as many digits as its size needs', () => {
     expect([0, 0.0416, 0.1, 0.139, 3.84, 999.994, 1204.4, 1e6].map(money)).toEqual(['$0.00', '$0.0416', '$0.10', '$0.139', '$3.84', '$999.99', '$1,204', '$1,000,000'])
+  })
+  it('is in whole cents when it was paid or saved', () => {
+    expect([0, 0.3724, 0.057, 0.0026, -0.0103, -0.001, 1.02, 4115.2].map(amount)).toEqual(['$0.00', '$0.37', '$0.06', '<$0.01', '−$0.01', '−<$0.01', '$1.02', '$4,115'])
+    expect(amount(undefined)).toBe('–')
   })
   it('shows losses with a minus, and no minus before nothing', () => {
     expect(money(-12.5)).toBe('−$12.50')
@@ -53,6 +57,11 @@ describe('time', () => {
 })
 
 describe('news', () => {
+  it('is without the contract’s underscores and without ids', () => {
+    expect(newsText({ type: 'spot_event', message: 'node ip-10-0-0-1: drained, replacement_launched, gone' })).toBe('Node ip-10-0-0-1: drained, replacement launched, gone')
+    expect(newsText({ type: 'policy', message: 'the policy of cluster 1c03517c-fd8c-4aa2-9699-cff0c080a9e3 was changed' })).toBe('The policy of a cluster was changed')
+    expect(newsText({ type: 'stop', message: 'a stop of the customer holds: my_service' })).toBe('A stop of the customer holds: my_service')
+  })
   it('has its own words, or a sentence of its fields', () => {
     expect([
       newsText({ type: 'stop', message: 'Ada stopped prod-eu' }),

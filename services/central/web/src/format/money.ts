@@ -19,6 +19,14 @@ export function money(usd: number | null | undefined): string {
   return usd < 0 && Number(size.toFixed(most)) !== 0 ? `−${text}` : text
 }
 
+/** USD that were paid or saved, in whole cents: $0.37, $1,204; less than half a cent: <$0.01. */
+export function amount(usd: number | null | undefined): string {
+  if (usd === null || usd === undefined || !Number.isFinite(usd)) return '–'
+  const size = Math.abs(usd)
+  if (size > 0 && size < 0.005) return `${usd < 0 ? '−' : ''}<$0.01`
+  return money(size < 1 ? Math.round(usd * 100) / 100 : usd)
+}
+
 /** USD a month, cents only where they matter: $4.20/mo, $812/mo. */
 export function perMonth(usd: number | null | undefined): string {
   if (usd === null || usd === undefined || !Number.isFinite(usd)) return '–'

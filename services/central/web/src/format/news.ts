@@ -1,12 +1,18 @@
 import type { StreamResponse } from '@/api/schema'
 import { perMonth } from './money'
-import { sentence, word } from './words'
+import { capital, sentence, word } from './words'
 
 type News = Partial<StreamResponse> & { type: string }
 
+/** What was done about a node comes in the contract's words, and a cluster by its id, which stands beside it by name. */
+function readable(type: string, message: string): string {
+  if (type === 'spot_event') return message.replaceAll('_', ' ')
+  return type === 'policy' ? message.replace(/\bcluster [0-9a-f]{8}-[0-9a-f-]{27}/, 'a cluster') : message
+}
+
 /** What a message says, for people: its own words, or a sentence made of its fields. */
 export function newsText(news: News): string {
-  if (news.message) return news.message.charAt(0).toUpperCase() + news.message.slice(1)
+  if (news.message) return capital(readable(news.type, news.message))
   const status = news.status ? word(news.status).toLowerCase() : ''
   switch (news.type) {
     case 'optimization_started':

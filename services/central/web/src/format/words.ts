@@ -26,8 +26,10 @@ export function word(value: string | null | undefined): string {
   return words[value] ?? sentence(value)
 }
 
+/** Text as a sentence begins. */
+export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
+
 /** snake_case as a sentence begins. */
 export function sentence(value: string): string {
-  const text = value.replaceAll('_', ' ')
-  return text.charAt(0).toUpperCase() + text.slice(1)
+  return capital(value.replaceAll('_', ' '))
 }

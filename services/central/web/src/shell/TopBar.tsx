@@ -31,11 +31,8 @@ export function TopBar() {
   return (
     <header className="flex shrink-0 flex-wrap items-center gap-x-3 border-b border-line bg-panel px-4 md:h-14 md:flex-nowrap lg:px-6">
       <Drawer />
-      <div className="order-last flex w-full min-w-0 items-center gap-3 pb-2.5 md:order-none md:w-auto md:pb-0">
+      <div className="flex min-w-0 max-md:order-last max-md:flex-1 max-md:basis-[calc(100%-7rem)] max-md:pb-2.5">
         <ScopePicker />
-        <span className="md:hidden">
-          <LiveDot />
-        </span>
       </div>
       <button
         type="button"
@@ -47,7 +44,7 @@ export function TopBar() {
         <kbd className="rounded-sm border border-line bg-panel px-1.5 font-sans text-xs">{apple ? '⌘K' : 'Ctrl K'}</kbd>
       </button>
       <div className="flex-1" />
-      <span className="hidden md:inline">
+      <span className="max-md:order-last max-md:pb-2.5">
         <LiveDot />
       </span>
       <span className="flex h-14 items-center gap-2 md:contents">

@@ -21,7 +21,7 @@ export function Card({ title, note, actions, children, className, flush }: Props
     <section aria-labelledby={title ? id : undefined} className={cx('min-w-0 rounded-lg border border-line bg-panel shadow-panel', className)}>
       {(title || actions) && (
         <header className="flex min-h-12 flex-wrap items-center justify-between gap-x-4 gap-y-1 px-4 py-2.5">
-          <div className="min-w-0">
+          <div className={cx('min-w-0', Boolean(note) && 'flex-1 basis-64')}>
             <h2 id={id} className="text-base font-semibold">
               {title}
             </h2>

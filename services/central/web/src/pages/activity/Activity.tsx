@@ -27,7 +27,7 @@ type Filters = 'type' | 'severity' | 'plan'
 /** Live messages that are held in the page at most; older ones are read again as pages. */
 const mostHeld = 2000
 const rowHeight = 44
-/** Of a row on a phone, where the time and the cluster stand beneath. */
+/** Of a row on a narrow screen, where the time and the cluster stand beneath. */
 const tallRow = 76
 
 /** What happens, as it happens. */
@@ -158,7 +158,7 @@ interface RowsProps {
 function Rows({ rows, scroller, onTop, loadMore, loading, end }: RowsProps) {
   const clusters = useAsk('AdminService/ListClusters', {})
   const names = useMemo(() => new Map(clusters.data?.map((each) => [each.cluster_id, each.cluster_name])), [clusters.data])
-  const [height] = useState(() => (narrow() ? tallRow : rowHeight))
+  const [height] = useState(() => (narrow(64) ? tallRow : rowHeight))
   // oxlint-disable-next-line react-hooks-js/incompatible-library -- the virtualizer is meant to be read while rendering
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => scroller.current, estimateSize: () => height, overscan: 12, getItemKey: (index) => keyOf(rows[index]!) })
   const items = virtual.getVirtualItems()
@@ -177,7 +177,7 @@ function Rows({ rows, scroller, onTop, loadMore, loading, end }: RowsProps) {
       className="overflow-auto"
       style={{ height: 'calc(100vh - 17rem)', minHeight: '16rem' }}
     >
-      <ol className="relative sm:min-w-[44rem]" style={{ height: virtual.getTotalSize() }}>
+      <ol className="relative lg:min-w-[44rem]" style={{ height: virtual.getTotalSize() }}>
         {items.map((item) => {
           const each = rows[item.index]!
           const before = rows[item.index - 1]
@@ -201,13 +201,13 @@ function News({ each, day, cluster }: { each: StreamResponse; day: boolean; clus
   const at = moment(each.timestamp)
   const tone = each.severity === 'error' ? 'bad' : each.severity === 'warning' ? 'warn' : undefined
   return (
-    <div className="grid h-full grid-cols-[1.25rem_minmax(0,1fr)_auto] content-center items-center gap-x-3 px-4 sm:grid-cols-[9rem_1.5rem_minmax(0,1fr)_10rem_6.5rem]">
-      <time dateTime={at?.toISOString()} title={`${atLocal(at)}\n${atUTC(at)}`} className="text-sm whitespace-nowrap text-ink-3 max-sm:order-4 max-sm:col-start-2">
+    <div className="grid h-full grid-cols-[1.25rem_minmax(0,1fr)_auto] content-center items-center gap-x-3 px-4 lg:grid-cols-[9rem_1.5rem_minmax(0,1fr)_10rem_6.5rem]">
+      <time dateTime={at?.toISOString()} title={`${atLocal(at)}\n${atUTC(at)}`} className="text-sm whitespace-nowrap text-ink-3 max-lg:order-4 max-lg:col-start-2">
         {day && <span className="font-medium text-ink-2">{onDay(at)} </span>}
         {atClock(at)}
       </time>
-      <Icon name={iconOf(each.type)} className={cx('max-sm:order-1', tone === 'bad' ? 'text-bad' : tone === 'warn' ? 'text-warn' : 'text-ink-3')} />
-      <div className="min-w-0 max-sm:order-2">
+      <Icon name={iconOf(each.type)} className={cx('max-lg:order-1', tone === 'bad' ? 'text-bad' : tone === 'warn' ? 'text-warn' : 'text-ink-3')} />
+      <div className="min-w-0 max-lg:order-2">
         <p className="truncate" title={newsText(each)}>
           {tone && (
             <Badge tone={tone} className="mr-1.5">
@@ -222,14 +222,14 @@ function News({ each, day, cluster }: { each: StreamResponse; day: boolean; clus
           {each.actor && ` by ${each.actor}`}
         </p>
       </div>
-      <span className="truncate text-sm text-ink-2 max-sm:order-5 max-sm:text-right">
+      <span className="truncate text-sm text-ink-2 max-lg:order-5 max-lg:text-right">
         {each.cluster_id && (
           <Link to="/clusters/$clusterId" params={{ clusterId: each.cluster_id }} className="tap hover:underline">
             {cluster ?? each.cluster_id.slice(0, 8)}
           </Link>
         )}
       </span>
-      <span className="text-right text-sm max-sm:order-3">
+      <span className="text-right text-sm max-lg:order-3">
         {place && (
           <Link to={place.to as never} params={place.params as never} search={((old: object) => ({ ...old, ...place.search })) as never} className="tap font-medium text-accent hover:underline">
             {place.text}

@@ -58,7 +58,7 @@ export function Calendar({ found }: { found: AnalyzeGapsResponse }) {
               {calendar.days.map((day, i) => (
                 <th key={day} scope="col" className="h-6 min-w-3.5 align-bottom font-normal whitespace-nowrap">
                   <span className="sr-only">{day}</span>
-                  {i % 7 === 0 && (
+                  {i % 7 === 0 && (i === 0 || i < calendar.days.length - 2) && (
                     <span aria-hidden="true" className="block w-0 overflow-visible">
                       {onUTCDay(`${day}T00:00:00Z`)}
                     </span>

@@ -2,7 +2,7 @@ import { Link } from '@tanstack/react-router'
 import { useAsk } from '@/api/query'
 import type { Cluster, Optimization } from '@/api/schema'
 import { many, money, perMonth } from '@/format/money'
-import { word } from '@/format/words'
+import { capital, word } from '@/format/words'
 import { useScope } from '@/shell/filters'
 import { Card } from '@/ui/Card'
 import { Empty, FaultView, Skeleton } from '@/ui/Empty'
@@ -91,7 +91,7 @@ export function WaitingPlans() {
   const { data: asked, error, refetch } = useAsk('AdminService/ListOptimizations', { approval: 'awaiting', cluster_id: cluster, page_size: 100 })
   const data = asked?.filter((plan) => plan.approval === 'awaiting')
   return (
-    <Card title="Waiting for approval" flush actions={<Link to="/recommendations" className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">All recommendations</Link>}>
+    <Card title="Waiting for approval" flush actions={<Link to="/recommendations" className="inline-flex min-h-6 items-center text-sm font-medium text-accent hover:underline">All plans</Link>}>
       {!data && error ? (
         <FaultView fault={error} retry={() => void refetch()} compact />
       ) : !data ? (
@@ -109,7 +109,7 @@ export function WaitingPlans() {
                   <span className="block truncate font-medium">
                     {word(plan.optimization_type)} in {plan.cluster_name}
                   </span>
-                  <span className="block text-sm text-ink-3">{plan.plan?.blast_radius || many(plan.nodes.length, 'node')}</span>
+                  <span className="block text-sm text-ink-3">{capital(plan.plan?.blast_radius ?? '') || many(plan.nodes.length, 'node')}</span>
                 </span>
                 <span className="text-right">
                   <span className="block font-medium text-ok">{perMonth(plan.estimated_savings)}</span>

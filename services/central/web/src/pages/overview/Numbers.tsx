@@ -1,6 +1,6 @@
 import { useAsk } from '@/api/query'
 import type { Optimization } from '@/api/schema'
-import { hoursPerMonth, money, percent, perMonth } from '@/format/money'
+import { amount, hoursPerMonth, money, percent, perMonth } from '@/format/money'
 import { useScope } from '@/shell/filters'
 import { Card, Stat } from '@/ui/Card'
 import { FaultView, Skeleton } from '@/ui/Empty'
@@ -45,8 +45,8 @@ export function Numbers() {
         <Stat label="Saving now" value={`${perMonth(saved)}`} note={`${percent(share)} of the cost without it`} tone={saved > 0 ? 'ok' : undefined} formula={`(cost without CloudOptim − spend now) × ${hoursPerMonth} hours`} />
         <Stat
           label="Realised, 30 days"
-          value={total ? money(total.saved) : '–'}
-          note={total ? `${percent(total.baseline > 0 ? total.saved / total.baseline : 0)} of ${money(total.baseline)}` : history.error?.unbuilt ? 'this server does not meter yet' : 'not metered yet'}
+          value={total ? amount(total.saved) : '–'}
+          note={total ? `${percent(total.baseline > 0 ? total.saved / total.baseline : 0)} of ${amount(total.baseline)}` : history.error?.unbuilt ? 'this server does not meter yet' : 'not metered yet'}
           tone={total && total.saved < 0 ? 'bad' : undefined}
           formula="Σ over 30 days of (baseline − actual), from metered node-hours"
         />

@@ -1,7 +1,7 @@
 import { Link, useParams } from '@tanstack/react-router'
 import { useAsk } from '@/api/query'
 import type { Optimization } from '@/api/schema'
-import { word } from '@/format/words'
+import { capital, word } from '@/format/words'
 import { useFilters } from '@/shell/filters'
 import { Card } from '@/ui/Card'
 import { FaultView, Skeleton } from '@/ui/Empty'
@@ -118,7 +118,7 @@ function Standing({ plan }: { plan: Optimization }) {
     return (
       <p className={`flex items-start gap-2.5 rounded-lg px-4 py-2.5 text-sm ${plan.status === 'failed' ? 'bg-bad-soft text-bad' : 'bg-warn-soft text-warn'}`}>
         <Icon name={plan.status === 'failed' ? 'error' : 'warning'} className="mt-0.5" />
-        <span className="break-words">{plan.error_message}</span>
+        <span className="break-words">{capital(plan.error_message)}</span>
       </p>
     )
   return null

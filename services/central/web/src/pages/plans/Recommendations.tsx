@@ -4,7 +4,7 @@ import { useMe } from '@/api/me'
 import { useAsk, usePages } from '@/api/query'
 import type { Optimization } from '@/api/schema'
 import { percent, perMonth } from '@/format/money'
-import { word } from '@/format/words'
+import { capital, word } from '@/format/words'
 import { useFilters, useScope } from '@/shell/filters'
 import { Button } from '@/ui/Button'
 import { Card } from '@/ui/Card'
@@ -44,8 +44,8 @@ const columns: Column<Optimization>[] = [
     id: 'blast',
     header: 'Touches',
     cell: (row) => (
-      <span title={row.plan?.blast_radius} className="block max-w-72 truncate text-ink-2">
-        {row.plan?.blast_radius || '–'}
+      <span title={row.plan?.blast_radius} className="block max-w-md truncate text-ink-2">
+        {capital(row.plan?.blast_radius || '–')}
       </span>
     ),
   },

@@ -97,7 +97,7 @@ function From({ source, scope }: { source?: PolicySource; scope: PolicyScope }) 
 export function Ladder({ mode, onChoose }: { mode: string; onChoose?: (mode: string) => void }) {
   const now = rung(mode)
   return (
-    <ol className={cx('grid gap-2 sm:grid-cols-2', onChoose ? '2xl:grid-cols-4' : 'xl:grid-cols-4')} aria-label="Modes">
+    <ol className={cx('grid gap-2 sm:grid-cols-2', '2xl:grid-cols-4')} aria-label="Modes">
       {modes.map((each, step) => {
         const inside = (
           <>

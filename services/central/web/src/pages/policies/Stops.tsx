@@ -81,7 +81,7 @@ function columnsOf(names: Map<string, string>): Column<Stop>[] {
       id: 'reason',
       header: 'Why',
       cell: (row) => (
-        <span className="line-clamp-2">
+        <span className="line-clamp-2 min-w-48 whitespace-normal">
           {row.reason}
           {row.include_interruptions && <span className="text-sm text-bad"> (interruptions too)</span>}
         </span>

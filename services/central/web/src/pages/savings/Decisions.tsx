@@ -2,7 +2,7 @@ import { useNavigate } from '@tanstack/react-router'
 import { useMemo } from 'react'
 import { usePages } from '@/api/query'
 import type { DecisionSavings } from '@/api/schema'
-import { money, percent, perMonth, shortMoney } from '@/format/money'
+import { amount, percent, perMonth, shortMoney } from '@/format/money'
 import { word } from '@/format/words'
 import { useFilters, useScope } from '@/shell/filters'
 import { Badge } from '@/ui/Badge'
@@ -33,8 +33,8 @@ const columns: Column<DecisionSavings>[] = [
   { id: 'active', header: 'Now', value: (row) => (row.active ? 1 : 0), cell: (row) => <Badge tone={row.active ? 'ok' : 'plain'}>{row.active ? 'Still saves' : 'Has ended'}</Badge> },
   { id: 'estimated', header: 'Promised', align: 'right', value: (row) => row.estimated_savings, cell: (row) => perMonth(row.estimated_savings) },
   { id: 'actual', header: 'Right after', align: 'right', hint: 'By the prices of the nodes right after it ended.', value: (row) => row.actual_savings, cell: (row) => perMonth(row.actual_savings) },
-  { id: 'promised', header: 'Promised so far', align: 'right', hint: 'What it would have saved by now if it had kept its promise.', value: (row) => row.promised_so_far, cell: (row) => money(row.promised_so_far) },
-  { id: 'realised', header: 'Realised', align: 'right', hint: 'What it has saved by now, as metered.', value: (row) => row.realised, cell: (row) => <span className="font-medium">{money(row.realised)}</span> },
+  { id: 'promised', header: 'Promised so far', align: 'right', hint: 'What it would have saved by now if it had kept its promise.', value: (row) => row.promised_so_far, cell: (row) => amount(row.promised_so_far) },
+  { id: 'realised', header: 'Realised', align: 'right', hint: 'What it has saved by now, as metered.', value: (row) => row.realised, cell: (row) => <span className="font-medium">{amount(row.realised)}</span> },
   { id: 'error', header: 'Error', align: 'right', hint: '(realised − promised so far) ÷ promised so far', value: (row) => row.error, cell: (row) => <Miss error={row.error} promised={row.promised_so_far} /> },
 ]
 
@@ -46,7 +46,7 @@ function dots(rows: DecisionSavings[]): Draw {
     return {
       ...axis,
       grid: { left: 36, right: 16, top: 16, bottom: 36, containLabel: true },
-      tooltip: { ...(axis.tooltip as object), trigger: 'item', formatter: (item: { data: [number, number, string] }) => `${item.data[2]}<br/>promised ${money(item.data[0])}, realised ${money(item.data[1])}` },
+      tooltip: { ...(axis.tooltip as object), trigger: 'item', formatter: (item: { data: [number, number, string] }) => `${item.data[2]}<br/>promised ${amount(item.data[0])}, realised ${amount(item.data[1])}` },
       xAxis: { ...value, axisLabel: { ...(axis.yAxis as { axisLabel: object }).axisLabel, hideOverlap: true }, name: 'Promised so far', nameGap: 26 },
       yAxis: { ...value, name: 'Realised', nameGap: 48 },
       series: [
@@ -72,13 +72,13 @@ export function Decisions() {
   const realised = rows.reduce((sum, row) => sum + row.realised, 0)
   const draw = useMemo(() => dots(rows), [rows])
   const twin = useMemo(
-    () => ({ columns: ['Plan', 'Promised so far', 'Realised'], rows: rows.map((row) => [`${word(row.optimization_type)} in ${row.cluster_name}`, money(row.promised_so_far), money(row.realised)]) }),
+    () => ({ columns: ['Plan', 'Promised so far', 'Realised'], rows: rows.map((row) => [`${word(row.optimization_type)} in ${row.cluster_name}`, amount(row.promised_so_far), amount(row.realised)]) }),
     [rows],
   )
   return (
     <div className="flex flex-col gap-4">
       {rows.length > 0 && (
-        <Card title="Promise and outcome" note={`Realised ${money(realised)} of ${money(promised)} promised so far${promised > 0 ? `, ${percent(realised / promised)}` : ''}. On the dashed line, a plan kept its promise.`}>
+        <Card title="Promise and outcome" note={`Realised ${amount(realised)} of ${amount(promised)} promised so far${promised > 0 ? `, ${percent(realised / promised)}` : ''}. On the dashed line, a plan kept its promise.`}>
           <Chart label={`Promised against realised saving of ${rows.length} plans`} draw={draw} twin={twin} height={280} />
         </Card>
       )}

@@ -1,6 +1,6 @@
 import { useCallback, useMemo } from 'react'
 import type { GetSavingsHistoryResponse } from '@/api/schema'
-import { money, percent, shortMoney } from '@/format/money'
+import { amount, percent, shortMoney } from '@/format/money'
 import { atShort, onUTCDay } from '@/format/time'
 import { word } from '@/format/words'
 import { Card, Stat } from '@/ui/Card'
@@ -28,7 +28,7 @@ export function Mechanism({ name, data }: { name: string; data: GetSavingsHistor
     }),
     [names, values, name],
   )
-  const twin = useMemo(() => ({ columns: [step === 'day' ? 'Day (UTC)' : 'Hour', 'Saved'], rows: names.map((each, i) => [each, money(values[i])]) }), [names, values, step])
+  const twin = useMemo(() => ({ columns: [step === 'day' ? 'Day (UTC)' : 'Hour', 'Saved'], rows: names.map((each, i) => [each, amount(values[i])]) }), [names, values, step])
   return (
     <Card title={word(name)} note={about[name]}>
       {values.every((value) => value === 0) ? (
@@ -36,10 +36,10 @@ export function Mechanism({ name, data }: { name: string; data: GetSavingsHistor
       ) : (
         <div className="flex flex-col gap-4">
           <dl className="flex flex-wrap gap-x-12 gap-y-4">
-            <Stat label="Saved" value={money(saved)} tone={saved > 0 ? 'ok' : 'bad'} />
+            <Stat label="Saved" value={amount(saved)} tone={saved > 0 ? 'ok' : 'bad'} />
             <Stat label="Share of all that was saved" value={total && total.saved > 0 ? percent(saved / total.saved) : '–'} />
           </dl>
-          <Chart label={`Saved by ${word(name)}: ${money(saved)} in all`} draw={draw} twin={twin} height={260} />
+          <Chart label={`Saved by ${word(name)}: ${amount(saved)} in all`} draw={draw} twin={twin} height={260} />
         </div>
       )}
     </Card>

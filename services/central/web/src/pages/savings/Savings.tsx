@@ -1,7 +1,7 @@
 import { useMemo } from 'react'
 import { useAsk } from '@/api/query'
 import type { GetSavingsHistoryResponse } from '@/api/schema'
-import { decimal, money, percent } from '@/format/money'
+import { amount, decimal, percent } from '@/format/money'
 import { word } from '@/format/words'
 import { useFilters, useScope } from '@/shell/filters'
 import { Split } from '@/ui/Bars'
@@ -105,9 +105,9 @@ function All({ data }: { data: GetSavingsHistoryResponse }) {
     <div className="flex flex-col gap-4">
       <Card>
         <dl className="grid grid-cols-2 gap-x-6 gap-y-4 md:grid-cols-4">
-          <Stat label="Saved" value={money(total.saved)} tone={total.saved > 0 ? 'ok' : total.saved < 0 ? 'bad' : undefined} note={`${percent(total.baseline > 0 ? total.saved / total.baseline : 0)} of what it would have cost`} formula="baseline − actual" />
-          <Stat label="Paid" value={money(total.actual)} note="by the prices of each hour" formula="Σ node-hours × the price of that hour" />
-          <Stat label="Without CloudOptim" value={money(total.baseline)} note="baseline" formula="What the same pods would have cost on the nodes that were there before" />
+          <Stat label="Saved" value={amount(total.saved)} tone={total.saved > 0 ? 'ok' : total.saved < 0 ? 'bad' : undefined} note={`${percent(total.baseline > 0 ? total.saved / total.baseline : 0)} of what it would have cost`} formula="baseline − actual" />
+          <Stat label="Paid" value={amount(total.actual)} note="by the prices of each hour" formula="Σ node-hours × the price of that hour" />
+          <Stat label="Without CloudOptim" value={amount(total.baseline)} note="baseline" formula="What the same pods would have cost on the nodes that were there before" />
           <Stat label="On spot" value={percent(hours > 0 ? total.spot_node_hours / hours : 0)} note={`of ${decimal(hours, hours < 10 ? 1 : 0)} node-hours`} />
         </dl>
         {(total.coverage < 0.995 || total.unpriced_node_hours > 0) && (
@@ -126,7 +126,7 @@ function All({ data }: { data: GetSavingsHistoryResponse }) {
           {byMechanism.length > 0 ? (
             <Split
               label="Saved by mechanism"
-              parts={byMechanism.map(([name, value], i) => ({ name: word(name), value, text: money(value), className: value < 0 ? 'bg-bad' : (colours[i % colours.length] ?? 'bg-spot') }))}
+              parts={byMechanism.map(([name, value], i) => ({ name: word(name), value, text: amount(value), className: value < 0 ? 'bg-bad' : (colours[i % colours.length] ?? 'bg-spot') }))}
             />
           ) : (
             <Empty icon="savings" title="Nothing was saved yet" compact />
@@ -142,8 +142,8 @@ type ClusterTotal = GetSavingsHistoryResponse['clusters'][number]
 
 const columns: Column<ClusterTotal>[] = [
   { id: 'name', header: 'Cluster', value: (row) => row.cluster_name, cell: (row) => <span className="font-medium">{row.cluster_name}</span> },
-  { id: 'paid', header: 'Paid', align: 'right', value: (row) => row.total?.actual, cell: (row) => money(row.total?.actual) },
-  { id: 'saved', header: 'Saved', align: 'right', value: (row) => row.total?.saved, cell: (row) => <span className={(row.total?.saved ?? 0) > 0 ? 'font-medium text-ok' : ''}>{money(row.total?.saved)}</span> },
+  { id: 'paid', header: 'Paid', align: 'right', value: (row) => row.total?.actual, cell: (row) => amount(row.total?.actual) },
+  { id: 'saved', header: 'Saved', align: 'right', value: (row) => row.total?.saved, cell: (row) => <span className={(row.total?.saved ?? 0) > 0 ? 'font-medium text-ok' : ''}>{amount(row.total?.saved)}</span> },
   {
     id: 'share',
     header: 'Share',

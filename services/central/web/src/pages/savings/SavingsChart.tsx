@@ -1,6 +1,6 @@
 import { useCallback, useMemo } from 'react'
 import type { SavingsPoint } from '@/api/schema'
-import { money, percent, shortMoney } from '@/format/money'
+import { amount, percent, shortMoney } from '@/format/money'
 import { atShort, onUTCDay } from '@/format/time'
 import { Chart, Legend, frame, type Draw } from '@/ui/Chart'
 
@@ -23,9 +23,9 @@ export function SavingsChart({ points, step, height }: { points: SavingsPoint[];
       columns: [step === 'day' ? 'Day (UTC)' : 'Hour', 'Without CloudOptim', 'Actual', 'Saved', 'Share', 'Metered'],
       rows: points.map((point, i) => [
         names[i]!,
-        money(point.baseline),
-        money(point.actual),
-        money(point.saved),
+        amount(point.baseline),
+        amount(point.actual),
+        amount(point.saved),
         percent(point.baseline > 0 ? point.saved / point.baseline : 0),
         percent(point.coverage),
       ]),
@@ -36,7 +36,7 @@ export function SavingsChart({ points, step, height }: { points: SavingsPoint[];
   const paid = points.reduce((sum, point) => sum + point.actual, 0)
   return (
     <Chart
-      label={`Cost and savings by ${step}: ${money(paid)} paid and ${money(saved)} saved in all`}
+      label={`Cost and savings by ${step}: ${amount(paid)} paid and ${amount(saved)} saved in all`}
       draw={draw}
       twin={twin}
       height={height}

@@ -2,7 +2,7 @@ import { useEffect, useState } from 'react'
 import { useAsk } from '@/api/query'
 import type { Schedule, ScheduleTransition, WorkloadVerdict } from '@/api/schema'
 import { count, decimal } from '@/format/money'
-import { word } from '@/format/words'
+import { capital, word } from '@/format/words'
 import { Badge } from '@/ui/Badge'
 import { Card, Stat } from '@/ui/Card'
 import { DataTable, type Column } from '@/ui/DataTable'
@@ -62,7 +62,7 @@ export function Preview({ preview, wrong }: { preview: ReturnType<typeof usePrev
             {data.warnings.map((each) => (
               <li key={each} className="flex items-start gap-2">
                 <Icon name="warning" size={14} className="mt-0.5" />
-                {each}
+                {capital(each)}
               </li>
             ))}
           </ul>
@@ -102,7 +102,7 @@ export function Transitions({ next }: { next: ScheduleTransition[] }) {
             {each.action === 'sleep' ? 'Sleep' : 'Wake'}
           </span>
           <span className="min-w-0 flex-1">
-            {each.local_time}
+            {capital(each.local_time)}
             <span className="block text-xs text-ink-3">
               <Time at={each.at} /> for you{each.reason !== 'calendar' && `, by ${word(each.reason).toLowerCase()}`}
             </span>

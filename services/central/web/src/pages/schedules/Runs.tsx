@@ -26,7 +26,7 @@ const columns: Column<ScheduleRun>[] = [
     header: 'Problems',
     cell: (row) =>
       row.problems.length > 0 ? (
-        <span className="line-clamp-2 text-sm text-bad" title={row.problems.join('\n')}>
+        <span className="line-clamp-2 min-w-64 text-sm whitespace-normal text-bad" title={row.problems.join('\n')}>
           {row.problems.join('; ')}
         </span>
       ) : (

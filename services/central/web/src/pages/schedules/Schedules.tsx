@@ -5,7 +5,7 @@ import { useAsk, usePages } from '@/api/query'
 import type { Schedule } from '@/api/schema'
 import { many } from '@/format/money'
 import { atUTC } from '@/format/time'
-import { word } from '@/format/words'
+import { capital, word } from '@/format/words'
 import { useNow } from '@/live/Live'
 import { useFilters, useScope } from '@/shell/filters'
 import { Badge, type Tone } from '@/ui/Badge'
@@ -153,7 +153,7 @@ function Next({ schedule }: { schedule: Schedule }) {
       <p>
         {next.action === 'sleep' ? 'Sleeps' : 'Wakes'} <Ago at={next.at} /> <span className="text-ink-3">(<Time at={next.at} />)</span>
       </p>
-      <p className="text-xs text-ink-3">{next.local_time}</p>
+      <p className="text-xs text-ink-3">{capital(next.local_time)}</p>
     </div>
   )
 }

@@ -115,13 +115,15 @@ function Form({ kept }: { kept: Customer }) {
           <Field label="SQS queue" hint="Gets the account’s EC2 events: without it interruptions are known from the agents alone." className="md:col-span-2">
             {(ids) => <Input {...ids} spellCheck={false} placeholder="https://sqs.eu-west-1.amazonaws.com/123456789012/cloudoptim" value={draft.sqs_queue_url} disabled={Boolean(mayNot)} onChange={(event) => set({ sqs_queue_url: event.target.value })} />}
           </Field>
-          <Check
-            label="Others read the queue too"
-            hint="Messages about instances that are not of these clusters are then left in it; else they are deleted."
-            checked={draft.sqs_queue_shared}
-            disabled={Boolean(mayNot)}
-            onChange={(event) => set({ sqs_queue_shared: event.target.checked })}
-          />
+          <div className="md:col-span-2">
+            <Check
+              label="Others read the queue too"
+              hint="Messages about instances that are not of these clusters are then left in it; else they are deleted."
+              checked={draft.sqs_queue_shared}
+              disabled={Boolean(mayNot)}
+              onChange={(event) => set({ sqs_queue_shared: event.target.checked })}
+            />
+          </div>
           {staff && (
             <Field label="Status" hint="CloudOptim’s staff alone may change it.">
               {(ids) => (

@@ -102,7 +102,7 @@ const columns: Column<SpotPool>[] = [
     value: rate,
     cell: (row) => (
       <span title={`${count(row.interruptions)} in ${count(row.node_hours)} node hours`}>
-        {decimal(rate(row), 2)} <span className="text-ink-3">({count(row.interruptions)})</span>
+        {decimal(rate(row), (rate(row) ?? 0) < 100 ? 2 : 0)} <span className="text-ink-3">({count(row.interruptions)})</span>
       </span>
     ),
     width: '9rem',

@@ -211,7 +211,7 @@ function columnsOf(names: Map<string, string>): Column<SpotEvent>[] {
         </span>
       ),
     },
-    { id: 'done', header: 'What was done', cell: (row) => <span className="line-clamp-2 text-sm">{wordsOf(row).map((each) => sentence(each)).join(', ') || '–'}</span> },
+    { id: 'done', header: 'What was done', cell: (row) => <span className="line-clamp-2 min-w-48 text-sm whitespace-normal">{wordsOf(row).map((each) => sentence(each)).join(', ') || '–'}</span> },
   ]
 }
 
