@@ -18,7 +18,7 @@ CREATE TABLE node_usage (
 ) WITH (fillfactor = 50);
 
 -- One report's samples of containers in a row, until they are counted into the histograms of
--- container_usage. The row stays for a day without its content: by it a repeated report is known.
+-- container_usage. The row stays for three hours, without its content: by it a repeated report is known.
 CREATE TABLE usage_samples (
     cluster_id uuid NOT NULL REFERENCES clusters (cluster_id) ON DELETE CASCADE,
     -- The report's time, by the agent's clock: nothing is concluded from it but that another report is another.

@@ -200,13 +200,17 @@ func (q *Queries) UsagePruneNodes(ctx context.Context, db DBTX) error {
 	return err
 }
 
-const usagePruneSamples = `-- name: UsagePruneSamples :exec
-DELETE FROM usage_samples WHERE content IS NULL AND heard_at < now() - interval '1 day'
+const usagePruneSamples = `-- name: UsagePruneSamples :execrows
+DELETE FROM usage_samples WHERE ctid = ANY (ARRAY(
+    SELECT s.ctid FROM usage_samples s WHERE s.content IS NULL AND s.heard_at < now() - interval '3 hours' LIMIT $1))
 `
 
-func (q *Queries) UsagePruneSamples(ctx context.Context, db DBTX) error {
-	_, err := db.Exec(ctx, usagePruneSamples)
-	return err
+func (q *Queries) UsagePruneSamples(ctx context.Context, db DBTX, maxRows int32) (int64, error) {
+	result, err := db.Exec(ctx, usagePruneSamples, maxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const usageSampleAdd = `-- name: UsageSampleAdd :execrows

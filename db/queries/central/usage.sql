@@ -51,8 +51,9 @@ ON CONFLICT (cluster_id, day, namespace, kind, name, container) DO UPDATE SET co
 -- name: UsageDays :many
 SELECT DISTINCT day FROM container_usage WHERE cluster_id = @cluster_id AND day >= @since ORDER BY day DESC;
 
--- name: UsagePruneSamples :exec
-DELETE FROM usage_samples WHERE content IS NULL AND heard_at < now() - interval '1 day';
+-- name: UsagePruneSamples :execrows
+DELETE FROM usage_samples WHERE ctid = ANY (ARRAY(
+    SELECT s.ctid FROM usage_samples s WHERE s.content IS NULL AND s.heard_at < now() - interval '3 hours' LIMIT @max_rows));
 
 -- name: UsagePruneNodes :exec
 DELETE FROM node_usage WHERE heard_at < now() - interval '1 day';

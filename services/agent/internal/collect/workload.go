@@ -57,6 +57,9 @@ func gather(view *Collector, counted *restarts) *workloads {
 		}
 	}
 	counted.seen = now
+	maps.DeleteFunc(counted.due, func(container string, _ int32) bool { // of workloads that are gone
+		return all.byKey[container[:strings.LastIndex(container, "/")]] == nil
+	})
 	return all
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -94,12 +95,14 @@ func (s *Store) UsageHoursDue(ctx context.Context, limit int) ([]UsageHour, erro
 }
 
 // CountUsage counts an hour's samples into its day, in one transaction: each is given to
-// count once in its life. Only one may count of a cluster at a time; the others leave it.
-func (s *Store) CountUsage(ctx context.Context, hour UsageHour, count func(day map[UsageKey]*mlv1.ContainerUsage, sample *fleetv1.ClusterUsage)) error {
-	_, err := s.Locked(ctx, "usage "+hour.Cluster.String(), func() error {
+// count once in its life. Only one may count of a cluster at a time; false: another does.
+func (s *Store) CountUsage(
+	ctx context.Context, hour UsageHour, count func(day map[UsageKey]*mlv1.ContainerUsage, sample *fleetv1.ClusterUsage),
+) (bool, error) {
+	mine, err := s.Locked(ctx, "usage "+hour.Cluster.String(), func() error {
 		return s.InTx(ctx, func(tx *Store) error { return tx.countUsage(ctx, hour, count) })
 	})
-	return wrap("counting usage of cluster", hour.Cluster.String(), err)
+	return mine, wrap("counting usage of cluster", hour.Cluster.String(), err)
 }
 
 func (s *Store) countUsage(ctx context.Context, hour UsageHour, count func(map[UsageKey]*mlv1.ContainerUsage, *fleetv1.ClusterUsage)) error {
@@ -218,20 +221,24 @@ func (s *Store) openUsage(ctx context.Context, cluster uuid.UUID, open func(time
 	}
 }
 
-// PruneUsage forgets what nodes used, which reports were heard, and some of the days that
-// are older than keep.
+// PruneUsage forgets what nodes used, which reports were heard, and days that are older than keep.
 func (s *Store) PruneUsage(ctx context.Context, keep time.Duration) error {
 	if err := s.q.UsagePruneNodes(ctx, s.db); err != nil {
 		return wrap("pruning", "usage of nodes", err)
 	}
-	if err := s.q.UsagePruneSamples(ctx, s.db); err != nil {
-		return wrap("pruning", "reports of usage", err)
-	}
 	before := pgtype.Date{Time: time.Now().UTC().Add(-keep), Valid: true}
+	return errors.Join(
+		inBites(func() (int64, error) { return s.q.UsagePruneSamples(ctx, s.db, pruneAtOnce) }),
+		inBites(func() (int64, error) {
+			return s.q.UsagePruneDays(ctx, s.db, centraldb.UsagePruneDaysParams{Before: before, MaxRows: pruneAtOnce})
+		}))
+}
+
+// inBites deletes until there is nothing left, so that no statement holds many rows.
+func inBites(prune func() (int64, error)) error {
 	for {
-		n, err := s.q.UsagePruneDays(ctx, s.db, centraldb.UsagePruneDaysParams{Before: before, MaxRows: pruneAtOnce})
-		if err != nil || n < pruneAtOnce {
-			return wrap("pruning", "usage of containers", err)
+		if n, err := prune(); err != nil || n < pruneAtOnce {
+			return wrap("pruning", "usage", err)
 		}
 	}
 }

@@ -54,25 +54,32 @@ func (c Counter) Run(ctx context.Context) error {
 	}
 }
 
-// count takes the hours that are due, once each: what another replica has in hand, or what
-// cannot be counted, comes again in the next round.
+// count takes the hours that are due, as long as some come of it: what another replica has in
+// hand, or what cannot be counted, comes again in the next round.
 func (c Counter) count(ctx context.Context) error {
-	hours, err := c.Store.UsageHoursDue(ctx, hoursAtATime)
-	if err != nil {
-		return err
-	}
-	for _, hour := range hours {
-		err := c.Store.CountUsage(ctx, hour, func(day map[store.UsageKey]*mlv1.ContainerUsage, sample *fleetv1.ClusterUsage) {
-			Count(day, hour.Start, sample)
-		})
+	for {
+		hours, err := c.Store.UsageHoursDue(ctx, hoursAtATime)
 		if err != nil {
+			return err
+		}
+		counted := 0
+		for _, hour := range hours {
+			mine, err := c.Store.CountUsage(ctx, hour, func(day map[store.UsageKey]*mlv1.ContainerUsage, sample *fleetv1.ClusterUsage) {
+				Count(day, hour.Start, sample)
+			})
 			if ctx.Err() != nil {
 				return err
 			}
-			c.Log.ErrorContext(ctx, "counting usage; it is counted later", "cluster_id", hour.Cluster, "hour", hour.Start, "error", err)
+			if err != nil {
+				c.Log.ErrorContext(ctx, "counting usage; it is counted later", "cluster_id", hour.Cluster, "hour", hour.Start, "error", err)
+			} else if mine {
+				counted++
+			}
+		}
+		if counted == 0 || len(hours) < hoursAtATime {
+			return nil
 		}
 	}
-	return nil
 }
 
 // Count adds a sample to the hour of a day, or of any other stretch of time. Containers past

@@ -151,9 +151,10 @@ func TestOlderDaysAreLeftOutFirst(t *testing.T) {
 		must(t, s.AddUsage(t.Context(), cluster, day, sample(int64(100*(back+1)), mib)))
 		_, err := db.Pool.Exec(t.Context(), "UPDATE usage_samples SET hour = $1 WHERE content IS NOT NULL", day)
 		must(t, err)
-		must(t, s.CountUsage(t.Context(), store.UsageHour{Cluster: cluster, Start: day}, func(kept map[store.UsageKey]*mlv1.ContainerUsage, u *fleetv1.ClusterUsage) {
+		_, err = s.CountUsage(t.Context(), store.UsageHour{Cluster: cluster, Start: day}, func(kept map[store.UsageKey]*mlv1.ContainerUsage, u *fleetv1.ClusterUsage) {
 			Count(kept, day, u)
-		}))
+		})
+		must(t, err)
 	}
 	all, err := Read(t.Context(), s, cluster, math.MaxInt)
 	must(t, err)
