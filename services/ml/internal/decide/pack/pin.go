@@ -172,7 +172,7 @@ func (d *domains) addOpen(open []int) {
 	var nodes []fit.Node
 	for _, n := range open {
 		node := *d.m.p.Cluster.Node(n)
-		name := brandName(&node, d.m.keys)
+		name := string(appendBrand(nil, &node, d.m.keys))
 		at, ok := index[name]
 		if !ok {
 			at = len(nodes)

@@ -28,14 +28,15 @@ const (
 	emptiesMost = 5  // nodes emptied in one step
 	addsMost    = 24 // nodes whose room is looked at in one step
 	leastGain   = 1e-9
-	// stepsEach and stepsPerPod are how many groups may be looked at for the usual
+	// stepsEach and stepsPerNode are how many groups may be looked at for the usual
 	// effort; a step takes a few nanoseconds.
-	stepsEach, stepsPerPod, stepsMost = 1e6, 300, 3e7
-	idleEach, idlePerNode             = 300, 60 // steps without gain: then there is nothing to be found any more
-	heatShare                         = 0.003   // of a node's price
+	stepsEach, stepsPerNode, stepsMost = 2.5e5, 2500, 3e7
+	idleEach, idlePerNode              = 300, 60 // steps without gain: then there is nothing to be found any more
+	heatShare                          = 0.003   // of a node's price
 )
 
 func newSearch(b *buyer, bins []*bin) *search {
+	b.recall, b.patience = 0, 2
 	s := &search{buyer: b, bins: bins, already: make([]int, len(b.groups)), random: 0x9e3779b97f4a7c15}
 	for _, bin := range bins {
 		s.measure(bin)
@@ -76,6 +77,12 @@ func (s *search) run(budget int) []*bin {
 		}
 		s.steps += 50 // so that steps without groups end too
 	}
+	for _, b := range s.bins { // it may have gone on from the best
+		s.count[b.offer]--
+	}
+	for _, b := range best {
+		s.count[b.offer]++
+	}
 	return best
 }
 
@@ -95,6 +102,7 @@ func (s *search) mean() float64 {
 func (s *search) pick() []int {
 	k := min(len(s.bins), 1+s.next(emptiesMost))
 	var picks []int
+	akin := s.next(4) > 0
 	for range k {
 		best := s.next(len(s.bins))
 		for range s.next(4) {
@@ -102,11 +110,26 @@ func (s *search) pick() []int {
 				best = other
 			}
 		}
+		if akin && len(picks) > 0 {
+			best = s.akin(picks[0], best)
+		}
 		if !slices.Contains(picks, best) {
 			picks = append(picks, best)
 		}
 	}
 	return picks
+}
+
+// akin to a node is one that takes the same pods, if a few draws find one.
+func (s *search) akin(to, draw int) int {
+	brand := s.m.offers[s.bins[to].offer].brand
+	for range 8 {
+		if s.m.offers[s.bins[draw].offer].brand == brand {
+			return draw
+		}
+		draw = s.next(len(s.bins))
+	}
+	return draw
 }
 
 // step empties nodes, and keeps what came of it if that is cheaper, or hardly dearer.
@@ -243,6 +266,8 @@ func join(a, b []load) []load {
 // any number below 0.
 func (s *search) rebuild(limit float64, allowed int) (fresh []*bin, cost float64, ok bool) {
 	var best []*bin
+	s.guess(limit - s.remaining())
+	s.steps += 10 * len(s.chances.heap)
 	for cost = 0; ; {
 		rest := s.remaining()
 		if rest <= 0 && cost < limit {
@@ -257,7 +282,7 @@ func (s *search) rebuild(limit float64, allowed int) (fresh []*bin, cost float64
 			best = append(slices.Clone(fresh), last)
 			ok = true
 		}
-		node := s.among(0, math.Inf(1))
+		node := s.among(wanted{0, math.Inf(1), limit - cost - rest})
 		if node == nil || allowed == 1 {
 			break
 		}
