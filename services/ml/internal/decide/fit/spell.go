@@ -5,14 +5,11 @@ import (
 	"maps"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	fleetv1 "github.com/cloudoptim/cloudoptim/gen/cloudoptim/fleet/v1"
 )
 
 // speller spells everything about a pod that the filters look at, equal only for
-// pods that are alike to them. What most pods have it spells itself, since a book of
-// many pods is mostly this; the rest as the messages are on the wire.
+// pods that are alike to them: quicker than the wire format, as most of a large book is this.
 type speller struct {
 	text []byte
 	keys []string
@@ -26,11 +23,7 @@ func (s *speller) pod(p *fleetv1.Pod) []byte {
 	r := p.GetRequests()
 	s.number(r.GetCpuMillicores(), r.GetMemoryBytes(), r.GetEphemeralStorageBytes())
 	spellMap(s, r.GetExtended(), func(v int64) { s.number(v) })
-	if p.GetTerminating() {
-		s.number(1)
-	} else {
-		s.number(0)
-	}
+	s.yes(p.GetTerminating())
 	spellMap(s, p.GetNodeSelector(), s.string)
 	spellAll(s, p.GetTolerations(), func(t *fleetv1.Toleration) {
 		s.string(t.GetKey())
@@ -40,10 +33,18 @@ func (s *speller) pod(p *fleetv1.Pod) []byte {
 	})
 	spellAll(s, p.GetVolumeZones(), s.string)
 	spellAll(s, p.GetHostPorts(), func(port int32) { s.number(int64(port)) })
-	spellAll(s, p.GetNodeAffinity(), func(t *fleetv1.NodeSelectorTerm) { s.message(t) })
-	spellAll(s, p.GetPodAffinity(), func(t *fleetv1.PodAffinityTerm) { s.message(t) })
-	spellAll(s, p.GetPodAntiAffinity(), func(t *fleetv1.PodAffinityTerm) { s.message(t) })
-	spellAll(s, p.GetTopologySpread(), func(t *fleetv1.TopologySpread) { s.message(t) })
+	spellAll(s, p.GetNodeAffinity(), func(t *fleetv1.NodeSelectorTerm) {
+		spellAll(s, t.GetMatchExpressions(), s.requirement)
+		spellAll(s, t.GetMatchFields(), s.requirement)
+	})
+	spellAll(s, p.GetPodAffinity(), s.term)
+	spellAll(s, p.GetPodAntiAffinity(), s.term)
+	spellAll(s, p.GetTopologySpread(), func(t *fleetv1.TopologySpread) {
+		s.number(int64(t.GetMaxSkew()), int64(t.GetMinDomains()))
+		s.string(t.GetTopologyKey())
+		s.string(t.GetWhenUnsatisfiable())
+		s.selector(t.GetSelector())
+	})
 	return s.text
 }
 
@@ -58,8 +59,36 @@ func (s *speller) string(v string) {
 	s.text = append(s.text, v...)
 }
 
-func (s *speller) message(m proto.Message) {
-	s.string(key(m))
+func (s *speller) requirement(r *fleetv1.LabelRequirement) {
+	s.string(r.GetKey())
+	s.string(r.GetOperator())
+	spellAll(s, r.GetValues(), s.string)
+}
+
+// selector; none selects nothing, an empty one everything.
+func (s *speller) selector(of *fleetv1.LabelSelector) {
+	if of == nil {
+		s.number(0)
+		return
+	}
+	s.number(1)
+	spellMap(s, of.GetMatchLabels(), s.string)
+	spellAll(s, of.GetMatchExpressions(), s.requirement)
+}
+
+func (s *speller) term(t *fleetv1.PodAffinityTerm) {
+	s.string(t.GetTopologyKey())
+	spellAll(s, t.GetNamespaces(), s.string)
+	s.yes(t.GetNamespaceSelector())
+	s.selector(t.GetSelector())
+}
+
+func (s *speller) yes(is bool) {
+	if is {
+		s.number(1)
+	} else {
+		s.number(0)
+	}
 }
 
 func spellAll[V any](s *speller, list []V, one func(V)) {

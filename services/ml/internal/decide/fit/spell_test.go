@@ -60,7 +60,7 @@ func TestPodsThatDifferAreSpelledDifferently(t *testing.T) {
 		t.Fatal("equal pods are spelled differently")
 	}
 	for path := range paths(whole().ProtoReflect()) {
-		for _, how := range []func(protoreflect.Message, protoreflect.FieldDescriptor){(protoreflect.Message).Clear, alter} {
+		for _, how := range []func(protoreflect.Message, protoreflect.FieldDescriptor){protoreflect.Message.Clear, alter} {
 			pod := whole()
 			n := 0
 			visit(pod.ProtoReflect(), func(m protoreflect.Message, f protoreflect.FieldDescriptor) {

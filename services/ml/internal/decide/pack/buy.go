@@ -57,15 +57,6 @@ func (b *buyer) run() (bought []*bin) {
 	return bought
 }
 
-// unplaced pods.
-func (b *buyer) unplaced() int {
-	n := 0
-	for _, left := range b.left {
-		n += left
-	}
-	return n
-}
-
 // remaining worth.
 func (b *buyer) remaining() float64 {
 	sum := 0.0
@@ -91,7 +82,7 @@ func (b *buyer) weigh() {
 // price what is left.
 func (b *buyer) price(tolerance float64) *prices {
 	if b.cutter == nil {
-		b.cutter = b.m.cutter(b.demands())
+		b.cutter = b.m.cutter(b.demands(), b.shelf)
 		return b.cutter.price(tolerance)
 	}
 	left := b.demands()

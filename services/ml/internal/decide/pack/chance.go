@@ -9,14 +9,16 @@ import (
 // chances are how good a buy each offer may be at best, so that few nodes need to be
 // filled to see which one is.
 type chances struct {
-	offers  []int
-	full    []float64 // no node of the offer holds more worth
-	score   []float64 // price for each unit of worth: no node of it is a better buy
-	last    []float64 // what it was when last filled with these prices; 0: it was not
-	exact   []bool    // the score is by what is left now
-	aside   []int     // looked at already in this round
-	byWaste []int     // places by the least of an offer's price that is for nothing
-	heap    []int     // of them, what may be bought, the one with the least score first
+	offers []int
+	full   []float64 // no node of the offer holds more worth
+	score  []float64 // price for each unit of worth: no node of it is a better buy
+	last   []float64 // what it was when last filled with these prices; 0: it was not
+	exact  []bool    // the score is by what is left now
+
+	byWaste []int  // places by the least of an offer's price that is for nothing
+	heap    []int  // of them, what may be bought, the least score first
+	aside   []int  // taken off the heap in this round
+	best    []load // on the best node of this round
 
 	dims    int
 	byWorth [][]worthTo // by resource asked for, dearest first
@@ -42,8 +44,7 @@ func newChances(m *model, shelf []int) *chances {
 		byWaste[at] = at
 	}
 	return &chances{
-		byWaste: byWaste,
-		offers:  shelf, full: floats[:n], score: floats[n : 2*n], last: floats[2*n:], exact: make([]bool, n),
+		offers: shelf, full: floats[:n], score: floats[n : 2*n], last: floats[2*n:], exact: make([]bool, n), byWaste: byWaste,
 		dims: dims, byWorth: make([][]worthTo, dims), sums: make([]float64, len(m.masks)*dims),
 		asks: make([][]asks, len(m.brands)*dims), listed: make([]bool, len(m.brands)),
 	}
@@ -64,23 +65,35 @@ func (c *chances) value(m *model, p *prices, masks []*mask) {
 		}
 		slices.SortStableFunc(c.byWorth[i], func(x, y worthTo) int { return cmp.Compare(y.worth, x.worth) })
 	}
-	tops := make([]float64, len(m.brands)*c.dims)
-	for brand := range m.brands {
-		for i := range m.asked {
-			if at := slices.IndexFunc(c.byWorth[i], func(w worthTo) bool { return w.mask.has(brand) }); at >= 0 {
-				tops[brand*c.dims+i] = c.byWorth[i][at].worth
-			}
-		}
-	}
+	tops := c.tops(len(m.brands))
 	clear(c.last)
-	waste := make([]float64, len(c.offers))
 	for at, offer := range c.offers {
 		o := &m.offers[offer]
 		c.full[at] = valueLeast
 		for i, r := range m.asked {
 			c.full[at] += tops[o.brand*c.dims+i] * o.space[r]
 		}
-		waste[at] = o.Price - c.full[at]
+	}
+}
+
+// tops are the worths to those to whom a resource is worth most, by brand.
+func (c *chances) tops(brands int) []float64 {
+	tops := make([]float64, brands*c.dims)
+	for brand := range brands {
+		for i, byWorth := range c.byWorth {
+			if at := slices.IndexFunc(byWorth, func(w worthTo) bool { return w.mask.has(brand) }); at >= 0 {
+				tops[brand*c.dims+i] = byWorth[at].worth
+			}
+		}
+	}
+	return tops
+}
+
+// sort the offers by what they waste at least.
+func (c *chances) sort(m *model) {
+	waste := make([]float64, len(c.offers))
+	for at, offer := range c.offers {
+		waste[at] = m.offers[offer].price - c.full[at]
 	}
 	slices.SortFunc(c.byWaste, func(x, y int) int { return cmp.Or(cmp.Compare(waste[x], waste[y]), cmp.Compare(x, y)) })
 }
@@ -93,11 +106,11 @@ func (b *buyer) guess(waste float64) {
 	c.heap = c.heap[:0]
 	for _, at := range c.byWaste {
 		o := &b.m.offers[c.offers[at]]
-		if o.Price-c.full[at] >= waste {
+		if o.price-c.full[at] >= waste {
 			break
 		}
-		if value := b.mayHold(o); value > 0 && o.Price-value < waste {
-			c.exact[at], c.score[at] = true, o.Price/value
+		if value := b.mayHold(o); value > 0 && o.price-value < waste {
+			c.exact[at], c.score[at] = true, o.price/value
 			c.heap = append(c.heap, at)
 		}
 	}
@@ -171,12 +184,12 @@ func (b *buyer) likeliest(than, waste float64) int {
 		}
 		o := &b.m.offers[c.offers[at]]
 		value := b.mayHold(o)
-		if o.Price-value >= waste {
+		if o.price-value >= waste {
 			c.drop()
 			continue
 		}
 		c.exact[at] = true
-		c.score[at] = max(c.score[at], o.Price/max(valueLeast, value), b.recall*c.last[at])
+		c.score[at] = max(c.score[at], o.price/max(valueLeast, value), b.recall*c.last[at])
 		c.sink(0)
 	}
 	return -1
@@ -236,54 +249,91 @@ type wanted struct {
 
 // among the nodes that are as wanted, the one that costs least for each unit of worth.
 // Those go first that may be best, until none can be any better.
-func (b *buyer) among(w wanted) (node *bin) {
+func (b *buyer) among(w wanted) *bin {
 	c := b.chances
 	b.addUp()
-	best, vain := math.Inf(1), 0
-	for vain <= b.patience || node == nil && math.IsInf(w.waste, 1) {
+	best, offer, vain := math.Inf(1), -1, 0
+	for vain <= b.patience || offer < 0 && math.IsInf(w.waste, 1) {
 		at := b.likeliest(best/near, w.waste)
 		if at < 0 {
 			break
 		}
 		c.aside = append(c.aside, at)
-		if b.soldOut(c.offers[at]) || c.full[at] < w.least || c.full[at] > roomy*w.most {
+		if b.twin(at) || b.soldOut(c.offers[at]) || c.full[at] < w.least || c.full[at] > roomy*w.most {
 			continue
 		}
 		vain++
-		tried, score := b.try(at, w, c.score[at])
-		if tried != nil && score < best {
-			node, best, vain = tried, score, 0
+		if score := b.try(at, w, c.score[at], best); score < best {
+			offer, best, vain = c.offers[at], score, 0
 		}
 	}
 	for _, at := range c.aside {
 		c.put(at)
 	}
 	c.aside = c.aside[:0]
-	return node
+	if offer < 0 {
+		return nil
+	}
+	return &bin{offer: offer, loads: slices.Clone(c.best)}
 }
 
-// try the offer at a place of the shelf, of which the score is no better than guess.
-func (b *buyer) try(at int, w wanted, guess float64) (node *bin, best float64) {
+// twin says whether the offer at a place can hold nothing else, and at no other price,
+// than one that had its turn in this round: most cost the same in each zone.
+func (b *buyer) twin(at int) bool {
+	c := b.chances
+	o := &b.m.offers[c.offers[at]]
+	for _, other := range c.aside[:len(c.aside)-1] {
+		p := &b.m.offers[c.offers[other]]
+		if c.score[at] == c.score[other] && o.price == p.price && slices.Equal(o.space, p.space) && o.Max == 0 && p.Max == 0 &&
+			b.sameAsks(o.brand, p.brand) {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *buyer) sameAsks(brand, other int) bool {
+	c := b.chances
+	for i := range c.dims {
+		if !slices.Equal(c.asks[brand*c.dims+i], c.asks[other*c.dims+i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// try the offer at a place of the shelf, of which the score is no better than guess. If
+// there is a node as wanted with a better score than that of the best so far, it is the
+// best now.
+func (b *buyer) try(at int, w wanted, guess, best float64) float64 {
 	offer := b.chances.offers[at]
-	price := b.m.offers[offer].Price
-	b.chances.last[at], best = 0, math.Inf(1)
+	price, own := b.m.offers[offer].price, math.Inf(1)
 	for _, how := range ways {
 		value := b.fill(offer, how)
 		if value <= 0 || value < w.least || value > w.most {
 			continue
 		}
 		score := price / value
-		if score >= best {
-			continue
+		own = min(own, score)
+		if score < best && price-value < w.waste {
+			best = score
+			b.note()
 		}
-		best = score
-		b.chances.last[at] = score
-		if node = nil; price-value < w.waste {
-			node = b.filled(offer)
-		}
-		if best <= guess*near {
+		if own <= guess*near {
 			break
 		}
 	}
-	return node, best
+	b.chances.last[at] = 0
+	if !math.IsInf(own, 1) {
+		b.chances.last[at] = own
+	}
+	return best
+}
+
+// note what is on the node as last filled.
+func (b *buyer) note() {
+	b.chances.best = b.chances.best[:0]
+	for _, i := range b.loaded {
+		b.chances.best = append(b.chances.best, load{group: i, n: b.taken[i]})
+	}
 }

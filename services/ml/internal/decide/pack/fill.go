@@ -310,12 +310,29 @@ func (f *filler) look() {
 
 // sort the groups in order, dearest first.
 func (f *filler) sort() {
-	slices.SortFunc(f.order, func(a, b item) int { return cmp.Or(cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group)) })
+	slices.SortFunc(f.order, dearer)
 	f.look()
 	f.byRelation = append(f.byRelation[:0], f.order...)
 	slices.SortFunc(f.byRelation, func(a, b item) int {
-		return cmp.Or(cmp.Compare(a.relation, b.relation), cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group))
+		switch {
+		case a.relation < b.relation:
+			return -1
+		case a.relation > b.relation:
+			return 1
+		}
+		return dearer(a, b)
 	})
+}
+
+// dearer first, then by number.
+func dearer(a, b item) int {
+	switch {
+	case a.worth > b.worth:
+		return -1
+	case a.worth < b.worth:
+		return 1
+	}
+	return a.group - b.group
 }
 
 // filled is the node as last filled.

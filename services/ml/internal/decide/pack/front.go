@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 )
@@ -8,7 +9,7 @@ import (
 // front is the offers worth looking at for pods of some masks: those that no other beats.
 type front struct {
 	kinds  []kind
-	offers []int // of all kinds
+	offers []int // of all kinds, cheapest first
 }
 
 // kind is offers which the same masks admit.
@@ -18,10 +19,32 @@ type kind struct {
 	users  []uint64 // admits as bits
 }
 
-// front for the masks.
-func (m *model) front(masks []*mask) *front {
+// front of some offers, cheapest first, for the masks.
+func (m *model) front(masks []*mask, from []int) *front {
 	f := &front{}
-	index, ofBrand := map[string]int{}, make([]int, len(m.brands))
+	ofBrand := f.split(m, masks)
+	for _, i := range from {
+		if at := ofBrand[m.offers[i].brand]; at >= 0 && m.offers[i].room.Pods > 0 {
+			f.kinds[at].offers = append(f.kinds[at].offers, i)
+		}
+	}
+	for i := range f.kinds {
+		f.kinds[i].offers = m.unbeaten(f.kinds[i].offers)
+	}
+	m.acrossKinds(f.kinds)
+	for i := range f.kinds {
+		f.offers = append(f.offers, f.kinds[i].offers...)
+	}
+	slices.SortFunc(f.offers, func(a, b int) int {
+		return cmp.Or(cmp.Compare(m.offers[a].price, m.offers[b].price), cmp.Compare(a, b))
+	})
+	return f
+}
+
+// split the brands into kinds. It returns the kind of each, -1 for those that admit nobody.
+func (f *front) split(m *model, masks []*mask) (ofBrand []int) {
+	index := map[string]int{}
+	ofBrand = make([]int, len(m.brands))
 	for brand := range m.brands {
 		k := kind{users: make([]uint64, len(masks)/64+1)}
 		var key []byte
@@ -43,26 +66,17 @@ func (m *model) front(masks []*mask) *front {
 		}
 		ofBrand[brand] = at
 	}
-	for _, i := range m.byPrice {
-		if at := ofBrand[m.offers[i].brand]; at >= 0 && m.offers[i].room.Pods > 0 {
-			f.kinds[at].offers = append(f.kinds[at].offers, i)
-		}
-	}
-	for i := range f.kinds {
-		f.kinds[i].offers = m.unbeaten(f.kinds[i].offers)
-	}
-	m.acrossKinds(f.kinds)
-	for i := range f.kinds {
-		f.offers = append(f.offers, f.kinds[i].offers...)
-	}
-	slices.Sort(f.offers)
-	return f
+	return ofBrand
 }
 
 // unbeaten offers of one kind, of which the cheapest come first.
 func (m *model) unbeaten(offers []int) (best []int) {
 	for _, i := range offers {
-		if !slices.ContainsFunc(best, func(other int) bool { return m.beats(other, i) }) {
+		at := len(best) - 1
+		for at >= 0 && !m.beats(best[at], i) { // the dearest first: they are the largest
+			at--
+		}
+		if at < 0 {
 			best = append(best, i)
 		}
 	}
@@ -96,7 +110,7 @@ func includes(all, some []uint64) bool {
 // the other, and has room for whatever the other has.
 func (m *model) beats(one, other int) bool {
 	a, b := &m.offers[one], &m.offers[other]
-	if a.Max > 0 || a.Price > b.Price {
+	if a.price > b.price {
 		return false
 	}
 	for _, r := range m.asked {
@@ -104,5 +118,5 @@ func (m *model) beats(one, other int) bool {
 			return false
 		}
 	}
-	return len(a.Node.Ports) == 0 || slices.Equal(a.Node.Ports, b.Node.Ports)
+	return a.Max == 0 && (len(a.Node.Ports) == 0 || slices.Equal(a.Node.Ports, b.Node.Ports))
 }

@@ -27,8 +27,9 @@ type model struct {
 
 // offer with what is derived from it.
 type offer struct {
-	Offer
+	*Offer
 
+	price float64     // Price, near to what else is asked of many offers
 	brand int         // of model.brands
 	room  fit.Amounts // of an empty node, for pods
 	space []float64   // room as a vector, nothing below 0
@@ -72,7 +73,7 @@ func newModel(p Problem) *model {
 	var name []byte
 	for i := range p.Offers {
 		o := &m.offers[i]
-		o.Offer = p.Offers[i]
+		o.Offer, o.price = &p.Offers[i], p.Offers[i].Price
 		o.room = o.Node.Room.Minus(o.Node.Reserved)
 		name = appendBrand(name[:0], &o.Node, m.keys)
 		brand, ok := index[string(name)]
@@ -142,7 +143,7 @@ func (m *model) sortByPrice() {
 	}
 	all := make([]priced, len(m.offers))
 	for i := range m.offers {
-		all[i] = priced{m.offers[i].Price, i}
+		all[i] = priced{m.offers[i].price, i}
 	}
 	slices.SortFunc(all, func(a, b priced) int { return cmp.Or(cmp.Compare(a.price, b.price), cmp.Compare(a.offer, b.offer)) })
 	m.byPrice = make([]int, len(all))

@@ -153,7 +153,7 @@ func (d *domains) addOffers(by *prices) {
 	for i := range d.m.offers {
 		o := &d.m.offers[i]
 		c := &d.cells[ofBrand[o.brand]]
-		c.dear = min(c.dear, o.Price/max(valueLeast, dot(tops[o.brand], o.space)))
+		c.dear = min(c.dear, o.price/max(valueLeast, dot(tops[o.brand], o.space)))
 	}
 }
 

@@ -100,16 +100,17 @@ func (m *model) prices() *prices {
 }
 
 // price the demands.
-func (m *model) price(all []*demand) *prices { return m.cutter(all).price(exact) }
+func (m *model) price(all []*demand) *prices { return m.cutter(all, m.byPrice).price(exact) }
 
-func (m *model) cutter(all []*demand) *cutter {
+// cutter for demands and offers, cheapest first.
+func (m *model) cutter(all []*demand, offers []int) *cutter {
 	c := &cutter{m: m, demands: m.merge(all)}
 	for r := range m.dims {
 		if slices.ContainsFunc(all, func(d *demand) bool { return d.sum[r] > 0 }) {
 			c.dims = append(c.dims, r)
 		}
 	}
-	c.split()
+	c.split(offers)
 	c.start()
 	return c
 }
@@ -151,20 +152,21 @@ type cutter struct {
 	dims    []int  // resources that are asked for
 	kinds   []kind // offers by which demands they admit, those that none beats
 	table   *tableau
+	row     []float64 // being added
 	most    []float64 // worths by the rows that it starts with
 }
 
-func (c *cutter) split() {
+func (c *cutter) split(offers []int) {
 	masks := make([]*mask, len(c.demands))
 	for i, d := range c.demands {
 		masks[i] = d.mask
 	}
-	c.kinds = c.m.front(masks).kinds
+	c.kinds = c.m.front(masks, offers).kinds
 }
 
 // start with rows that give every worth a limit.
 func (c *cutter) start() {
-	c.table = newTableau(len(c.demands) * len(c.dims))
+	c.table, c.row = newTableau(len(c.demands)*len(c.dims)), make([]float64, len(c.demands)*len(c.dims))
 	c.most = make([]float64, len(c.demands)*len(c.dims))
 	for d := range c.demands {
 		for _, r := range c.dims {
@@ -174,8 +176,8 @@ func (c *cutter) start() {
 					continue
 				}
 				for _, i := range k.offers {
-					if space := c.m.offers[i].space[r]; space > 0 && max(priceLeast, c.m.offers[i].Price)/space < least {
-						best, least = i, max(priceLeast, c.m.offers[i].Price)/space
+					if space := c.m.offers[i].space[r]; space > 0 && max(priceLeast, c.m.offers[i].price)/space < least {
+						best, least = i, max(priceLeast, c.m.offers[i].price)/space
 					}
 				}
 			}
@@ -206,11 +208,12 @@ func (c *cutter) solve(gain []float64) (y []float64) {
 
 // add the row of an offer, each resource valued as the demand does that whose names.
 func (c *cutter) add(offer int, whose func(r int) int) {
-	row := make([]float64, len(c.table.inCol))
+	row := c.row
+	clear(row)
 	for r, dim := range c.dims {
 		row[whose(r)*len(c.dims)+r] = c.m.offers[offer].space[dim]
 	}
-	c.table.add(row, max(priceLeast, c.m.offers[offer].Price))
+	c.table.add(row, max(priceLeast, c.m.offers[offer].price))
 }
 
 // price what the demands sum to now.
@@ -278,8 +281,8 @@ func (c *cutter) cutKind(k *kind, top []float64, whose []int, tolerance float64)
 		if value <= 0 {
 			continue
 		}
-		least = min(least, max(0, c.m.offers[i].Price)/value)
-		ratio := max(priceLeast, c.m.offers[i].Price) / value
+		least = min(least, max(0, c.m.offers[i].price)/value)
+		ratio := max(priceLeast, c.m.offers[i].price) / value
 		if ratio >= 1-tolerance {
 			continue
 		}

@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -16,7 +15,6 @@ type search struct {
 	*buyer
 
 	bins    []*bin
-	cheap   []int // shelf by price
 	already []int // by group, on the node being added to
 	random  uint64
 	meanOf  int // nodes of which the mean price is known
@@ -29,7 +27,7 @@ const (
 	addsMost    = 24 // nodes whose room is looked at in one step
 	leastGain   = 1e-9
 	// stepsEach and stepsPerNode are how many groups may be looked at for the usual
-	// effort; a step takes a few nanoseconds.
+	// effort; a look takes some ten nanoseconds.
 	stepsEach, stepsPerNode, stepsMost = 2.5e5, 2500, 3e7
 	idleEach, idlePerNode              = 300, 60 // steps without gain: then there is nothing to be found any more
 	heatShare                          = 0.003   // of a node's price
@@ -41,14 +39,13 @@ func newSearch(b *buyer, bins []*bin) *search {
 	for _, bin := range bins {
 		s.measure(bin)
 	}
-	s.cheap = slices.Clone(b.shelf)
-	slices.SortStableFunc(s.cheap, func(x, y int) int { return cmp.Compare(b.m.offers[x].Price, b.m.offers[y].Price) })
+	b.chances.sort(b.m)
 	return s
 }
 
 // measure what a node has left and wastes.
 func (s *search) measure(b *bin) {
-	b.room, b.waste = s.m.offers[b.offer].room, s.m.offers[b.offer].Price
+	b.room, b.waste = s.m.offers[b.offer].room, s.m.offers[b.offer].price
 	for _, l := range b.loads {
 		reduce(&b.room, &s.groups[l.group].need, l.n)
 		b.waste -= float64(l.n) * s.groups[l.group].value
@@ -91,7 +88,7 @@ func (s *search) mean() float64 {
 	if s.meanOf != len(s.bins) {
 		sum := 0.0
 		for _, b := range s.bins {
-			sum += s.m.offers[b.offer].Price
+			sum += s.m.offers[b.offer].price
 		}
 		s.meanOf, s.meanIs = len(s.bins), sum/float64(len(s.bins))
 	}
@@ -185,7 +182,7 @@ func (s *search) keep(picks []int, added []addition, fresh []*bin) {
 func (s *search) empty(picks []int) (cost float64) {
 	for _, at := range picks {
 		b := s.bins[at]
-		cost += s.m.offers[b.offer].Price
+		cost += s.m.offers[b.offer].price
 		s.count[b.offer]--
 		for _, l := range b.loads {
 			if s.left[l.group] == 0 {
@@ -278,7 +275,7 @@ func (s *search) rebuild(limit float64, allowed int) (fresh []*bin, cost float64
 			break
 		}
 		if last := s.last(limit - cost); last != nil {
-			limit = cost + s.m.offers[last.offer].Price
+			limit = cost + s.m.offers[last.offer].price
 			best = append(slices.Clone(fresh), last)
 			ok = true
 		}
@@ -287,7 +284,7 @@ func (s *search) rebuild(limit float64, allowed int) (fresh []*bin, cost float64
 			break
 		}
 		allowed--
-		cost += s.m.offers[node.offer].Price
+		cost += s.m.offers[node.offer].price
 		fresh = append(fresh, node)
 		s.count[node.offer]++
 		for _, l := range node.loads {
@@ -319,8 +316,8 @@ func (s *search) last(limit float64) *bin {
 			admit[w] &= bits
 		}
 	}
-	for _, o := range s.cheap {
-		if s.m.offers[o].Price >= limit-leastGain {
+	for _, o := range s.shelf {
+		if s.m.offers[o].price >= limit-leastGain {
 			return nil
 		}
 		if brand := s.m.offers[o].brand; admit[brand>>6]>>(brand&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {

@@ -72,7 +72,7 @@ func (s *site) buy(pods []int) bool {
 		}
 	}
 	groups := s.m.groups(pods, s.pins, s.estimate(pods))
-	b := newBuyer(s.m, groups, s.m.front(masksOf(groups)).offers, slices.Clone(s.count), nodes)
+	b := newBuyer(s.m, groups, s.m.front(masksOf(groups), s.m.byPrice).offers, slices.Clone(s.count), nodes)
 	bins := s.improve(b, b.run())
 	s.count = b.count
 	used := make([]int, len(groups))
@@ -160,22 +160,22 @@ func (s *site) replay() *replay {
 	if s.m.p.Cluster != nil {
 		r.world = s.m.p.Cluster.Clone()
 	}
-	meant := map[int]int{}
+	meant := make([]int, s.m.p.Book.Pods()) // node of the world, counted from 1
 	for i, node := range s.bought {
 		at := r.world.AddNode(named(s.m.p.Offers[node.Offer].Node, fmt.Sprintf("new-%d", i)))
 		r.nodes = append(r.nodes, at)
 		for _, pod := range node.Pods {
-			meant[pod] = at
+			meant[pod] = at + 1
 		}
 	}
 	for _, p := range s.placed {
-		meant[p.Pod] = p.Node
+		meant[p.Pod] = p.Node + 1
 	}
 	waiting := s.inOrder()
 	for range tryRounds {
 		var stuck []int
 		for _, pod := range waiting {
-			if at, ok := meant[pod]; ok && r.world.Fits(pod, at) {
+			if at := meant[pod] - 1; at >= 0 && r.world.Fits(pod, at) {
 				r.place(pod, at)
 				continue
 			}
