@@ -30,7 +30,10 @@ const (
 	// effort; a look takes some ten nanoseconds.
 	stepsEach, stepsPerNode, stepsMost = 2.5e5, 2500, 3e7
 	idleEach, idlePerNode              = 300, 60 // steps without gain: then there is nothing to be found any more
-	heatShare                          = 0.003   // of a node's price
+	// laps are what the effort is cut into; beyond its end, one more is run for as long as
+	// the last saved more than paying of the cost.
+	laps, paying = 4, 2e-4
+	heatShare    = 0.003 // of a node's price
 )
 
 func newSearch(b *buyer, bins []*bin) *search {
@@ -60,19 +63,28 @@ func (s *search) next(n int) int {
 	return int(s.random>>1) % n
 }
 
-// run until the effort is spent or nothing more is found. At first it may take a step
-// back, ever less so: what is best of all it has seen is the result.
-func (s *search) run(budget int) []*bin {
+// run until the effort is spent and pays no more, or nothing more is found. At first it
+// may take a step back, ever less so: what is best of all it has seen is the result.
+func (s *search) run(budget, most int) []*bin {
 	s.steps = 0
 	best, cost := slices.Clone(s.bins), 0.0
 	least := cost
-	for idle := 0; len(s.bins) > 0 && s.steps < budget && idle < idleEach+idlePerNode*len(s.bins); idle++ {
-		s.heat = heatShare * s.mean() * (1 - float64(s.steps)/float64(budget))
+	pays := paying * s.mean() * float64(len(s.bins))
+	end, lap := budget, budget/laps
+	mark, before := lap, least
+	for idle := 0; len(s.bins) > 0 && s.steps < end && idle < idleEach+idlePerNode*len(s.bins); idle++ {
+		s.heat = heatShare * s.mean() * max(0, 1-float64(s.steps)/float64(budget))
 		cost += s.step()
 		if cost < least-leastGain {
 			best, least, idle = slices.Clone(s.bins), cost, 0
 		}
 		s.steps += 50 // so that steps without groups end too
+		if s.steps >= mark {
+			if mark+lap > end && before-least > pays {
+				end = min(end+lap, most)
+			}
+			mark, before = mark+lap, least
+		}
 	}
 	for _, b := range s.bins { // it may have gone on from the best
 		s.count[b.offer]--

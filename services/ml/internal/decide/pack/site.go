@@ -102,7 +102,7 @@ func (s *site) improve(b *buyer, bins []*bin) []*bin {
 	b.value(b.price(exact))
 	clear(b.left)
 	b.order = b.order[:0]
-	bins = newSearch(b, bins).run(int(effort * min(stepsMost, stepsEach+stepsPerNode*float64(len(bins)))))
+	bins = newSearch(b, bins).run(int(effort*(stepsEach+stepsPerNode*float64(len(bins)))), int(effort*stepsMost))
 	b.left = missing
 	return bins
 }
