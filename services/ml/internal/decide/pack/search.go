@@ -32,7 +32,7 @@ const (
 	idleEach, idlePerNode              = 300, 60 // steps without gain: then there is nothing to be found any more
 	// laps are what the effort is cut into; beyond its end, one more is run for as long as
 	// the last saved more than paying of the cost.
-	laps, paying = 4, 2e-4
+	laps, paying = 4, 5e-5
 	heatShare    = 0.003 // of a node's price
 )
 
