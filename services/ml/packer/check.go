@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 
 	"google.golang.org/protobuf/proto"
 
@@ -60,10 +61,10 @@ func (w *workload) find(b *bought) *column {
 }
 
 func (c *column) metric(name string) *fleetv1.NodeMetric {
-	labels := c.labels()
+	labels := maps.Clone(c.labels)
 	labels["kubernetes.io/hostname"] = name
 	return &fleetv1.NodeMetric{
-		NodeName: name, Labels: labels, Taints: c.taints(), Ready: true, MaxPods: int32(c.kind.MaxPods),
+		NodeName: name, Labels: labels, Taints: c.taints, Ready: true, MaxPods: int32(c.kind.MaxPods),
 		Allocatable: &fleetv1.Resources{
 			CpuMillicores: c.kind.CPUMilli - c.kind.OverheadCPUMilli, MemoryBytes: c.kind.MemBytes - c.kind.OverheadMemBytes,
 		},

@@ -93,7 +93,9 @@ type bought struct {
 func (w *workload) solve(effort float64) *answer {
 	start := time.Now()
 	book := fit.NewBook(w.all)
-	p := pack.Problem{Book: book, Effort: effort}
+	p := pack.Problem{
+		Book: book, Effort: effort, Pods: make([]int, 0, len(w.pods)), Offers: make([]pack.Offer, 0, len(w.columns)),
+	}
 	for i := range w.pods {
 		p.Pods = append(p.Pods, i)
 	}

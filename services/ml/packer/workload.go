@@ -27,6 +27,8 @@ type column struct {
 	zone     string
 	capacity string
 	price    float64
+	labels   map[string]string
+	taints   []*fleetv1.Taint
 }
 
 // instanceType is a shape that can be bought, in the peers' format.
@@ -150,6 +152,7 @@ func (w *workload) offer(f *file) {
 						c.price = kind.PriceSpot[zone]
 					}
 					if c.price > 0 {
+						c.labels, c.taints = c.label(), c.taint()
 						w.columns = append(w.columns, c)
 					}
 				}
@@ -158,7 +161,7 @@ func (w *workload) offer(f *file) {
 	}
 }
 
-func (c *column) labels() map[string]string {
+func (c *column) label() map[string]string {
 	labels := map[string]string{
 		labelType: c.kind.Name, labelArch: c.kind.Arch, labelOS: "linux", fit.LabelZone: c.zone,
 		labelCapacity: c.capacity, labelPool: c.pool.Name,
@@ -167,7 +170,7 @@ func (c *column) labels() map[string]string {
 	return labels
 }
 
-func (c *column) taints() (all []*fleetv1.Taint) {
+func (c *column) taint() (all []*fleetv1.Taint) {
 	for _, t := range c.pool.Taints {
 		all = append(all, &fleetv1.Taint{Key: t.Key, Value: t.Value, Effect: t.Effect})
 	}
@@ -177,7 +180,7 @@ func (c *column) taints() (all []*fleetv1.Taint) {
 // node of the column when empty, with what DaemonSets reserve on it.
 func (w *workload) node(book *fit.Book, c *column) fit.Node {
 	n := fit.Node{
-		Labels: c.labels(), Taints: c.taints(),
+		Labels: c.labels, Taints: c.taints,
 		Room: fit.Amounts{CPU: c.kind.CPUMilli - c.kind.OverheadCPUMilli, Memory: c.kind.MemBytes - c.kind.OverheadMemBytes, Pods: c.kind.MaxPods},
 	}
 	for i, d := range w.daemons {

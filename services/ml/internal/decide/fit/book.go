@@ -63,13 +63,13 @@ type tracker struct {
 // NewBook of the pods; the index of a pod in the slice is its name from now on.
 func NewBook(pods []*fleetv1.Pod) *Book {
 	b := &Book{pods: pods, class: make([]int, len(pods)), names: names{index: map[string]int{}}, scopes: []*scope{{}}}
-	seen := map[string]int{}
+	seen, spell := map[string]int{}, &speller{}
 	for i, pod := range pods {
-		key := classKey(pod)
-		id, ok := seen[key]
+		text := spell.pod(pod)
+		id, ok := seen[string(text)]
 		if !ok {
 			id = len(b.classes)
-			seen[key] = id
+			seen[string(text)] = id
 			b.classes = append(b.classes, b.newClass(pod))
 		}
 		b.class[i] = id
@@ -95,17 +95,6 @@ func (b *Book) Requests(pod int) Amounts { return b.classes[b.class[pod]].reques
 
 // Pod by index.
 func (b *Book) Pod(pod int) *fleetv1.Pod { return b.pods[pod] }
-
-// classKey spells everything about a pod that the filters look at.
-func classKey(pod *fleetv1.Pod) string {
-	like := &fleetv1.Pod{
-		Namespace: pod.GetNamespace(), Labels: pod.GetLabels(), Requests: pod.GetRequests(), Terminating: pod.GetTerminating(),
-		NodeSelector: pod.GetNodeSelector(), NodeAffinity: pod.GetNodeAffinity(), PodAffinity: pod.GetPodAffinity(),
-		PodAntiAffinity: pod.GetPodAntiAffinity(), Tolerations: pod.GetTolerations(), TopologySpread: pod.GetTopologySpread(),
-		VolumeZones: pod.GetVolumeZones(), HostPorts: pod.GetHostPorts(),
-	}
-	return key(like)
-}
 
 // key is an exact spelling of a message, for use in maps of this process.
 func key(m proto.Message) string {

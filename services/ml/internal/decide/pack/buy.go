@@ -1,11 +1,8 @@
 package pack
 
 import (
-	"cmp"
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 )
 
 // buyer buys nodes for groups of pods, one good buy after the other: it fills an
@@ -14,81 +11,29 @@ import (
 type buyer struct {
 	*filler
 
-	count  []int // bought so far, by offer, with what was bought before
-	nodes  int   // that may yet be bought, below 0: any number
-	shelf  []int // offers that are not beaten by another that the pods can use alike
-	prices *prices
-	cutter *cutter   // of all the groups
-	bound  []float64 // least price for each unit of worth, by offer
-	offers []int     // shelf by bound
-	worth  float64   // of all that was left when prices were found
-	whole  float64   // of all there was
+	count    []int // bought so far, by offer, with what was bought before
+	nodes    int   // that may yet be bought, below 0: any number
+	shelf    []int // offers that no other beats
+	prices   *prices
+	cutter   *cutter // of all the groups
+	patience int     // offers to be tried in vain before the best so far is taken
+	recall   float64 // how much of what was found when an offer was last filled holds; 0: nothing
+	chances  *chances
+	worth    float64 // of all that was left when prices were found
+	whole    float64 // of all there was
 }
 
 const (
-	reweigh  = 0.68   // of the worth is left: find new prices
+	reweigh  = 0.6    // of the worth is left: find new prices
 	settled  = 0.03   // of all the worth is left: prices stay
 	near     = 1.0015 // a buy so near to what is possible at best ends the search for a better one
 	roomy    = 1.3    // a node that could hold so much more than it may is not looked at first
+	hedge    = 0.995  // how much better an offer may have become since it was last filled
 	crowding = 1.25   // how far a node may exceed the share that leaves enough nodes
 )
 
-func newBuyer(m *model, groups []*group, count []int, nodes int) *buyer {
-	b := &buyer{filler: newFiller(m, groups), count: count, nodes: nodes}
-	b.shelve()
-	return b
-}
-
-// shelve drops offers that have a twin for less: on-demand nodes cost the same in
-// every zone, and where no pod minds the zone, one zone's will do.
-func (b *buyer) shelve() {
-	users := b.users()
-	type twin struct {
-		cpu, memory, disk, pods int64
-		users, rest             string
-	}
-	twins := map[twin]int{}
-	for i := range b.m.offers {
-		o := &b.m.offers[i]
-		key := twin{cpu: o.room.CPU, memory: o.room.Memory, disk: o.room.Disk, pods: o.room.Pods, users: users[o.brand]}
-		if key.users == "" || o.room.Pods <= 0 {
-			continue
-		}
-		if len(o.room.Extended)+len(o.Node.Ports) > 0 {
-			key.rest = fmt.Sprint(o.room.Extended, o.Node.Ports)
-		}
-		at, ok := twins[key]
-		switch {
-		case o.Max > 0:
-			b.shelf = append(b.shelf, i)
-		case !ok:
-			twins[key] = len(b.shelf)
-			b.shelf = append(b.shelf, i)
-		case o.Price < b.m.offers[b.shelf[at]].Price:
-			b.shelf[at] = i
-		}
-	}
-}
-
-// users spells, by brand, which masks of the groups have it.
-func (b *buyer) users() []string {
-	var masks []*mask
-	for _, g := range b.groups {
-		if !slices.Contains(masks, g.mask) {
-			masks = append(masks, g.mask)
-		}
-	}
-	users := make([]string, len(b.m.brands))
-	for brand := range users {
-		text := strings.Builder{}
-		for i, k := range masks {
-			if k.has(brand) {
-				fmt.Fprint(&text, i, " ")
-			}
-		}
-		users[brand] = text.String()
-	}
-	return users
+func newBuyer(m *model, groups []*group, shelf, count []int, nodes int) *buyer {
+	return &buyer{filler: newFiller(m, groups), recall: hedge, patience: 6, shelf: shelf, chances: newChances(m, shelf), count: count, nodes: nodes}
 }
 
 // run until nothing is left or nothing can be bought.
@@ -110,23 +55,6 @@ func (b *buyer) run() (bought []*bin) {
 		b.compact()
 	}
 	return bought
-}
-
-// unplaced pods.
-func (b *buyer) unplaced() int {
-	n := 0
-	for _, left := range b.left {
-		n += left
-	}
-	return n
-}
-
-func (b *buyer) cost(bins []*bin) float64 {
-	sum := 0.0
-	for _, bin := range bins {
-		sum += b.m.offers[bin.offer].Price
-	}
-	return sum
 }
 
 // remaining worth.
@@ -154,7 +82,7 @@ func (b *buyer) weigh() {
 // price what is left.
 func (b *buyer) price(tolerance float64) *prices {
 	if b.cutter == nil {
-		b.cutter = b.m.cutter(b.demands())
+		b.cutter = b.m.cutter(b.demands(), b.shelf)
 		return b.cutter.price(tolerance)
 	}
 	left := b.demands()
@@ -208,31 +136,9 @@ func (b *buyer) value(p *prices) {
 		}
 	}
 	b.sort()
-	b.bound = make([]float64, len(b.m.offers))
-	tops := make([][]float64, len(b.m.brands))
-	for _, o := range b.shelf {
-		brand := b.m.offers[o].brand
-		if tops[brand] == nil {
-			tops[brand] = b.top(p, masks, brand)
-		}
-		b.bound[o] = b.m.offers[o].Price / max(valueLeast, dot(tops[brand], b.m.offers[o].space))
-	}
-	b.offers = slices.Clone(b.shelf)
-	slices.SortStableFunc(b.offers, func(x, y int) int { return cmp.Compare(b.bound[x], b.bound[y]) })
+	b.chances.value(b.m, p, masks)
+	b.guess(math.Inf(1))
 	b.worth = b.remaining()
-}
-
-// top worths that any of the masks gives resources of a brand.
-func (b *buyer) top(p *prices, masks []*mask, brand int) []float64 {
-	top := make([]float64, b.m.dims)
-	for _, k := range masks {
-		if k.has(brand) {
-			for r, v := range p.of(k) {
-				top[r] = max(top[r], v)
-			}
-		}
-	}
-	return top
 }
 
 // restore what is on the nodes to what is left, and nothing else.
@@ -258,10 +164,10 @@ func (b *buyer) best() *bin {
 	if apart := b.apart(); apart > 1 {
 		most = max(least, left/float64(apart)*crowding)
 	}
-	if node := b.among(least, most); node != nil {
+	if node := b.among(wanted{least, most, math.Inf(1)}); node != nil {
 		return node
 	}
-	if node := b.among(least, math.Inf(1)); node != nil {
+	if node := b.among(wanted{least, math.Inf(1), math.Inf(1)}); node != nil {
 		return node
 	}
 	if least > 0 { // no node is large enough for all to find a place: the largest, then
@@ -282,46 +188,11 @@ func (b *buyer) apart() int {
 	return nodes
 }
 
-var ways = [...]way{alike, balanced, plain}
-
-// among the nodes that hold worth between least and most, the one that costs least
-// for each unit.
-func (b *buyer) among(least, most float64) (node *bin) {
-	score := math.Inf(1)
-	for _, o := range b.offers {
-		if b.bound[o]*near >= score {
-			break
-		}
-		if b.soldOut(o) || !b.promises(o, least, most) {
-			continue
-		}
-		for _, how := range ways {
-			value := b.fill(o, how)
-			if value <= 0 || value < least || value > most {
-				continue
-			}
-			if s := b.m.offers[o].Price / value; s < score || node == nil {
-				node, score = b.filled(o), s
-			}
-			if score <= b.bound[o]*near {
-				return node
-			}
-		}
-	}
-	return node
-}
-
-// promises says whether a node could hold so much worth, and hardly more than it may.
-func (b *buyer) promises(o int, least, most float64) bool {
-	full := b.m.offers[o].Price / b.bound[o]
-	return full >= least && full <= roomy*most
-}
-
 // largest node by what it would hold.
 func (b *buyer) largest() *bin {
 	var node *bin
 	held := 0.0
-	for _, o := range b.offers {
+	for _, o := range b.shelf {
 		if b.soldOut(o) {
 			continue
 		}

@@ -23,21 +23,30 @@ type load struct{ group, n int }
 type item struct {
 	group       int
 	mask        *mask
+	low         uint64 // the mask's first bits: most problems have no more brands
 	cpu, memory int64
 	relation    float64 // of memory to CPU
 	worth       float64 // decides the order
+
+	leastCPU, leastMemory int64 // of it and those behind it in the order
+}
+
+// admitted says whether a brand admits it.
+func (it *item) admitted(brand int) bool {
+	if brand < 64 {
+		return it.low>>brand&1 == 1
+	}
+	return it.mask.has(brand)
 }
 
 // filler fills imaginary nodes from what is left of the groups.
 type filler struct {
 	m      *model
-	style  style
 	groups []*group
 	left   []int  // by group
 	order  []item // groups with pods left, dearest first
 
-	byRelation []item  // the same by memory to CPU
-	mean       float64 // memory to CPU of all of them
+	byRelation []item // the same by memory to CPU
 
 	taken  []int // by group, on the node being filled
 	loaded []int // groups on it
@@ -50,7 +59,7 @@ type filler struct {
 }
 
 func newFiller(m *model, groups []*group) *filler {
-	f := &filler{m: m, style: styles[0], groups: groups, left: make([]int, len(groups)), taken: make([]int, len(groups)), ports: map[int32]bool{}}
+	f := &filler{m: m, groups: groups, left: make([]int, len(groups)), taken: make([]int, len(groups)), ports: map[int32]bool{}}
 	trackers := 0
 	for i, g := range groups {
 		f.left[i] = len(g.pods)
@@ -75,16 +84,12 @@ const (
 	plain               // dearest first
 )
 
-// style of choosing pods alike to the node. None is best for all workloads.
-type style struct {
-	reach   float64 // how many times the relation of a pod may be off that of what is left of the node, in evening it out
-	outward bool    // see nearer
-}
-
-var styles = [...]style{{1.6, true}, {4, false}}
-
 // alikeShare of a node is filled with pods like it; the rest makes things even.
 const alikeShare = 0.8
+
+// reachAlike is how many times the relation of a pod may be off that of what is left of
+// a node filled with pods like it, in evening it out.
+const reachAlike = 4
 
 // fill an empty node of an offer.
 func (f *filler) fill(o int, how way) (value float64) {
@@ -94,7 +99,7 @@ func (f *filler) fill(o int, how way) (value float64) {
 		value += f.stuffAlike(o, &room)
 	}
 	if how == alike {
-		value += f.stuff(o, &room, f.style.reach)
+		value += f.stuff(o, &room, reachAlike)
 	}
 	if how != plain {
 		value += f.stuff(o, &room, math.Inf(1))
@@ -106,10 +111,13 @@ func (f *filler) fill(o int, how way) (value float64) {
 // above 0 only those that even it out.
 func (f *filler) stuff(o int, room *fit.Amounts, reach float64) (value float64) {
 	own, free, brand := relation(f.m.offers[o].room), relation(*room), f.m.offers[o].brand
-	f.steps += len(f.order)
 	for at := range f.order {
 		it := &f.order[at]
-		if it.cpu > room.CPU || it.memory > room.Memory || !it.mask.has(brand) {
+		f.steps++
+		if it.leastCPU > room.CPU || it.leastMemory > room.Memory {
+			break
+		}
+		if it.cpu > room.CPU || it.memory > room.Memory || !it.admitted(brand) {
 			continue
 		}
 		if reach > 0 && !evens(it.relation, free, own, reach) {
@@ -145,7 +153,7 @@ func (f *filler) stuffAlike(o int, room *fit.Amounts) (value float64) {
 	kept := func(left, all int64) bool { return float64(left) > (1-alikeShare)*float64(all) }
 	for (down >= 0 || up < len(f.byRelation)) && kept(room.CPU, full.CPU) && kept(room.Memory, full.Memory) && room.Pods > 0 {
 		var it *item
-		if up < len(f.byRelation) && (down < 0 || f.nearer(f.byRelation[up].relation/own, own/f.byRelation[down].relation, own)) {
+		if up < len(f.byRelation) && (down < 0 || f.byRelation[up].relation/own < own/f.byRelation[down].relation) {
 			it = &f.byRelation[up]
 			up++
 		} else {
@@ -153,24 +161,11 @@ func (f *filler) stuffAlike(o int, room *fit.Amounts) (value float64) {
 			down--
 		}
 		f.steps++
-		if it.cpu <= room.CPU && it.memory <= room.Memory && it.mask.has(brand) {
+		if it.cpu <= room.CPU && it.memory <= room.Memory && it.admitted(brand) {
 			value += f.put(it.group, room)
 		}
 	}
 	return value
-}
-
-// nearer says whether the pod above the node's relation is to come before the one below,
-// by how many times they are off. Outward, those on the side away from most pods count
-// as nearer: the others can go elsewhere too.
-func (f *filler) nearer(above, below, own float64) bool {
-	switch {
-	case !f.style.outward:
-		return above < below
-	case own < f.mean:
-		return above*above < below
-	}
-	return above < below*below
 }
 
 // put as many pods of a group as there can be on the node.
@@ -293,27 +288,51 @@ func (f *filler) refuses(h *hostRules) bool {
 
 func (f *filler) item(i int) item {
 	g := f.groups[i]
-	return item{group: i, mask: g.mask, cpu: g.need.CPU, memory: g.need.Memory, worth: g.value, relation: relation(g.need)}
+	return item{group: i, mask: g.mask, low: g.mask.low(), cpu: g.need.CPU, memory: g.need.Memory, worth: g.value, relation: relation(g.need)}
 }
 
 // compact the order: groups of which nothing is left go.
 func (f *filler) compact() {
 	gone := func(it item) bool { return f.left[it.group] == 0 }
 	f.order, f.byRelation = slices.DeleteFunc(f.order, gone), slices.DeleteFunc(f.byRelation, gone)
+	f.look()
+}
+
+// look ahead in the order for what the least is that is asked for.
+func (f *filler) look() {
+	cpu, memory := int64(math.MaxInt64), int64(math.MaxInt64)
+	for at := len(f.order) - 1; at >= 0; at-- {
+		it := &f.order[at]
+		cpu, memory = min(cpu, it.cpu), min(memory, it.memory)
+		it.leastCPU, it.leastMemory = cpu, memory
+	}
 }
 
 // sort the groups in order, dearest first.
 func (f *filler) sort() {
-	slices.SortFunc(f.order, func(a, b item) int { return cmp.Or(cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group)) })
+	slices.SortFunc(f.order, dearer)
+	f.look()
 	f.byRelation = append(f.byRelation[:0], f.order...)
-	var sum fit.Amounts
-	for _, it := range f.order {
-		sum.CPU, sum.Memory = sum.CPU+it.cpu*int64(f.left[it.group]), sum.Memory+it.memory*int64(f.left[it.group])
-	}
-	f.mean = relation(sum)
 	slices.SortFunc(f.byRelation, func(a, b item) int {
-		return cmp.Or(cmp.Compare(a.relation, b.relation), cmp.Compare(b.worth, a.worth), cmp.Compare(a.group, b.group))
+		switch {
+		case a.relation < b.relation:
+			return -1
+		case a.relation > b.relation:
+			return 1
+		}
+		return dearer(a, b)
 	})
+}
+
+// dearer first, then by number.
+func dearer(a, b item) int {
+	switch {
+	case a.worth > b.worth:
+		return -1
+	case a.worth < b.worth:
+		return 1
+	}
+	return a.group - b.group
 }
 
 // filled is the node as last filled.

@@ -158,3 +158,15 @@ func weigh(groups []*group, by *prices) {
 
 // valueLeast is what a pod is worth that asks for nothing.
 const valueLeast = 1e-9
+
+// masksOf the groups, each once.
+func masksOf(groups []*group) (masks []*mask) {
+	seen := map[*mask]bool{}
+	for _, g := range groups {
+		if !seen[g.mask] {
+			seen[g.mask] = true
+			masks = append(masks, g.mask)
+		}
+	}
+	return masks
+}

@@ -1,21 +1,23 @@
 package pack
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
 )
 
 // model is a problem prepared for questions about it.
 type model struct {
-	p      Problem
-	offers []offer
-	keys   []string   // node labels that rules look at
-	brands []fit.Node // one empty node each of offers that no pod's rules tell apart
-	dims   int        // resources: CPU, memory, disk, pods, then the extended ones
+	p       Problem
+	offers  []offer
+	byPrice []int      // offers, cheapest first
+	keys    []string   // node labels that rules look at
+	brands  []fit.Node // one empty node each of offers that no pod's rules tell apart
+	dims    int        // resources: CPU, memory, disk, pods, then the extended ones
+	asked   []int      // of them, those that any pod asks for
 
 	masks     []*mask
 	byBits    map[string]*mask
@@ -25,8 +27,9 @@ type model struct {
 
 // offer with what is derived from it.
 type offer struct {
-	Offer
+	*Offer
 
+	price float64     // Price, near to what else is asked of many offers
 	brand int         // of model.brands
 	room  fit.Amounts // of an empty node, for pods
 	space []float64   // room as a vector, nothing below 0
@@ -41,11 +44,20 @@ type mask struct {
 
 func (k *mask) has(brand int) bool { return k.bits[brand>>6]>>(brand&63)&1 == 1 }
 
+// low is the first bits.
+func (k *mask) low() uint64 {
+	if len(k.bits) == 0 {
+		return 0
+	}
+	return k.bits[0]
+}
+
 // Units of the vectors, so that their numbers are of one size.
 const (
 	millicores = 1000
 	gib        = 1 << 30
 	fixedDims  = 4
+	podSlots   = 3
 )
 
 func newModel(p Problem) *model {
@@ -54,19 +66,46 @@ func newModel(p Problem) *model {
 		m.dims = max(m.dims, fixedDims+len(p.Book.Requests(pod).Extended))
 	}
 	m.keys = m.labelKeys()
+	m.ask()
 	index := map[string]int{}
-	for _, o := range p.Offers {
-		room := o.Node.Room.Minus(o.Node.Reserved)
-		name := brandName(&o.Node, m.keys)
-		brand, ok := index[name]
+	m.offers = make([]offer, len(p.Offers))
+	spaces := make([]float64, len(p.Offers)*m.dims)
+	var name []byte
+	for i := range p.Offers {
+		o := &m.offers[i]
+		o.Offer, o.price = &p.Offers[i], p.Offers[i].Price
+		o.room = o.Node.Room.Minus(o.Node.Reserved)
+		name = appendBrand(name[:0], &o.Node, m.keys)
+		brand, ok := index[string(name)]
 		if !ok {
 			brand = len(m.brands)
-			index[name] = brand
+			index[string(name)] = brand
 			m.brands = append(m.brands, named(o.Node, "new"))
 		}
-		m.offers = append(m.offers, offer{Offer: o, brand: brand, room: room, space: m.vector(room)})
+		o.brand, o.space = brand, spaces[i*m.dims:(i+1)*m.dims]
+		m.fillVector(o.space, o.room)
 	}
+	m.sortByPrice()
 	return m
+}
+
+// ask which resources the pods ask for.
+func (m *model) ask() {
+	most := make([]float64, m.dims)
+	seen := make([]bool, m.p.Book.Classes())
+	for _, pod := range m.p.Pods {
+		if class := m.p.Book.Class(pod); !seen[class] {
+			seen[class] = true
+			for r, v := range m.vector(m.p.Book.Requests(pod)) {
+				most[r] = max(most[r], v)
+			}
+		}
+	}
+	for r, v := range most {
+		if v > 0 {
+			m.asked = append(m.asked, r)
+		}
+	}
 }
 
 // labelKeys are the node labels that any rule of the pods looks at.
@@ -96,20 +135,38 @@ func (m *model) labelKeys() []string {
 	return slices.Sorted(maps.Keys(keys))
 }
 
-// brandName is equal for offers that no rule about the keys tells apart.
-func brandName(n *fit.Node, keys []string) string {
-	name := strings.Builder{}
+// sortByPrice the offers, once for all who need it.
+func (m *model) sortByPrice() {
+	type priced struct {
+		price float64
+		offer int
+	}
+	all := make([]priced, len(m.offers))
+	for i := range m.offers {
+		all[i] = priced{m.offers[i].price, i}
+	}
+	slices.SortFunc(all, func(a, b priced) int { return cmp.Or(cmp.Compare(a.price, b.price), cmp.Compare(a.offer, b.offer)) })
+	m.byPrice = make([]int, len(all))
+	for i, p := range all {
+		m.byPrice[i] = p.offer
+	}
+}
+
+// appendBrand appends what is equal for offers that no rule about the keys tells apart.
+func appendBrand(name []byte, n *fit.Node, keys []string) []byte {
 	for _, key := range keys {
 		value, ok := n.Labels[key]
 		if ok {
-			name.WriteString("=")
+			name = append(name, '=')
 		}
-		name.WriteString(value + "\x00")
+		name = append(append(name, value...), 0)
 	}
 	for _, t := range n.Taints {
-		name.WriteString(t.GetKey() + "\x00" + t.GetValue() + "\x00" + t.GetEffect() + "\x00")
+		for _, text := range [...]string{t.GetKey(), t.GetValue(), t.GetEffect()} {
+			name = append(append(name, text...), 0)
+		}
 	}
-	return name.String()
+	return name
 }
 
 // named is a copy of an empty node with a name of its own.
@@ -125,6 +182,11 @@ func named(n fit.Node, name string) fit.Node {
 // vector of amounts.
 func (m *model) vector(a fit.Amounts) []float64 {
 	v := make([]float64, m.dims)
+	m.fillVector(v, a)
+	return v
+}
+
+func (m *model) fillVector(v []float64, a fit.Amounts) {
 	v[0], v[1] = max(0, float64(a.CPU)/millicores), max(0, float64(a.Memory)/gib)
 	v[2], v[3] = max(0, float64(a.Disk)/gib), max(0, float64(a.Pods))
 	for i, e := range a.Extended {
@@ -132,7 +194,6 @@ func (m *model) vector(a fit.Amounts) []float64 {
 			v[fixedDims+i] = max(0, float64(e))
 		}
 	}
-	return v
 }
 
 // maskOf is the offers that admit a pod when empty.

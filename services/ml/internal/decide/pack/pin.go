@@ -153,7 +153,7 @@ func (d *domains) addOffers(by *prices) {
 	for i := range d.m.offers {
 		o := &d.m.offers[i]
 		c := &d.cells[ofBrand[o.brand]]
-		c.dear = min(c.dear, o.Price/max(valueLeast, dot(tops[o.brand], o.space)))
+		c.dear = min(c.dear, o.price/max(valueLeast, dot(tops[o.brand], o.space)))
 	}
 }
 
@@ -172,7 +172,7 @@ func (d *domains) addOpen(open []int) {
 	var nodes []fit.Node
 	for _, n := range open {
 		node := *d.m.p.Cluster.Node(n)
-		name := brandName(&node, d.m.keys)
+		name := string(appendBrand(nil, &node, d.m.keys))
 		at, ok := index[name]
 		if !ok {
 			at = len(nodes)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strings"
 )
 
 // prices are what resources are worth to each mask of pods: the dual of the linear
@@ -65,7 +64,8 @@ const (
 	cutsEach   = 2
 	priceLeast = 1e-6
 	exact      = 1e-7 // how much of an offer's price its room may be worth too much
-	rough      = 5e-3
+	rough      = 1.5e-2
+	slack      = 1e-6 // how far off a sound table's worths may be
 )
 
 // prices for all pods of the problem.
@@ -100,18 +100,18 @@ func (m *model) prices() *prices {
 }
 
 // price the demands.
-func (m *model) price(all []*demand) *prices { return m.cutter(all).price(exact) }
+func (m *model) price(all []*demand) *prices { return m.cutter(all, m.byPrice).price(exact) }
 
-func (m *model) cutter(all []*demand) *cutter {
+// cutter for demands and offers, cheapest first.
+func (m *model) cutter(all []*demand, offers []int) *cutter {
 	c := &cutter{m: m, demands: m.merge(all)}
 	for r := range m.dims {
 		if slices.ContainsFunc(all, func(d *demand) bool { return d.sum[r] > 0 }) {
 			c.dims = append(c.dims, r)
 		}
 	}
-	c.split()
+	c.split(offers)
 	c.start()
-	c.table.kept = c.table.given
 	return c
 }
 
@@ -150,69 +150,24 @@ type cutter struct {
 	m       *model
 	demands []*demand
 	dims    []int  // resources that are asked for
-	kinds   []kind // offers by which demands they admit
+	kinds   []kind // offers by which demands they admit, those that none beats
 	table   *tableau
+	row     []float64 // being added
+	most    []float64 // worths by the rows that it starts with
 }
 
-type kind struct {
-	admits []int // of demands
-	offers []int
-}
-
-func (c *cutter) split() {
-	index, ofBrand := map[string]int{}, make([]int, len(c.m.brands))
-	for brand := range c.m.brands {
-		var admits []int
-		key := strings.Builder{}
-		for d := range c.demands {
-			if c.demands[d].mask.has(brand) {
-				admits = append(admits, d)
-				key.WriteByte(byte(d))
-			}
-		}
-		if ofBrand[brand] = -1; len(admits) == 0 {
-			continue
-		}
-		at, ok := index[key.String()]
-		if !ok {
-			at = len(c.kinds)
-			index[key.String()] = at
-			c.kinds = append(c.kinds, kind{admits: admits})
-		}
-		ofBrand[brand] = at
+func (c *cutter) split(offers []int) {
+	masks := make([]*mask, len(c.demands))
+	for i, d := range c.demands {
+		masks[i] = d.mask
 	}
-	for i := range c.m.offers {
-		if at := ofBrand[c.m.offers[i].brand]; at >= 0 && c.m.offers[i].room.Pods > 0 {
-			c.kinds[at].offers = append(c.kinds[at].offers, i)
-		}
-	}
-	for i := range c.kinds {
-		c.kinds[i].offers = c.unbeaten(c.kinds[i].offers)
-	}
-}
-
-// unbeaten offers: those than which none has more of everything for less.
-func (c *cutter) unbeaten(offers []int) (front []int) {
-	slices.SortStableFunc(offers, func(a, b int) int { return cmp.Compare(c.m.offers[a].Price, c.m.offers[b].Price) })
-	for _, i := range offers {
-		beaten := slices.ContainsFunc(front, func(other int) bool {
-			for _, dim := range c.dims {
-				if c.m.offers[other].space[dim] < c.m.offers[i].space[dim] {
-					return false
-				}
-			}
-			return true
-		})
-		if !beaten {
-			front = append(front, i)
-		}
-	}
-	return front
+	c.kinds = c.m.front(masks, offers).kinds
 }
 
 // start with rows that give every worth a limit.
 func (c *cutter) start() {
-	c.table = newTableau(len(c.demands) * len(c.dims))
+	c.table, c.row = newTableau(len(c.demands)*len(c.dims)), make([]float64, len(c.demands)*len(c.dims))
+	c.most = make([]float64, len(c.demands)*len(c.dims))
 	for d := range c.demands {
 		for _, r := range c.dims {
 			best, least := -1, math.Inf(1)
@@ -221,25 +176,44 @@ func (c *cutter) start() {
 					continue
 				}
 				for _, i := range k.offers {
-					if space := c.m.offers[i].space[r]; space > 0 && max(priceLeast, c.m.offers[i].Price)/space < least {
-						best, least = i, max(priceLeast, c.m.offers[i].Price)/space
+					if space := c.m.offers[i].space[r]; space > 0 && max(priceLeast, c.m.offers[i].price)/space < least {
+						best, least = i, max(priceLeast, c.m.offers[i].price)/space
 					}
 				}
 			}
+			c.most[d*len(c.dims)+slices.Index(c.dims, r)] = least
 			if best >= 0 {
 				c.add(best, func(int) int { return d })
 			}
 		}
 	}
+	c.table.kept = c.table.given
+}
+
+// solve the table as it is. Many pivots add up errors: worths beyond their limit show
+// that, and it begins anew.
+func (c *cutter) solve(gain []float64) (y []float64) {
+	c.table.solve()
+	y = c.table.y()
+	for i, v := range y {
+		if v > c.most[i]*(1+slack) {
+			c.start()
+			c.table.aim(gain)
+			c.table.solve()
+			return c.table.y()
+		}
+	}
+	return y
 }
 
 // add the row of an offer, each resource valued as the demand does that whose names.
 func (c *cutter) add(offer int, whose func(r int) int) {
-	row := make([]float64, len(c.table.inCol))
+	row := c.row
+	clear(row)
 	for r, dim := range c.dims {
 		row[whose(r)*len(c.dims)+r] = c.m.offers[offer].space[dim]
 	}
-	c.table.add(row, max(priceLeast, c.m.offers[offer].Price))
+	c.table.add(row, max(priceLeast, c.m.offers[offer].price))
 }
 
 // price what the demands sum to now.
@@ -253,11 +227,10 @@ func (c *cutter) price(tolerance float64) *prices {
 	c.table.aim(gain)
 	best, bound := make([]float64, len(gain)), 0.0
 	for range cutRounds {
-		c.table.solve()
+		y := c.solve(gain)
 		if len(c.table.rows) > manyRows*len(gain) {
 			c.table.forget()
 		}
-		y := c.table.y()
 		scale := min(1, c.cut(y, tolerance))
 		if worth := scale * dot(gain, y); worth > bound || scale == 0 { // offers for nothing leave no bound, but weights
 			bound, best = worth, y // unscaled: only the relation of worths counts
@@ -308,8 +281,8 @@ func (c *cutter) cutKind(k *kind, top []float64, whose []int, tolerance float64)
 		if value <= 0 {
 			continue
 		}
-		least = min(least, max(0, c.m.offers[i].Price)/value)
-		ratio := max(priceLeast, c.m.offers[i].Price) / value
+		least = min(least, max(0, c.m.offers[i].price)/value)
+		ratio := max(priceLeast, c.m.offers[i].price) / value
 		if ratio >= 1-tolerance {
 			continue
 		}

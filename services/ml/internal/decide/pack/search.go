@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -16,7 +15,6 @@ type search struct {
 	*buyer
 
 	bins    []*bin
-	cheap   []int // shelf by price
 	already []int // by group, on the node being added to
 	random  uint64
 	meanOf  int // nodes of which the mean price is known
@@ -28,26 +26,29 @@ const (
 	emptiesMost = 5  // nodes emptied in one step
 	addsMost    = 24 // nodes whose room is looked at in one step
 	leastGain   = 1e-9
-	// stepsEach and stepsPerPod are how many groups may be looked at for the usual
-	// effort; a step takes a few nanoseconds.
-	stepsEach, stepsPerPod, stepsMost = 1e6, 300, 3e7
-	idleEach, idlePerNode             = 300, 60 // steps without gain: then there is nothing to be found any more
-	heatShare                         = 0.003   // of a node's price
+	// stepsEach and stepsPerNode are how many groups may be looked at for the usual
+	// effort; a look takes some ten nanoseconds.
+	stepsEach, stepsPerNode, stepsMost = 2.5e5, 2500, 3e7
+	idleEach, idlePerNode              = 300, 60 // steps without gain: then there is nothing to be found any more
+	// laps are what the effort is cut into; beyond its end, one more is run for as long as
+	// the last saved more than paying of the cost.
+	laps, paying = 4, 5e-5
+	heatShare    = 0.003 // of a node's price
 )
 
 func newSearch(b *buyer, bins []*bin) *search {
+	b.recall, b.patience = 0, 2
 	s := &search{buyer: b, bins: bins, already: make([]int, len(b.groups)), random: 0x9e3779b97f4a7c15}
 	for _, bin := range bins {
 		s.measure(bin)
 	}
-	s.cheap = slices.Clone(b.shelf)
-	slices.SortStableFunc(s.cheap, func(x, y int) int { return cmp.Compare(b.m.offers[x].Price, b.m.offers[y].Price) })
+	b.chances.sort(b.m)
 	return s
 }
 
 // measure what a node has left and wastes.
 func (s *search) measure(b *bin) {
-	b.room, b.waste = s.m.offers[b.offer].room, s.m.offers[b.offer].Price
+	b.room, b.waste = s.m.offers[b.offer].room, s.m.offers[b.offer].price
 	for _, l := range b.loads {
 		reduce(&b.room, &s.groups[l.group].need, l.n)
 		b.waste -= float64(l.n) * s.groups[l.group].value
@@ -62,19 +63,34 @@ func (s *search) next(n int) int {
 	return int(s.random>>1) % n
 }
 
-// run until the effort is spent or nothing more is found. At first it may take a step
-// back, ever less so: what is best of all it has seen is the result.
-func (s *search) run(budget int) []*bin {
+// run until the effort is spent and pays no more, or nothing more is found. At first it
+// may take a step back, ever less so: what is best of all it has seen is the result.
+func (s *search) run(budget, most int) []*bin {
 	s.steps = 0
 	best, cost := slices.Clone(s.bins), 0.0
 	least := cost
-	for idle := 0; len(s.bins) > 0 && s.steps < budget && idle < idleEach+idlePerNode*len(s.bins); idle++ {
-		s.heat = heatShare * s.mean() * (1 - float64(s.steps)/float64(budget))
+	pays := paying * s.mean() * float64(len(s.bins))
+	end, lap := budget, budget/laps
+	mark, before := lap, least
+	for idle := 0; len(s.bins) > 0 && s.steps < end && idle < idleEach+idlePerNode*len(s.bins); idle++ {
+		s.heat = heatShare * s.mean() * max(0, 1-float64(s.steps)/float64(budget))
 		cost += s.step()
 		if cost < least-leastGain {
 			best, least, idle = slices.Clone(s.bins), cost, 0
 		}
 		s.steps += 50 // so that steps without groups end too
+		if s.steps >= mark {
+			if mark+lap > end && before-least > pays {
+				end = min(end+lap, most)
+			}
+			mark, before = mark+lap, least
+		}
+	}
+	for _, b := range s.bins { // it may have gone on from the best
+		s.count[b.offer]--
+	}
+	for _, b := range best {
+		s.count[b.offer]++
 	}
 	return best
 }
@@ -84,7 +100,7 @@ func (s *search) mean() float64 {
 	if s.meanOf != len(s.bins) {
 		sum := 0.0
 		for _, b := range s.bins {
-			sum += s.m.offers[b.offer].Price
+			sum += s.m.offers[b.offer].price
 		}
 		s.meanOf, s.meanIs = len(s.bins), sum/float64(len(s.bins))
 	}
@@ -95,6 +111,7 @@ func (s *search) mean() float64 {
 func (s *search) pick() []int {
 	k := min(len(s.bins), 1+s.next(emptiesMost))
 	var picks []int
+	akin := s.next(4) > 0
 	for range k {
 		best := s.next(len(s.bins))
 		for range s.next(4) {
@@ -102,11 +119,26 @@ func (s *search) pick() []int {
 				best = other
 			}
 		}
+		if akin && len(picks) > 0 {
+			best = s.akin(picks[0], best)
+		}
 		if !slices.Contains(picks, best) {
 			picks = append(picks, best)
 		}
 	}
 	return picks
+}
+
+// akin to a node is one that takes the same pods, if a few draws find one.
+func (s *search) akin(to, draw int) int {
+	brand := s.m.offers[s.bins[to].offer].brand
+	for range 8 {
+		if s.m.offers[s.bins[draw].offer].brand == brand {
+			return draw
+		}
+		draw = s.next(len(s.bins))
+	}
+	return draw
 }
 
 // step empties nodes, and keeps what came of it if that is cheaper, or hardly dearer.
@@ -162,7 +194,7 @@ func (s *search) keep(picks []int, added []addition, fresh []*bin) {
 func (s *search) empty(picks []int) (cost float64) {
 	for _, at := range picks {
 		b := s.bins[at]
-		cost += s.m.offers[b.offer].Price
+		cost += s.m.offers[b.offer].price
 		s.count[b.offer]--
 		for _, l := range b.loads {
 			if s.left[l.group] == 0 {
@@ -243,6 +275,8 @@ func join(a, b []load) []load {
 // any number below 0.
 func (s *search) rebuild(limit float64, allowed int) (fresh []*bin, cost float64, ok bool) {
 	var best []*bin
+	s.guess(limit - s.remaining())
+	s.steps += 10 * len(s.chances.heap)
 	for cost = 0; ; {
 		rest := s.remaining()
 		if rest <= 0 && cost < limit {
@@ -253,16 +287,16 @@ func (s *search) rebuild(limit float64, allowed int) (fresh []*bin, cost float64
 			break
 		}
 		if last := s.last(limit - cost); last != nil {
-			limit = cost + s.m.offers[last.offer].Price
+			limit = cost + s.m.offers[last.offer].price
 			best = append(slices.Clone(fresh), last)
 			ok = true
 		}
-		node := s.among(0, math.Inf(1))
+		node := s.among(wanted{0, math.Inf(1), limit - cost - rest})
 		if node == nil || allowed == 1 {
 			break
 		}
 		allowed--
-		cost += s.m.offers[node.offer].Price
+		cost += s.m.offers[node.offer].price
 		fresh = append(fresh, node)
 		s.count[node.offer]++
 		for _, l := range node.loads {
@@ -294,8 +328,8 @@ func (s *search) last(limit float64) *bin {
 			admit[w] &= bits
 		}
 	}
-	for _, o := range s.cheap {
-		if s.m.offers[o].Price >= limit-leastGain {
+	for _, o := range s.shelf {
+		if s.m.offers[o].price >= limit-leastGain {
 			return nil
 		}
 		if brand := s.m.offers[o].brand; admit[brand>>6]>>(brand&63)&1 == 0 || s.soldOut(o) || !sum.Within(s.m.offers[o].room) {

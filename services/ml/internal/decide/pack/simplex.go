@@ -17,8 +17,9 @@ type tableau struct {
 	limit []float64
 	inCol []int // variable of each column; y first, then slacks
 	inRow []int
-	given int // rows ever added
-	kept  int // of them, the first ones, which forget keeps
+	given int         // rows ever added
+	kept  int         // of them, the first ones, which forget keeps
+	spare [][]float64 // rows forgotten
 }
 
 func newTableau(variables int) *tableau {
@@ -48,7 +49,7 @@ func (t *tableau) aim(gain []float64) {
 
 // add a row, in terms of y.
 func (t *tableau) add(row []float64, limit float64) {
-	fresh := make([]float64, len(t.inCol))
+	fresh := t.fresh()
 	for j, v := range t.inCol {
 		if v < len(row) {
 			fresh[j] = row[v]
@@ -67,15 +68,28 @@ func (t *tableau) add(row []float64, limit float64) {
 	t.given++
 }
 
+// fresh row of zeros.
+func (t *tableau) fresh() []float64 {
+	if last := len(t.spare) - 1; last >= 0 {
+		row := t.spare[last]
+		t.spare = t.spare[:last]
+		clear(row)
+		return row
+	}
+	return make([]float64, len(t.inCol))
+}
+
 // forget rows that bind nothing, but for the first ones: they can be added again.
 func (t *tableau) forget() {
 	n := 0
 	for i, v := range t.inRow {
 		if slack := v - len(t.inCol); slack < t.kept {
-			t.rows[n], t.limit[n], t.inRow[n] = t.rows[i], t.limit[i], v
+			t.rows[n], t.rows[i] = t.rows[i], t.rows[n]
+			t.limit[n], t.inRow[n] = t.limit[i], v
 			n++
 		}
 	}
+	t.spare = append(t.spare, t.rows[n:]...)
 	t.rows, t.limit, t.inRow = t.rows[:n], t.limit[:n], t.inRow[:n]
 }
 

@@ -2,7 +2,6 @@ package pack
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/cloudoptim/cloudoptim/services/ml/internal/decide/fit"
@@ -73,8 +72,8 @@ func (s *site) buy(pods []int) bool {
 		}
 	}
 	groups := s.m.groups(pods, s.pins, s.estimate(pods))
-	b, bins := s.start(groups, nodes, len(pods))
-	bins = s.improve(b, bins, len(pods))
+	b := newBuyer(s.m, groups, s.m.front(masksOf(groups), s.m.byPrice).offers, slices.Clone(s.count), nodes)
+	bins := s.improve(b, b.run())
 	s.count = b.count
 	used := make([]int, len(groups))
 	for _, bin := range bins {
@@ -89,35 +88,8 @@ func (s *site) buy(pods []int) bool {
 	return len(bins) > 0
 }
 
-// manyPods are packed in one style, fewer in each, and the search starts from the
-// cheapest: the fewer there are, the more the last nodes cost, and the less trying costs.
-const manyPods = 20000
-
-// start with the first plan.
-func (s *site) start(groups []*group, nodes, pods int) (best *buyer, bins []*bin) {
-	least := math.Inf(1)
-	for _, style := range styles {
-		b := newBuyer(s.m, groups, slices.Clone(s.count), nodes)
-		b.style = style
-		if best != nil {
-			b.cutter = best.cutter // what it has found of the prices is true for all
-		}
-		bought := b.run()
-		if best != nil && b.unplaced() > best.unplaced() {
-			continue
-		}
-		if cost := b.cost(bought); best == nil || b.unplaced() < best.unplaced() || cost < least {
-			best, bins, least = b, bought, cost
-		}
-		if s.m.p.Effort < 0 || pods > manyPods {
-			break
-		}
-	}
-	return best, bins
-}
-
 // improve what was bought.
-func (s *site) improve(b *buyer, bins []*bin, pods int) []*bin {
+func (s *site) improve(b *buyer, bins []*bin) []*bin {
 	effort := s.m.p.Effort
 	if effort < 0 || len(bins) == 0 {
 		return bins
@@ -130,7 +102,7 @@ func (s *site) improve(b *buyer, bins []*bin, pods int) []*bin {
 	b.value(b.price(exact))
 	clear(b.left)
 	b.order = b.order[:0]
-	bins = newSearch(b, bins).run(int(effort * min(stepsMost, stepsEach+stepsPerPod*float64(pods))))
+	bins = newSearch(b, bins).run(int(effort*(stepsEach+stepsPerNode*float64(len(bins)))), int(effort*stepsMost))
 	b.left = missing
 	return bins
 }
@@ -188,22 +160,22 @@ func (s *site) replay() *replay {
 	if s.m.p.Cluster != nil {
 		r.world = s.m.p.Cluster.Clone()
 	}
-	meant := map[int]int{}
+	meant := make([]int, s.m.p.Book.Pods()) // node of the world, counted from 1
 	for i, node := range s.bought {
 		at := r.world.AddNode(named(s.m.p.Offers[node.Offer].Node, fmt.Sprintf("new-%d", i)))
 		r.nodes = append(r.nodes, at)
 		for _, pod := range node.Pods {
-			meant[pod] = at
+			meant[pod] = at + 1
 		}
 	}
 	for _, p := range s.placed {
-		meant[p.Pod] = p.Node
+		meant[p.Pod] = p.Node + 1
 	}
 	waiting := s.inOrder()
 	for range tryRounds {
 		var stuck []int
 		for _, pod := range waiting {
-			if at, ok := meant[pod]; ok && r.world.Fits(pod, at) {
+			if at := meant[pod] - 1; at >= 0 && r.world.Fits(pod, at) {
 				r.place(pod, at)
 				continue
 			}
