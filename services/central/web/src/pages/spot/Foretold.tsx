@@ -50,6 +50,7 @@ export function ForetoldChart({ events }: { events: SpotEvent[] }) {
               [outcomes.taken, 'bg-bad'],
               [outcomes.open, 'bg-warn'],
               [outcomes.spared, 'bg-ok'],
+              [outcomes.ended, 'bg-ink-3'],
             ]}
           />
         }
@@ -61,7 +62,7 @@ export function ForetoldChart({ events }: { events: SpotEvent[] }) {
 function option(p: Palette, events: SpotEvent[]): Record<string, unknown> {
   const base = frame(p)
   const css = getComputedStyle(document.documentElement)
-  const colours: Record<Outcome, string> = { taken: '--bad', open: '--warn', spared: '--ok' }
+  const colours: Record<Outcome, string> = { taken: '--bad', open: '--warn', spared: '--ok', ended: '--ink-3' }
   const top = Math.max(0.05, ...events.map((each) => each.foretold!.probability))
   return {
     ...base,

@@ -34,6 +34,7 @@ export function Timeline() {
   const heard = useMemo(() => heardOf(activity.data ?? []), [activity.data])
   const shown = useMemo(() => events.items.filter((each) => instance || !q || `${each.instance_id} ${each.node_name ?? ''}`.includes(q)), [events.items, instance, q])
   const stories = useMemo(() => shown.filter((each) => each.state !== '').map((each) => storyOf(each, heard.get(each.event_id))), [shown, heard])
+  const interrupted = useMemo(() => stories.map((each) => each.event), [stories]) // not what CloudOptim ended by itself
   const columns = useMemo(() => columnsOf(names), [names])
   return (
     <div className="flex flex-col gap-4">
@@ -58,7 +59,7 @@ export function Timeline() {
           </ol>
         )}
       </Card>
-      {shown.some((each) => each.foretold) && <ForetoldChart events={shown} />}
+      {interrupted.some((each) => each.foretold) && <ForetoldChart events={interrupted} />}
       <Card
         title="All that AWS said"
         flush

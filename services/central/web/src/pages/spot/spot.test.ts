@@ -80,5 +80,6 @@ describe('what was foretold', () => {
     expect(outcomeOf({ event_type: 'rebalance_recommendation', state: 'at_risk' })).toBe('open')
     expect(outcomeOf({ event_type: 'rebalance_recommendation', state: 'gone' })).toBe('taken')
     expect(outcomeOf({ event_type: 'interruption_warning', state: 'dismissed' })).toBe('spared')
+    expect(outcomeOf({ event_type: 'instance_terminated', state: '' })).toBe('ended')
   })
 })
