@@ -307,7 +307,7 @@ func TestDashboardsOfAllReplicasHearEverythingOnceThoughOneDiesAndRedisToo(t *te
 	began := time.Now()
 	one.create(t, h.admin, name())
 	onTwo.hear(t, 22)
-	if took := time.Since(began); took > 2*time.Second { // half of it is the slack of a busy machine
+	if took := time.Since(began); took > 10*time.Second { // it looks twice a second; a heartbeat comes after fifteen
 		t.Errorf("without redis another replica hears after %s", took)
 	}
 	startRedis(t, ports[0])

@@ -154,10 +154,8 @@ func (l *line) part(why error) {
 		return
 	}
 	deadline := time.Now().Add(partWithin)
-	for len(l.out) > 0 {
-		if l.put(<-l.out, time.Until(deadline)) != nil {
-			return
-		}
+	if !l.flush(deadline) {
+		return
 	}
 	if errors.Is(why, errEnded) {
 		_ = l.ws.Close(websocket.StatusNormalClosure, "")
@@ -167,9 +165,26 @@ func (l *line) part(why error) {
 	if known.RequestID == "" {
 		known.RequestID = l.asked
 	}
-	if l.parted.Load() || l.put(l.words(&known), time.Until(deadline)) == nil {
+	// The stream may have queued its last words just now, behind what was sent.
+	said := l.parted.Load()
+	if said {
+		said = l.flush(deadline)
+	} else {
+		said = l.put(l.words(&known), time.Until(deadline)) == nil
+	}
+	if said {
 		_ = l.ws.Close(closing(&known))
 	}
+}
+
+// flush sends what is queued; false: the other side is gone.
+func (l *line) flush(deadline time.Time) bool {
+	for len(l.out) > 0 {
+		if l.put(<-l.out, time.Until(deadline)) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // newLine makes a line of a request and its context, in which the gRPC stream

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,6 +203,40 @@ func TestAByeOfTheStreamIsTheLastFrameAndTheCloseCodeIsThatOfItsError(t *testing
 	}
 	ws := h.dial(t, "/api/v1/admin/stream", "viewer")
 	requireBye(t, requireClosed(t, ws, 4429), "slow_reader")
+}
+
+// TestTheLastWordsAreSentWhoeverSaysThem: the stream may queue its own in the middle of the line's parting.
+func TestTheLastWordsAreSentWhoeverSaysThem(t *testing.T) {
+	t.Parallel()
+	bye := farewell(fault.Unavailable("central", nil))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		l := &line{ws: ws, cork: &cork{}, out: make(chan []byte, 1), words: farewell}
+		after := time.Now().Add(rand.N(20 * time.Microsecond))
+		go func() {
+			for time.Now().Before(after) { // a timer would be too coarse
+				runtime.Gosched()
+			}
+			l.out <- bye
+			l.parted.Store(true)
+		}()
+		l.part(fault.Unavailable("central", nil))
+	}))
+	defer server.Close()
+	for range 6000 {
+		ws, _, err := websocket.Dial(t.Context(), server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, frame, err := ws.Read(t.Context()); err != nil || !strings.Contains(string(frame), "draining") {
+			t.Fatalf("the last words are %s (%v)", frame, err)
+		}
+		_ = ws.CloseNow()
+	}
 }
 
 func TestABrowserSendsItsKeyAsAProtocol(t *testing.T) {
