@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -29,12 +28,10 @@ const (
 	// streamWarm lets pools and caches fill before memory is read, under the same load.
 	streamWarm = 20 * time.Second
 	streamFor  = 60 * time.Second
-	// publishers send the notices; the pace is kept by a clock and not by their number.
+	// publishers make the updates; the pace is kept by a clock and not by their number.
 	publishers = 16
 	// streamLate is how long the last message may take.
 	streamLate = time.Minute
-	// perReport is how many nodes one report tells of.
-	perReport = 2000
 )
 
 // stream measures the dashboards' stream: 500 WebSockets hear 100 kept updates a
@@ -112,9 +109,8 @@ type streamWorld struct {
 	commands []*exec.Cmd
 	doors    []string
 	admin    string
-	agent    string
 	cluster  string
-	notices  atomic.Int64
+	told     atomic.Int64
 }
 
 func (w *streamWorld) close() {
@@ -198,7 +194,7 @@ func (w *streamWorld) startCentral(ctx context.Context, key, redisPort string) e
 	return awaitPort(ctx, door)
 }
 
-// furnish makes a customer, a cluster, and the nodes that notices will be about.
+// furnish makes a customer and a cluster.
 func (w *streamWorld) furnish(ctx context.Context, key string) error {
 	var customer struct {
 		Key string `json:"admin_api_key"`
@@ -212,39 +208,17 @@ func (w *streamWorld) furnish(ctx context.Context, key string) error {
 		Cluster struct {
 			ID string `json:"cluster_id"`
 		} `json:"cluster"`
-		Key string `json:"agent_api_key"`
 	}
 	err = stage.REST{Base: "http://" + w.doors[0], Key: customer.Key}.Post(ctx, "/api/v1/admin/clusters",
 		map[string]any{"cluster_name": "bench", "region": "us-east-1"}, &made)
 	if err != nil {
 		return err
 	}
-	w.admin, w.agent, w.cluster = customer.Key, made.Key, made.Cluster.ID
-	total := int((streamWarm+streamFor).Seconds()+1) * updates
-	var nodes []map[string]any
-	for n := range total {
-		nodes = append(nodes, map[string]any{
-			"node_name": nodeOf(n), "instance_id": instanceOf(n), "instance_type": "m5.large", "availability_zone": "us-east-1a",
-			"node_type": "spot", "cpu_allocatable": 2, "memory_allocatable_gb": 8, "ready": true, "hourly_price": 0.03,
-		})
-	}
-	agent := stage.REST{Base: "http://" + w.doors[0], Key: w.agent}
-	for part := range slices.Chunk(nodes, perReport) { // without "complete" a report adds to those before
-		err := agent.Post(ctx, "/api/v1/client/metrics", map[string]any{
-			"cluster_id": w.cluster, "timestamp": time.Now().UTC().Format(time.RFC3339Nano), "total_nodes": len(part), "spot_nodes": len(part), "nodes": part,
-		}, nil)
-		if err != nil {
-			return err
-		}
-	}
+	w.admin, w.cluster = customer.Key, made.Cluster.ID
 	return nil
 }
 
-func nodeOf(n int) string     { return fmt.Sprintf("ip-10-%d-%d", n/250, n%250) }
-func instanceOf(n int) string { return fmt.Sprintf("i-%017x", n) }
-
-// publish reports an instance's notice a hundredth of a second, as agents without a
-// stream do; each is one kept update. It returns how many were.
+// publish makes an update a hundredth of a second, over REST; each is kept. It returns how many were.
 func (w *streamWorld) publish(ctx context.Context, during time.Duration) (int64, error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: publishers}}
 	defer client.CloseIdleConnections()
@@ -255,7 +229,7 @@ func (w *streamWorld) publish(ctx context.Context, during time.Duration) (int64,
 	for p := range publishers {
 		sending.Go(func() {
 			for n := range due {
-				if err := w.notice(ctx, client, w.doors[p%len(w.doors)], n); err != nil {
+				if err := w.update(ctx, client, w.doors[p%len(w.doors)], n); err != nil {
 					failed <- err
 					return
 				}
@@ -276,8 +250,8 @@ func (w *streamWorld) publish(ctx context.Context, during time.Duration) (int64,
 			going = false
 		case <-tick.C:
 			select {
-			case due <- w.notices.Load():
-				w.notices.Add(1)
+			case due <- w.told.Load():
+				w.told.Add(1)
 			default: // central answers too slowly; how many it took is a figure
 			}
 		}
@@ -287,12 +261,11 @@ func (w *streamWorld) publish(ctx context.Context, during time.Duration) (int64,
 	return told.Load(), err
 }
 
-func (w *streamWorld) notice(ctx context.Context, client *http.Client, door string, n int64) error {
-	now := time.Now().UTC().Format(time.RFC3339Nano)
-	body := fmt.Sprintf(`[{"event_id": "notice-%[1]d", "type": "Warning", "reason": "RebalanceRecommendation", "object_kind": "Node",
-		"object_name": %[2]q, "last_seen": %[4]q, "notice": {"notice_id": "n-%[1]d", "event_type": "rebalance_recommendation",
-		"node_name": %[2]q, "instance_id": %[3]q, "noticed_at": %[4]q}}]`, n, nodeOf(int(n)), instanceOf(int(n)), now)
-	return post(ctx, client, "http://"+door+"/api/v1/client/events", w.agent, body)
+// update sets the policy of a namespace, in turns: a change that is kept, audited and told, and sets nothing else off.
+func (w *streamWorld) update(ctx context.Context, client *http.Client, door string, n int64) error {
+	modes := []string{"read_only", "recommend"}
+	body := fmt.Sprintf(`{"cluster_id": %q, "namespace": "team-%d", "values": {"mode": %q}}`, w.cluster, n%publishers, modes[n/publishers%2])
+	return send(ctx, client, http.MethodPut, "http://"+door+"/api/v1/admin/policies", w.admin, body)
 }
 
 // resident is the memory of all centrals.

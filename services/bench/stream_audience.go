@@ -139,7 +139,7 @@ func (b *board) watch(ctx context.Context, ws *websocket.Conn) error {
 		}
 		at := time.Now()
 		frame := buffer.Bytes()
-		if !bytes.HasPrefix(frame, []byte(`{"type":"spot_event"`)) {
+		if !bytes.HasPrefix(frame, []byte(`{"type":"policy"`)) {
 			if bytes.HasPrefix(frame, []byte(`{"type":"bye"`)) || bytes.HasPrefix(frame, []byte(`{"type":"reset"`)) {
 				return fmt.Errorf("a dashboard heard %s", frame)
 			}
@@ -185,9 +185,9 @@ func field(frame, name []byte) string {
 	return string(value)
 }
 
-// post sends a JSON body over a client of many connections.
-func post(ctx context.Context, client *http.Client, url, key, body string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+// send sends a JSON body over a client of many connections.
+func send(ctx context.Context, client *http.Client, method, url, key, body string) error {
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func post(ctx context.Context, client *http.Client, url, key, body string) error
 	raw, err := io.ReadAll(resp.Body)
 	err = errors.Join(err, resp.Body.Close())
 	if err == nil && resp.StatusCode/100 != 2 {
-		err = fmt.Errorf("POST %s: %d %s", url, resp.StatusCode, raw)
+		err = fmt.Errorf("%s %s: %d %s", method, url, resp.StatusCode, raw)
 	}
 	return err
 }
