@@ -110,7 +110,8 @@ type streamWorld struct {
 	doors    []string
 	admin    string
 	cluster  string
-	told     atomic.Int64
+	// next is the number of the update to come.
+	next int64
 }
 
 func (w *streamWorld) close() {
@@ -250,8 +251,8 @@ func (w *streamWorld) publish(ctx context.Context, during time.Duration) (int64,
 			going = false
 		case <-tick.C:
 			select {
-			case due <- w.told.Load():
-				w.told.Add(1)
+			case due <- w.next:
+				w.next++
 			default: // central answers too slowly; how many it took is a figure
 			}
 		}
